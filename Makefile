@@ -1,0 +1,45 @@
+# Every target makes its own .venv; torch comes first, through the constraints, so that no other build slips in.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-gpu lint format golden clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/'
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt torch
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	touch $@
+
+run: $(VENV)/.runtime  ## GDN prefill, naive against precomputed: on the GPU if there is one, else on the virtual device
+	$(BIN)/syncwatch run gdn-prefill $(ARGS)
+
+test: $(VENV)/.dev  ## every test that needs no GPU
+	$(BIN)/pytest -m 'not gpu' $(ARGS)
+
+test-gpu: $(VENV)/.dev  ## the tests that need a CUDA GPU
+	$(BIN)/pytest -m gpu $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## rewrite the code as ruff wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+golden: $(VENV)/.dev  ## rewrite the golden files; read the diff like code
+	$(BIN)/pytest tests/golden --rewrite-golden $(ARGS)
+
+clean:  ## remove what make made
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

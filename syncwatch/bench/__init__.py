@@ -1,0 +1,1 @@
+"""Answers: how is a scenario run, paced and timed?"""

@@ -1,0 +1,75 @@
+"""Answers: what must a scenario provide? The contract between the runner and one file of `scenarios/`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioOptions:
+    """What the user chose; None where the preset decides."""
+
+    preset: str | None = None
+    tokens: int | None = None
+    """Prefill tokens a step, over all sequences."""
+    batch: int | None = None
+    """Sequences a step."""
+    layers: int | None = None
+    cache_miss: bool = False
+    """Whether identity caches are defeated, so that a cached host read happens once a layer."""
+    seed: int = 0
+
+
+class Workload(Protocol):
+    """A scenario that was built: weights on the device, and the batches of every step decided by the seed."""
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """What is run, for the report: preset, shapes, dtypes."""
+
+    def step(self, variant: str, index: int) -> torch.Tensor:
+        """Enqueue step `index` of `variant` and return its output, without waiting for the device.
+
+        The metadata of a step is built anew each call. The same `index` gives the same inputs for every variant.
+
+        Args:
+            variant: a name from `Scenario.variants`.
+            index: number of the step, from 0.
+
+        Returns:
+            The output that is compared between variants; any shape, on the device.
+        """
+
+
+class Scenario(Protocol):
+    """One entry of `syncwatch list`."""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+
+    @property
+    def summary(self) -> str:
+        """One line for `syncwatch list`."""
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The ways to run it, the baseline first."""
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """The names that `--preset` takes."""
+
+    def default_preset(self, virtual: bool) -> str:
+        """Return the preset that runs where none was named."""
+
+    def build(self, options: ScenarioOptions, device: torch.device) -> Workload:
+        """Build the weights and the batches on `device`.
+
+        Raises:
+            UsageError: if an option is out of range, with the range.
+        """

@@ -1,0 +1,1 @@
+"""Answers: which nouns does every stage share? Frozen records, no torch, integer nanoseconds."""

@@ -1,0 +1,63 @@
+"""Answers: how do the records become a file, and a file the records again?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from syncwatch.errors import SessionError
+from syncwatch.model.session import SESSION_SCHEMA, Session
+
+_SESSION_KEY = "session"
+
+
+def encode(record: Any) -> bytes:
+    """Return `record` as indented JSON that ends in a newline."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+
+
+def write_json(record: Any, path: Path) -> None:
+    """Write `record` to `path` as JSON through a neighbour file, so that a reader never sees half of it.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(encode(record))
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_session(path: Path) -> Session:
+    """Read a session file, or the session inside a run file.
+
+    Raises:
+        SessionError: if the file cannot be read or is no session of this schema.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SessionError(f"Cannot read {path}: {error.strerror}. Give a file that `syncwatch run -o` wrote.") from error
+    try:
+        return _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SessionError(
+            f"{path} is not a syncwatch session: {error}. Record one with `syncwatch run TARGET -o {path.name}`."
+        ) from error
+
+
+def _decode(raw: bytes) -> Session:
+    document = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    body = document.get(_SESSION_KEY)
+    session = msgspec.json.decode(raw if body is None else body, type=Session)
+    if session.schema != SESSION_SCHEMA:
+        raise msgspec.ValidationError(f"its schema is {session.schema!r}, this version reads {SESSION_SCHEMA!r}")
+    return session

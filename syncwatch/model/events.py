@@ -1,0 +1,135 @@
+"""Answers: what can a sensor see? One frozen record for each kind of thing that happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from typing_extensions import assert_never
+
+
+class SyncKind(str, Enum):
+    """What the host stood still for."""
+
+    STREAM = "stream"
+    DEVICE = "device"
+    EVENT = "event"
+    COPY = "copy"
+    """A copy that held the host without any synchronization call, such as a non-blocking D2H into pageable memory."""
+
+    def api(self) -> str:
+        """Return the CUDA runtime call that waits this way."""
+        if self is SyncKind.STREAM:
+            return "cudaStreamSynchronize"
+        if self is SyncKind.DEVICE:
+            return "cudaDeviceSynchronize"
+        if self is SyncKind.EVENT:
+            return "cudaEventSynchronize"
+        if self is SyncKind.COPY:
+            return "cudaMemcpyAsync"
+        assert_never(self)
+
+
+class Direction(str, Enum):
+    """Where the bytes of a copy went."""
+
+    H2D = "h2d"
+    D2H = "d2h"
+    D2D = "d2d"
+
+
+class HostMemory(str, Enum):
+    """What kind of host memory a copy touched."""
+
+    PAGEABLE = "pageable"
+    PINNED = "pinned"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of one Python stack."""
+
+    file: str
+    """Path relative to the checkout or to site-packages; never an absolute home path."""
+    line: int
+    function: str
+    code: str
+    """The source line, stripped; empty when the source could not be read."""
+    expression: str | None
+    """The source text of the call that was running, where the interpreter records columns (3.11 and later)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncEvent:
+    """A host thread stood still for the device."""
+
+    step: int | None
+    """The index of the step it happened in, or None outside every step."""
+    thread: int
+    """Index into `Recording.threads`."""
+    kind: SyncKind
+    explicit: bool
+    """Whether the user asked for it (`torch.cuda.synchronize()`), rather than getting it as a side effect."""
+    op: str | None
+    """The operator that waited, as `aten.nonzero`; None where no sensor could tell."""
+    stack: int | None
+    """Index into `Recording.stacks`; None where no sensor has a line."""
+    stream: int | None
+    start_ns: int | None
+    """When the host began to wait; None where it was not measured."""
+    end_ns: int | None
+    pacing: bool
+    """Whether the runner itself waited here to keep its run-ahead; stated, never counted as the target's."""
+    seen_by: tuple[str, ...]
+    """The sensors that saw it, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyEvent:
+    """Bytes moved between host and device, or on the device."""
+
+    step: int | None
+    thread: int
+    direction: Direction
+    memory: HostMemory | None
+    """The kind of host memory; None for device to device."""
+    bytes: int
+    blocking: bool | None
+    """Whether the host waited for it; None where it was not measured."""
+    op: str | None
+    stack: int | None
+    stream: int | None
+    start_ns: int | None
+    """When the copy engine began; None where it was not measured."""
+    end_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelEvent:
+    """A kernel or memset that ran on a stream."""
+
+    step: int | None
+    stream: int
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RangeEvent:
+    """A named range on a host thread, as NVTX shows it."""
+
+    thread: int
+    name: str
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One repetition of the work, on the clock of its recording."""
+
+    index: int
+    warmup: bool
+    start_ns: int
+    end_ns: int

@@ -1,0 +1,109 @@
+"""Answers: what did the sensors record? Everything after `sense` works from a `Session`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from syncwatch.model.events import CopyEvent, Frame, KernelEvent, RangeEvent, Step, SyncEvent
+
+SESSION_SCHEMA = "syncwatch.session/1"
+
+
+class DeviceKind(str, Enum):
+    """Which device the target ran on."""
+
+    CUDA = "cuda"
+    VIRTUAL = "virtual"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The versions and the device that a figure belongs to; no user name, host name or environment variable."""
+
+    torch: str
+    triton: str | None
+    gpu: str | None
+    """The GPU's name, or None where there is none; the virtual device says which GPU it stands for."""
+    driver: str | None
+    python: str
+    syncwatch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What was watched, and what was not."""
+
+    sensors: tuple[str, ...]
+    blind_to: tuple[str, ...]
+    """What none of these sensors can see, one phrase each."""
+    seen: int | None
+    """Synchronizations that the most complete sensor counted; None where it could not run."""
+    attributed: int
+    """How many of the recorded synchronizations have a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One variant of the target, as the sensors saw it."""
+
+    variant: str
+    steps: tuple[Step, ...]
+    rounds_ns: tuple[tuple[int, ...], ...]
+    """Honest step times in ns: one tuple of measured steps for each interleaved round; empty where none was taken."""
+    modelled: bool
+    """Whether the times come from the virtual clock."""
+    threads: tuple[str, ...]
+    frames: tuple[Frame, ...]
+    stacks: tuple[tuple[int, ...], ...]
+    """Indices into `frames`, innermost first."""
+    syncs: tuple[SyncEvent, ...]
+    copies: tuple[CopyEvent, ...] | None
+    """None where no sensor recorded copies."""
+    kernels: tuple[KernelEvent, ...] | None
+    """None where no sensor recorded kernels."""
+    ranges: tuple[RangeEvent, ...]
+    coverage: Coverage
+    notes: tuple[str, ...] = ()
+    """What a reader should know of this recording, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything that one run recorded; any report can be made again from it."""
+
+    target: str
+    device: DeviceKind
+    environment: Environment
+    recordings: tuple[Recording, ...]
+    outputs_equal: bool | None
+    """Whether every variant gave the same bits; None where it was not compared."""
+    complete: bool
+    """False when the run ended early."""
+    missing: tuple[str, ...] = ()
+    """What an incomplete run lacks, a sentence each."""
+    parameters: dict[str, str] | None = None
+    """What was run: the scenario's preset and shapes; None for a user's own target."""
+    schema: str = SESSION_SCHEMA
+
+    def save(self, path: Path | str) -> None:
+        """Write the session to `path` as JSON, whole or not at all.
+
+        Raises:
+            OSError: if the folder cannot be written.
+        """
+        from syncwatch.model.codec import write_json
+
+        write_json(self, Path(path))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Session:
+        """Read a session that `save` or `syncwatch run -o` wrote.
+
+        Raises:
+            SessionError: if the file is no session, with what is wrong and what to do.
+        """
+        from syncwatch.model.codec import read_session
+
+        return read_session(Path(path))

@@ -1,0 +1,1 @@
+"""Answers: what happened? The only stage, with `bench`, that imports torch."""

@@ -1,0 +1,161 @@
+"""Answers: where do sensors put what they saw? One recorder gathers the events of one variant."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+
+from syncwatch.model.events import (
+    CopyEvent,
+    Direction,
+    HostMemory,
+    KernelEvent,
+    RangeEvent,
+    Step,
+    SyncEvent,
+    SyncKind,
+)
+from syncwatch.model.session import Coverage, Recording
+from syncwatch.sense.stacks import StackTable
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Gathers events from any thread; `freeze` makes the recording.
+
+    Appending to a list is atomic under the GIL, so that sensors take a lock only to name a thread or intern a stack.
+    """
+
+    now_ns: Callable[[], int]
+    """The clock of this recording: epoch time on CUDA, the virtual clock on the virtual device."""
+    syncs: list[SyncEvent] = field(default_factory=list)
+    copies: list[CopyEvent] = field(default_factory=list)
+    kernels: list[KernelEvent] = field(default_factory=list)
+    ranges: list[RangeEvent] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    current_step: int | None = None
+    pacing: bool = False
+    """Set by the runner around its own waits."""
+    _stacks: StackTable = field(default_factory=StackTable)
+    _threads: dict[int, int] = field(default_factory=dict)
+    _thread_names: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stack(self, frame: FrameType | None = None) -> int:
+        """Return the id of the caller's stack, or of the stack that ends in `frame`."""
+        frame = frame if frame is not None else sys._getframe(1)
+        with self._lock:
+            return self._stacks.intern(frame)
+
+    def thread(self) -> int:
+        """Return the small number of the calling thread."""
+        ident = threading.get_ident()
+        known = self._threads.get(ident)
+        if known is not None:
+            return known
+        with self._lock:
+            self._thread_names.append(threading.current_thread().name)
+            return self._threads.setdefault(ident, len(self._thread_names) - 1)
+
+    def sync(
+        self,
+        kind: SyncKind,
+        *,
+        explicit: bool,
+        op: str | None,
+        sensor: str,
+        stack: int | None,
+        stream: int | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> None:
+        """Record that the calling thread waited."""
+        self.syncs.append(
+            SyncEvent(
+                step=self.current_step,
+                thread=self.thread(),
+                kind=kind,
+                explicit=explicit,
+                op=op,
+                stack=stack,
+                stream=stream,
+                start_ns=start_ns,
+                end_ns=end_ns,
+                pacing=self.pacing,
+                seen_by=(sensor,),
+            )
+        )
+
+    def copy(
+        self,
+        direction: Direction,
+        memory: HostMemory | None,
+        size: int,
+        *,
+        blocking: bool | None,
+        op: str | None,
+        stack: int | None,
+        stream: int | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> None:
+        """Record a copy of `size` bytes that the calling thread asked for."""
+        self.copies.append(
+            CopyEvent(
+                step=self.current_step,
+                thread=self.thread(),
+                direction=direction,
+                memory=memory,
+                bytes=size,
+                blocking=blocking,
+                op=op,
+                stack=stack,
+                stream=stream,
+                start_ns=start_ns,
+                end_ns=end_ns,
+            )
+        )
+
+    def kernel(self, name: str, stream: int, start_ns: int, end_ns: int) -> None:
+        """Record a kernel that ran from `start_ns` to `end_ns` on `stream`."""
+        self.kernels.append(KernelEvent(self.current_step, stream, name, start_ns, end_ns))
+
+    def freeze(
+        self,
+        variant: str,
+        coverage: Coverage,
+        *,
+        modelled: bool,
+        rounds_ns: tuple[tuple[int, ...], ...] = (),
+        has_timeline: bool = True,
+        notes: tuple[str, ...] = (),
+    ) -> Recording:
+        """Return everything recorded so far as one immutable recording.
+
+        Args:
+            variant: the name of what ran.
+            coverage: what was watched.
+            modelled: whether the times come from the virtual clock.
+            rounds_ns: honest step times, a tuple for each round.
+            has_timeline: whether copies and kernels were recorded at all; if not they become None, not empty.
+            notes: what a reader should know.
+        """
+        frames, stacks = self._stacks.freeze()
+        return Recording(
+            variant=variant,
+            steps=tuple(self.steps),
+            rounds_ns=rounds_ns,
+            modelled=modelled,
+            threads=tuple(self._thread_names),
+            frames=frames,
+            stacks=stacks,
+            syncs=tuple(self.syncs),
+            copies=tuple(self.copies) if has_timeline else None,
+            kernels=tuple(self.kernels) if has_timeline else None,
+            ranges=tuple(self.ranges),
+            coverage=coverage,
+            notes=notes,
+        )
