@@ -1,1 +1,49 @@
+"""syncwatch finds the lines of PyTorch code that make the CPU wait for the GPU, and says what each costs.
+
+```python
+import syncwatch
+
+with syncwatch.watch(device="auto") as watch:
+    model.generate(...)
+for site in watch.report.sites:
+    print(site.code, site.file, site.line, site.calls)
+```
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from syncwatch.model.finding import Report, Site
+    from syncwatch.model.session import Session
+    from syncwatch.model.verdict import Policy, Verdict
+    from syncwatch.sense.ranges import annotate, step
+    from syncwatch.watching import watch
+
+__all__ = ["Policy", "Report", "Session", "Site", "Verdict", "annotate", "step", "watch"]
+
+# torch takes seconds to import: `syncwatch --help` and the reading of a saved session do without it.
+_HOMES = {
+    "Policy": "syncwatch.model.verdict",
+    "Report": "syncwatch.model.finding",
+    "Session": "syncwatch.model.session",
+    "Site": "syncwatch.model.finding",
+    "Verdict": "syncwatch.model.verdict",
+    "annotate": "syncwatch.sense.ranges",
+    "step": "syncwatch.sense.ranges",
+    "watch": "syncwatch.watching",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'syncwatch' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,6 +6,8 @@ EXIT_CLEAN = 0
 EXIT_OVER_POLICY = 1
 EXIT_USAGE = 2
 EXIT_NOT_MEASURED = 3
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, what a shell gives."""
 
 
 class SyncwatchError(Exception):

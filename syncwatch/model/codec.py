@@ -45,7 +45,9 @@ def read_session(path: Path) -> Session:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise SessionError(f"Cannot read {path}: {error.strerror}. Give a file that `syncwatch run -o` wrote.") from error
+        raise SessionError(
+            f"Cannot read {path}: {error.strerror}. Give a file that `syncwatch run -o` wrote."
+        ) from error
     try:
         return _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

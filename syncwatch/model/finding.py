@@ -4,9 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from syncwatch.model.events import SyncEvent
 from syncwatch.model.session import Coverage, DeviceKind, Environment
 
 REPORT_SCHEMA = "syncwatch.report/1"
+
+NO_LINE = "<no Python line>"
+"""Stands for the file of a synchronization that no line outside torch was found for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of user code and why it waits: what `Site` says, before it is counted and priced."""
+
+    code: str
+    title: str
+    hint: str
+    explicit: bool
+    file: str
+    """`NO_LINE` where there is none."""
+    line: int
+    function: str
+    source: str
+    expression: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attributed:
+    """A synchronization with the line and the cause it belongs to."""
+
+    sync: SyncEvent
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class Recorder:
     _stacks: StackTable = field(default_factory=StackTable)
     _threads: dict[int, int] = field(default_factory=dict)
     _thread_names: list[str] = field(default_factory=list)
+    native_threads: dict[int, int] = field(default_factory=dict)
+    """System thread id to thread number, to join with what CUPTI saw; not saved."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def stack(self, frame: FrameType | None = None) -> int:
@@ -58,7 +60,9 @@ class Recorder:
             return known
         with self._lock:
             self._thread_names.append(threading.current_thread().name)
-            return self._threads.setdefault(ident, len(self._thread_names) - 1)
+            number = self._threads[ident] = len(self._thread_names) - 1
+            self.native_threads[threading.get_native_id()] = number
+            return number
 
     def sync(
         self,

@@ -1,0 +1,160 @@
+"""Answers: how does a scenario become a session? Compare, warm up, time in rounds, then sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+
+from syncwatch.bench.scenario import Scenario, ScenarioOptions, Workload
+from syncwatch.model.session import DeviceKind, Recording, Session
+from syncwatch.sense.base import WatchedDevice
+from syncwatch.sense.ranges import annotate, pacing, step
+
+ROUNDS = 5
+"""Interleaved rounds of the time pass; the interval of the ratio is drawn over them."""
+_COMPARED_STEPS = 2
+_FILL_STEPS = 2
+"""Steps at the start of a round that fill the run-ahead; their times are left out."""
+_RUN_AHEAD = 1
+"""Steps that may be enqueued while another still runs, as a serving engine does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How often everything runs."""
+
+    variants: tuple[str, ...]
+    steps: int
+    warmup: int
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, the steps done and the steps to do."""
+
+
+class ScenarioRun:
+    """One run of a scenario; `session` gives what there is, also after an exception ended it early."""
+
+    def __init__(
+        self, scenario: Scenario, options: ScenarioOptions, device: WatchedDevice, plan: Plan, progress: Progress
+    ) -> None:
+        self._scenario = scenario
+        self._options = options
+        self._device = device
+        self._plan = plan
+        self._progress = progress
+        self._phase = "build"
+        self._parameters: dict[str, str] | None = None
+        self._rounds: dict[str, list[tuple[int, ...]]] = {name: [] for name in plan.variants}
+        self._recordings: dict[str, Recording] = {}
+        self._outputs_equal: bool | None = None
+        self._complete = False
+
+    def run(self) -> None:
+        """Run every pass.
+
+        Raises:
+            UsageError: if the scenario refuses an option.
+        """
+        self._enter("build", 0)
+        workload = self._scenario.build(self._options, torch.device("cuda"))
+        self._parameters = dict(workload.parameters)
+        self._compare(workload)
+        if self._device.kind is DeviceKind.CUDA:
+            self._time(workload)
+        for variant in self._plan.variants:
+            self._sense(workload, variant)
+        self._complete = True
+
+    def session(self) -> Session:
+        """Return everything that was recorded so far."""
+        missing = () if self._complete else (f"The run ended early, in the phase: {self._phase}.",)
+        return Session(
+            target=self._scenario.name,
+            device=self._device.kind,
+            environment=self._device.environment(),
+            recordings=tuple(self._with_rounds(name) for name in self._plan.variants if name in self._recordings),
+            outputs_equal=self._outputs_equal,
+            complete=self._complete,
+            missing=missing,
+            parameters=self._parameters,
+        )
+
+    def _with_rounds(self, variant: str) -> Recording:
+        return replace(self._recordings[variant], rounds_ns=tuple(self._rounds[variant]))
+
+    def _enter(self, phase: str, total: int) -> None:
+        self._phase = phase
+        self._progress(phase, 0, total)
+
+    def _compare(self, workload: Workload) -> None:
+        """Compare the variants' outputs bit by bit, before any time is taken; this also compiles every kernel."""
+        variants = self._plan.variants
+        self._enter("compare outputs", _COMPARED_STEPS)
+        equal = True
+        for index in range(_COMPARED_STEPS):
+            first = workload.step(variants[0], index).clone()
+            for other in variants[1:]:
+                equal = equal and torch.equal(first, workload.step(other, index))
+            self._progress(self._phase, index + 1, _COMPARED_STEPS)
+        if len(variants) > 1:
+            self._outputs_equal = equal
+
+    def _time(self, workload: Workload) -> None:
+        """Take the honest step times: nothing attached, variants in turn, every second round in reverse."""
+        for variant in self._plan.variants:
+            self._enter(f"warm up {variant}", self._plan.warmup)
+            self._steps(workload, variant, self._plan.warmup, warmup=self._plan.warmup)
+        for number in range(ROUNDS):
+            order = self._plan.variants if number % 2 == 0 else self._plan.variants[::-1]
+            for variant in order:
+                self._enter(f"time {variant}, round {number + 1} of {ROUNDS}", self._plan.steps + _FILL_STEPS)
+                times = self._steps(workload, variant, self._plan.steps + _FILL_STEPS, warmup=_FILL_STEPS)
+                self._rounds[variant].append(tuple(times))
+
+    def _sense(self, workload: Workload, variant: str) -> None:
+        warmup, total = self._plan.warmup, self._plan.warmup + self._plan.steps
+        self._enter(f"sense {variant}", total)
+        sensed: list[Sequence[int]] = []
+
+        def work() -> Sequence[int]:
+            sensed.append(self._steps(workload, variant, total, warmup=warmup))
+            return sensed[-1]
+
+        for recording in self._device.sense(variant, work):
+            self._recordings[variant] = recording
+        if self._device.kind is DeviceKind.VIRTUAL:
+            self._rounds[variant].append(tuple(sensed[-1]))
+
+    def _steps(self, workload: Workload, variant: str, count: int, *, warmup: int) -> list[int]:
+        """Run `count` steps with the run-ahead kept, and return the times of those after `warmup`, in ns."""
+        with pacing():
+            torch.cuda.synchronize()
+        with annotate(variant):
+            ends = list(self._enqueue(workload, variant, count, warmup))
+        with pacing():
+            torch.cuda.synchronize()
+        return [round(start.elapsed_time(end) * 1e6) for start, end in pairwise(ends)][warmup:]
+
+    def _enqueue(self, workload: Workload, variant: str, count: int, warmup: int) -> Iterator[torch.cuda.Event]:
+        """Yield the event before the first step, and the one at the end of each."""
+        ends = [_mark()]
+        yield ends[0]
+        for index in range(count):
+            with step(warmup=index < warmup):
+                if index > _RUN_AHEAD:
+                    with pacing():
+                        ends[index - _RUN_AHEAD].synchronize()
+                workload.step(variant, index)
+                ends.append(_mark())
+            yield ends[-1]
+            self._progress(self._phase, index + 1, count)
+
+
+def _mark() -> torch.cuda.Event:
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record()
+    return event

@@ -1,0 +1,39 @@
+"""Answers: which commands are there, and what happens when one refuses?"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from syncwatch.cli import doctor, gate, listing, report, run
+from syncwatch.cli.screen import say
+from syncwatch.errors import EXIT_INTERRUPTED, SyncwatchError
+
+app = typer.Typer(
+    name="syncwatch",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find the lines of PyTorch code that make the CPU wait for the GPU, and say what each costs.",
+    epilog="Exit codes: 0 clean, 1 over policy, 2 usage, 3 could not measure, 130 interrupted.",
+)
+app.command(name="run")(run.run)
+app.command(name="gate")(gate.gate)
+app.command(name="report")(report.report)
+app.command(name="list")(listing.list_scenarios)
+app.command(name="doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line; every refusal becomes a sentence on stderr and its exit code."""
+    try:
+        app()
+    except SyncwatchError as error:
+        say(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        sys.exit(EXIT_INTERRUPTED)

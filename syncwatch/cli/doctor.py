@@ -1,0 +1,40 @@
+"""Answers: what does `syncwatch doctor` do? It says what is installed, and which sensors work here."""
+
+from __future__ import annotations
+
+import platform
+
+from rich.console import Console
+from rich.table import Table
+
+from syncwatch import __version__
+from syncwatch.sense.device import require_torch
+
+_PACKAGES = ("torch", "triton", "nvtx", "rich", "typer", "pytest", "transformers")
+
+
+def doctor() -> None:
+    """Say what is installed, which sensors work here, and why the others do not."""
+    require_torch()
+    from syncwatch.sense.environment import installed
+    from syncwatch.sense.survey import survey
+
+    console = Console(highlight=False)
+    packages = _table("package", "version")
+    packages.add_row("syncwatch", __version__)
+    packages.add_row("python", platform.python_version())
+    for name in _PACKAGES:
+        packages.add_row(name, installed(name) or "not installed")
+    console.print(packages, "")
+    sensors = _table("sensor", "here", "sees", "blind to")
+    for entry in survey():
+        here = "works" if entry.unavailable is None else f"no: {entry.unavailable}"
+        sensors.add_row(entry.name, here, entry.sees, "; ".join(entry.blind_to) or "nothing known")
+    console.print(sensors)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

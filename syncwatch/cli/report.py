@@ -1,0 +1,20 @@
+"""Answers: what does `syncwatch report` do? It shows a saved run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syncwatch.cli.options import Format, FormatOption, show
+from syncwatch.model.session import Session
+from syncwatch.pipeline import report_of
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A file that syncwatch run -o wrote.", show_default=False)],
+    form: FormatOption = Format.TERMINAL,
+) -> None:
+    """Show a saved run again, in any format."""
+    show(report_of(Session.load(run)), form)

@@ -1,0 +1,60 @@
+"""Answers: what goes to stderr? Sentences, a user's own traceback, and progress when someone is looking."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+_OURS = str(Path(__file__).resolve().parents[1])
+
+
+def say(message: str) -> None:
+    """Write one sentence about what went wrong."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text("error: ", style="bold red") + Text(message))
+
+
+def print_user_traceback(error: BaseException) -> None:
+    """Write the traceback as the user's own run would have shown it: without the frames that started it."""
+    trace = error.__traceback__
+    while trace is not None and _started_it(trace):
+        trace = trace.tb_next
+    lines = traceback.format_exception(type(error), error, trace)
+    sys.stderr.write("".join(lines))
+
+
+def _started_it(trace: TracebackType) -> bool:
+    filename = trace.tb_frame.f_code.co_filename
+    return filename.startswith((_OURS, "<frozen ")) or Path(filename).name == "runpy.py"
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show progress on stderr while the block runs; silent where stderr is no terminal.
+
+    Yields:
+        A function of the phase, the steps done and the steps to do.
+    """
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def advance(phase: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{title}: {phase}", completed=done, total=total or None)
+
+        yield advance

@@ -1,0 +1,34 @@
+"""Answers: who is listening? The recorders that steps and ranges report to, innermost last."""
+
+from __future__ import annotations
+
+from syncwatch.sense.recorder import Recorder
+
+_recorders: list[Recorder] = []
+_profiling = False
+
+
+def set_profiling(on: bool) -> None:
+    """Say whether torch.profiler runs, so that ranges are worth repeating to it."""
+    global _profiling
+    _profiling = on
+
+
+def profiling() -> bool:
+    """Return whether torch.profiler runs."""
+    return _profiling
+
+
+def push(recorder: Recorder) -> None:
+    """Let `recorder` hear every later step and range."""
+    _recorders.append(recorder)
+
+
+def pop(recorder: Recorder) -> None:
+    """Let `recorder` hear nothing more."""
+    _recorders.remove(recorder)
+
+
+def recorders() -> tuple[Recorder, ...]:
+    """Return the recorders that listen now."""
+    return tuple(_recorders)

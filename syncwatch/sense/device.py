@@ -1,0 +1,61 @@
+"""Answers: which device is watched? Turns a choice into one, and says why when it cannot."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from typing_extensions import assert_never
+
+from syncwatch.errors import NotMeasuredError
+from syncwatch.sense.base import WatchedDevice
+
+MINIMUM_TORCH = (2, 9)
+
+
+class DeviceChoice(str, Enum):
+    """What `--device` takes."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    VIRTUAL = "virtual"
+
+
+def open_device(choice: DeviceChoice) -> WatchedDevice:
+    """Return the device to watch: for `auto` the GPU if there is one, else the virtual device.
+
+    Open it before the target imports triton: the virtual device runs kernels in Triton's interpreter, which has to
+    be chosen first. Close it when done.
+
+    Raises:
+        NotMeasuredError: if there is no such device, or torch is missing or too old.
+    """
+    require_torch()
+    import torch
+
+    from syncwatch.sense.cuda import CudaDevice
+    from syncwatch.sense.virtual.watched import WatchedVirtualDevice
+
+    if choice is DeviceChoice.AUTO:
+        return CudaDevice() if torch.cuda.is_available() else WatchedVirtualDevice()
+    if choice is DeviceChoice.CUDA:
+        return CudaDevice()
+    if choice is DeviceChoice.VIRTUAL:
+        return WatchedVirtualDevice()
+    assert_never(choice)
+
+
+def require_torch() -> None:
+    """Refuse a torch that is missing or too old.
+
+    Raises:
+        NotMeasuredError: with what to install.
+    """
+    wanted = ".".join(map(str, MINIMUM_TORCH))
+    try:
+        import torch
+    except ImportError as error:
+        raise NotMeasuredError(f"torch cannot be imported ({error}). Install torch {wanted} or newer.") from error
+    found = re.match(r"(\d+)\.(\d+)", str(torch.__version__))
+    if found is None or (int(found[1]), int(found[2])) < MINIMUM_TORCH:
+        raise NotMeasuredError(f"torch {torch.__version__} is too old to be watched. Install torch {wanted} or newer.")

@@ -1,0 +1,40 @@
+"""Answers: what was this measured with? Versions and the device, and nothing private."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+import torch
+
+from syncwatch import __version__
+from syncwatch.model.session import DeviceKind, Environment
+
+
+def environment(device: DeviceKind, gpu: str | None) -> Environment:
+    """Return the environment of this process; `gpu` is the device's name."""
+    return Environment(
+        torch=str(torch.__version__),
+        triton=installed("triton"),
+        gpu=gpu,
+        driver=_driver() if device is DeviceKind.CUDA else None,
+        python=platform.python_version(),
+        syncwatch=__version__,
+    )
+
+
+def installed(package: str) -> str | None:
+    """Return the installed version of `package`, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _driver() -> str | None:
+    try:
+        with open("/proc/driver/nvidia/version", encoding="utf-8") as file:
+            words = file.readline().split()
+    except OSError:
+        return None
+    return next((word for word in words if word[:1].isdigit() and "." in word), None)

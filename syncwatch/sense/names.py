@@ -1,0 +1,7 @@
+"""Answers: what are syncwatch's own ranges called? The names that a trace of ours can be told by."""
+
+STEP_RANGE = "syncwatch.step"
+"""Followed by a blank and the number of the step."""
+PACING_RANGE = "syncwatch.pacing"
+WINDOW_RANGE = "syncwatch.window"
+"""Holds everything to be counted: the profiler's own synchronizations lie outside it."""

@@ -1,0 +1,94 @@
+"""Answers: how does a part of the run get a name? NVTX ranges that nsys, torch.profiler and the recorder all see."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import nvtx
+import torch
+
+from syncwatch.model.events import RangeEvent, Step
+from syncwatch.sense import active
+from syncwatch.sense.names import PACING_RANGE, STEP_RANGE
+
+
+class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.annotate
+    """Names everything inside as one NVTX range on this thread.
+
+    Args:
+        name: what the range is called; keep ':', ',', '/' and '@' out, which nsys filters cannot take.
+    """
+
+    __slots__ = ("_name", "_profiled", "_started")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._started: list[tuple[Any, int]] = []
+        self._profiled: Any = None
+
+    def __enter__(self) -> None:
+        nvtx.push_range(self._name)
+        if active.profiling():
+            self._profiled = torch.autograd.profiler.record_function(self._name)
+            self._profiled.__enter__()
+        self._started = [(recorder, recorder.now_ns()) for recorder in active.recorders()]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for recorder, start in self._started:
+            recorder.ranges.append(RangeEvent(recorder.thread(), self._name, start, recorder.now_ns()))
+        if self._profiled is not None:
+            self._profiled.__exit__(kind, error, trace)
+        nvtx.pop_range()
+
+
+class step:  # noqa: N801  # used as `with syncwatch.step():`
+    """Marks one step of the user's own loop: figures are then given for each step; also an NVTX range.
+
+    Args:
+        warmup: whether the step is left out of the figures.
+    """
+
+    __slots__ = ("_range", "_started", "_warmup")
+
+    def __init__(self, *, warmup: bool = False) -> None:
+        self._warmup = warmup
+        self._started: list[tuple[Any, int, int | None]] = []
+        self._range: annotate | None = None
+
+    def __enter__(self) -> None:
+        for recorder in active.recorders():
+            index = len(recorder.steps)
+            self._started.append((recorder, recorder.now_ns(), recorder.current_step))
+            recorder.current_step = index
+        number = self._started[-1][0].current_step if self._started else None
+        self._range = annotate(STEP_RANGE if number is None else f"{STEP_RANGE} {number}")
+        self._range.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._range is not None:
+            self._range.__exit__(kind, error, trace)
+        for recorder, start, outer in self._started:
+            recorder.steps.append(Step(len(recorder.steps), self._warmup, start, recorder.now_ns()))
+            recorder.current_step = outer
+        self._started.clear()
+
+
+@contextlib.contextmanager
+def pacing() -> Iterator[None]:
+    """Mark every wait inside as the runner's own: it is stated, and not counted as the target's."""
+    recorders = active.recorders()
+    for recorder in recorders:
+        recorder.pacing = True
+    try:
+        with annotate(PACING_RANGE):
+            yield
+    finally:
+        for recorder in recorders:
+            recorder.pacing = False

@@ -1,0 +1,27 @@
+"""Answers: which sensors work here? Asked by `syncwatch doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from syncwatch.sense.cupti import Cupti
+from syncwatch.sense.debug_mode import DebugMode
+from syncwatch.sense.gpu_trace import GpuTrace
+from syncwatch.sense.virtual.device import VirtualDevice
+
+
+@dataclass(frozen=True, slots=True)
+class SensorEntry:
+    """One sensor, and whether it can run on this machine."""
+
+    name: str
+    sees: str
+    blind_to: tuple[str, ...]
+    unavailable: str | None
+    """Why it cannot run here, or None."""
+
+
+def survey() -> tuple[SensorEntry, ...]:
+    """Return every sensor, with why it cannot run here where it cannot."""
+    sensors = (GpuTrace(), DebugMode(), Cupti(), VirtualDevice())
+    return tuple(SensorEntry(each.name, each.sees, each.blind_to, each.unavailable()) for each in sensors)

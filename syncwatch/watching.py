@@ -1,0 +1,89 @@
+"""Answers: how is a block of one's own code watched? `with syncwatch.watch() as watch:`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+
+from syncwatch.errors import UsageError
+from syncwatch.model.finding import Report
+from syncwatch.model.session import Recording, Session
+from syncwatch.pipeline import report_of
+from syncwatch.sense.base import WatchedDevice
+from syncwatch.sense.device import DeviceChoice, open_device
+
+VARIANT = "watched"
+"""What the only variant of a watched block is called."""
+
+
+class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
+    """Watches a block of code and reports the lines that made the CPU wait.
+
+    After the block, `report` and `session` hold what was found, also when the block raised. Watches nest.
+
+    Args:
+        device: "auto" (the GPU if there is one, else the virtual device), "cuda" or "virtual".
+        target: what the report calls the block.
+
+    Raises:
+        UsageError: if there is no such choice of device.
+        NotMeasuredError: on entry, if the device cannot be watched here.
+    """
+
+    def __init__(self, device: str = "auto", *, target: str = "watch") -> None:
+        choices = [choice.value for choice in DeviceChoice]
+        if device not in choices:
+            raise UsageError(f"There is no device {device!r}. Choose one of {', '.join(choices)}.")
+        self._choice = DeviceChoice(device)
+        self._target = target
+        self._stack = ExitStack()
+        self._device: WatchedDevice | None = None
+        self._recordings: list[Recording] = []
+        self._missing: tuple[str, ...] = ()
+        self._finished: Session | None = None
+
+    def __enter__(self) -> watch:
+        self._device = open_device(self._choice)
+        self._stack.callback(self._device.close)
+        try:
+            self._recordings = self._stack.enter_context(self._device.watch(VARIANT))
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        device = self._device
+        if device is None:
+            return
+        if kind is not None:
+            self._missing = (f"The run was ended by {kind.__name__}; what came after it is not in the report.",)
+        environment = device.environment()
+        self._stack.__exit__(None, None, None)
+        self._finished = Session(
+            target=self._target,
+            device=device.kind,
+            environment=environment,
+            recordings=tuple(self._recordings),
+            outputs_equal=None,
+            complete=kind is None,
+            missing=self._missing,
+        )
+
+    @property
+    def session(self) -> Session:
+        """What was recorded.
+
+        Raises:
+            UsageError: inside the block, before it has ended.
+        """
+        if self._finished is None:
+            raise UsageError("The watch has not ended. Read its report after the `with` block.")
+        return self._finished
+
+    @property
+    def report(self) -> Report:
+        """What was found; raises as `session` does."""
+        return report_of(self.session)
