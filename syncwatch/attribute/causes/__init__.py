@@ -1,0 +1,16 @@
+"""Answers: which causes are there? One file a family; `CAUSES` holds all of them by code."""
+
+from __future__ import annotations
+
+from syncwatch.attribute.causes import copies, explicit_waits, libraries, reading, shapes, unclassified
+from syncwatch.attribute.causes.base import Cause, by_code
+
+CAUSES: dict[str, Cause] = by_code(
+    cause
+    for family in (reading, shapes, copies, explicit_waits, libraries, unclassified)
+    for cause in vars(family).values()
+    if isinstance(cause, Cause)
+)
+"""Every cause by its code."""
+
+__all__ = ["CAUSES", "Cause"]

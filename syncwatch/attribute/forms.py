@@ -1,0 +1,165 @@
+"""Answers: what does this piece of source do, as far as its text tells? Calls, subscripts, truth tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+
+_STATEMENT = re.compile(r"(if|elif|while|assert|not)\b")
+_CALL = re.compile(r"([A-Za-z_][\w.]*|\.\w+)\s*\(")
+_ASSIGN = r"\s*(?:[-+*/%@&|^]|//|\*\*|<<|>>)?=(?!=)"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call in the source."""
+
+    name: str
+    """The last part: `tolist` of `x.sum().tolist()`."""
+    path: str
+    """The dotted name as far as it is one: `torch.linalg.inv`; `.tolist` where it hangs on an expression."""
+    arguments: int | None
+    """How many positional arguments; None where the text was too broken to count."""
+    text: str
+    """The arguments as text."""
+
+    @property
+    def builtin(self) -> bool:
+        """Return whether this is a bare name, as `int(x)`."""
+        return self.path == self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Subscript:
+    """An indexing in the source."""
+
+    store: bool
+    """Whether it is assigned to."""
+    from_list: bool
+    """Whether an index is spelled as a Python list."""
+    from_bound: bool
+    """Whether a slice has a bound that is no constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a piece of source does."""
+
+    exact: bool
+    """Whether this is the very call that ran, rather than everything on its line."""
+    calls: tuple[Call, ...] = ()
+    subscripts: tuple[Subscript, ...] = ()
+    truth: bool = False
+    """Whether a value is tested for truth."""
+    formats: bool = False
+    """Whether a value is put into a string."""
+
+
+@lru_cache(maxsize=4096)
+def form_of(expression: str | None, line: str) -> Form:
+    """Return the form of the running expression, or of the whole line where no expression was recorded.
+
+    Args:
+        expression: the source text of the instruction that ran (Python 3.11 and later).
+        line: the source line, stripped.
+    """
+    if not expression:
+        return _line_form(line)
+    # Before 3.12 the jump of an `if` carries the position of the whole statement, its body too.
+    if _STATEMENT.match(expression):
+        return Form(exact=True, truth=True)
+    node = _parse(expression, "eval")
+    if not isinstance(node, ast.Expression):
+        return Form(exact=True)
+    return _outermost(node.body, expression, line)
+
+
+def is_condition(line: str) -> bool:
+    """Return whether a line decides by a truth value."""
+    return bool(_STATEMENT.match(line)) or bool(re.search(r"\b(if|and|or|not)\b", line))
+
+
+def _outermost(node: ast.expr, expression: str, line: str) -> Form:
+    if isinstance(node, ast.Await):
+        node = node.value
+    if isinstance(node, ast.Call):
+        return Form(exact=True, calls=(_call(node),))
+    if isinstance(node, ast.Subscript):
+        # The position of a store is its target, so that only the line tells it from a load.
+        store = re.search(re.escape(expression) + _ASSIGN, line) is not None
+        return Form(exact=True, subscripts=(_subscript(node, store),))
+    if isinstance(node, (ast.JoinedStr, ast.FormattedValue)):
+        return Form(exact=True, formats=True)
+    tests = (ast.BoolOp, ast.Compare, ast.IfExp, ast.Name, ast.Attribute, ast.ListComp, ast.SetComp, ast.GeneratorExp)
+    negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    return Form(exact=True, truth=negation or isinstance(node, tests))
+
+
+def _line_form(line: str) -> Form:
+    for text in (line, f"{line} pass", f"if {line[5:]} pass" if line.startswith("elif ") else line):
+        tree = _parse(text, "exec")
+        if tree is not None:
+            return _whole(tree)
+    calls = tuple(
+        Call(path.rpartition(".")[2], path, None, line) for path in _CALL.findall(line) if path not in ("if", "in")
+    )
+    subscripts = (Subscript("] =" in line, "[[" in line, False),) if re.search(r"\w\[", line) else ()
+    return Form(exact=False, calls=calls, subscripts=subscripts, truth=bool(_STATEMENT.match(line)))
+
+
+def _whole(tree: ast.AST) -> Form:
+    nodes = list(ast.walk(tree))
+    stored = {id(node.target) for node in nodes if isinstance(node, ast.AugAssign)}
+    truth = (ast.If, ast.While, ast.Assert, ast.IfExp, ast.BoolOp, ast.Not)
+    return Form(
+        exact=False,
+        calls=tuple(_call(node) for node in nodes if isinstance(node, ast.Call)),
+        subscripts=tuple(
+            _subscript(node, isinstance(node.ctx, ast.Store) or id(node) in stored)
+            for node in nodes
+            if isinstance(node, ast.Subscript)
+        ),
+        truth=any(isinstance(node, truth) for node in nodes),
+        formats=any(isinstance(node, ast.JoinedStr) for node in nodes),
+    )
+
+
+def _call(node: ast.Call) -> Call:
+    parts: list[str] = []
+    target: ast.expr = node.func
+    while isinstance(target, ast.Attribute):
+        parts.append(target.attr)
+        target = target.value
+    parts.append(target.id if isinstance(target, ast.Name) else "")
+    parts.reverse()
+    text = ", ".join([ast.unparse(arg) for arg in node.args] + [ast.unparse(keyword) for keyword in node.keywords])
+    spread = any(isinstance(arg, ast.Starred) for arg in node.args)
+    return Call(parts[-1], ".".join(parts), None if spread else len(node.args), text)
+
+
+def _subscript(node: ast.Subscript, store: bool) -> Subscript:
+    index = node.slice
+    parts = index.elts if isinstance(index, ast.Tuple) else [index]
+    bounds = [bound for part in parts if isinstance(part, ast.Slice) for bound in (part.lower, part.upper, part.step)]
+    return Subscript(
+        store=store,
+        from_list=any(isinstance(part, (ast.List, ast.ListComp)) for part in parts),
+        from_bound=any(bound is not None and not _constant(bound) for bound in bounds),
+    )
+
+
+def _constant(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant))
+
+
+def _parse(text: str, mode: str) -> ast.AST | None:
+    try:
+        with warnings.catch_warnings():
+            # The user's source may hold an invalid escape; it is not ours to warn of.
+            warnings.simplefilter("ignore")
+            return ast.parse(text, mode=mode)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None

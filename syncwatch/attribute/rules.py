@@ -1,0 +1,253 @@
+"""Answers: which cause explains this synchronization? First match wins, the source text before the operator.
+
+The text of the line is the same on every device; the operator is not (CUDA reports the innermost one, or none). So the
+text decides wherever it can, and the operator only where it cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from typing_extensions import assert_never
+
+from syncwatch.attribute.causes import copies, explicit_waits, libraries, reading, shapes, unclassified
+from syncwatch.attribute.causes.base import Cause
+from syncwatch.attribute.forms import Call, Form, Subscript, form_of, is_condition
+from syncwatch.attribute.stacks import Place
+from syncwatch.model.events import Direction, Frame, SyncKind
+
+_NAMES: dict[str, Cause] = {
+    name: cause
+    for cause, names in (
+        (reading.LIST_READ, "tolist"),
+        (reading.SCALAR_READ, "item _local_scalar_dense"),
+        (reading.TRUTH_VALUE, "is_nonzero equal allclose __bool__ __contains__"),
+        (reading.BLOCKING_READ, "cpu numpy"),
+        (shapes.NONZERO, "nonzero argwhere nonzero_numpy"),
+        (shapes.MASKED_SELECT, "masked_select"),
+        (shapes.REPEAT_INTERLEAVE, "repeat_interleave"),
+        (shapes.UNIQUE, "unique unique_consecutive unique_dim unique_dim_consecutive _unique _unique2"),
+        (shapes.ONE_HOT, "one_hot"),
+        (shapes.DATA_DEPENDENT_SIZE, "bincount histc histogramdd combinations unravel_index tensor_split"),
+        (shapes.DATA_DEPENDENT_SIZE, "to_sparse coalesce _segment_reduce segment_reduce ctc_loss _ctc_loss"),
+        (shapes.SAMPLING, "multinomial"),
+        (shapes.MASK_STORE, "index_put index_put_ _index_put_impl_"),
+        (
+            libraries.LINEAR_ALGEBRA,
+            "inverse cholesky cholesky_inverse lu lu_solve svd eig eigh pinverse lstsq solve det",
+        ),
+        (libraries.LINEAR_ALGEBRA, "slogdet logdet matrix_rank matrix_exp geqrf ldl_factor lu_factor lobpcg"),
+    )
+    for name in names.split()
+}
+_HOST_DATA = frozenset(
+    [
+        "tensor",
+        "as_tensor",
+        "asarray",
+        "new_tensor",
+        "scalar_tensor",
+        "from_dlpack",
+        "Tensor",
+        "FloatTensor",
+        "LongTensor",
+        "IntTensor",
+        "BoolTensor",
+        "HalfTensor",
+        "DoubleTensor",
+        "ByteTensor",
+    ]
+)
+_MOVES = frozenset(["to", "cuda", "copy_", "_to_copy", "copy", "type", "_copy_from"])
+_SCALAR_BUILTINS = frozenset(
+    ["int", "float", "complex", "range", "round", "index", "hex", "bin", "oct", "chr", "divmod", "pow", "abs"]
+)
+_TRUTH_BUILTINS = frozenset(["bool", "any", "all", "max", "min", "sorted", "filter"])
+_PRINTING = frozenset(["print", "str", "repr", "format", "ascii", "pprint"])
+_SCALAR_OPS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "__bool__"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one synchronization."""
+
+    kind: SyncKind
+    explicit: bool
+    op: str | None
+    place: Place
+    direction: Direction | None
+    """Where the copies of the same call went; None where none was recorded or they went both ways."""
+    small: bool
+    """Whether copies were recorded and each is one element."""
+    only_cupti: bool
+    """Whether no hook inside torch saw it."""
+
+    @property
+    def operator(self) -> str | None:
+        """Return the operator's bare name: `index` of `aten.index.Tensor`, `aten::index` and `Tensor.index`."""
+        if not self.op:
+            return None
+        parts = self.op.replace("::", ".").split(".")
+        return parts[1] if len(parts) > 1 else parts[0]
+
+
+def classify(evidence: Evidence) -> Cause:
+    """Return the cause of one synchronization."""
+    return (
+        _explicit_wait(evidence)
+        or _by_frames(evidence)
+        or _by_source(evidence)
+        or _by_operator(evidence)
+        or _by_copy(evidence)
+        or _by_kind(evidence)
+    )
+
+
+def _explicit_wait(evidence: Evidence) -> Cause | None:
+    functions = [frame.function.rpartition(".")[2] for frame in evidence.place.below]
+    user = _user_form(evidence)
+    asked = evidence.explicit or "synchronize" in functions or any(c.name == "synchronize" for c in user.calls)
+    if evidence.kind is SyncKind.COPY:
+        return copies.NON_BLOCKING_THAT_BLOCKS
+    if not asked:
+        return None
+    if evidence.kind is SyncKind.DEVICE:
+        return explicit_waits.DEVICE
+    if evidence.kind is SyncKind.STREAM:
+        return explicit_waits.STREAM
+    if evidence.kind is SyncKind.EVENT:
+        return explicit_waits.EVENT
+    assert_never(evidence.kind)
+
+
+def _by_frames(evidence: Evidence) -> Cause | None:
+    for frame in evidence.place.below:
+        if frame.file == "torch/_tensor_str.py" or frame.function.endswith(("Tensor.__format__", "Tensor.__repr__")):
+            return reading.PRINTING
+        if frame.file.startswith("torch/distributions/"):
+            return shapes.SAMPLING
+    return None
+
+
+def _by_source(evidence: Evidence) -> Cause | None:
+    """Judge the user's own expression first, then the innermost one of torch that it led to."""
+    user, waiter = evidence.place.user, evidence.place.waiter
+    frames = [frame for frame in (user, waiter) if frame is not None]
+    for frame in dict.fromkeys(frames):
+        form = form_of(frame.expression, frame.code)
+        if not form.exact and (cause := _decisive_operator(evidence, form)):
+            return cause
+        if cause := _by_form(evidence, form, frame):
+            return cause
+    return None
+
+
+def _by_form(evidence: Evidence, form: Form, frame: Frame) -> Cause | None:
+    if cause := _by_calls(evidence, form.calls):
+        return cause
+    for subscript in form.subscripts:
+        if cause := _by_subscript(evidence, subscript):
+            return cause
+    reads_scalar = evidence.operator is None or evidence.operator in _SCALAR_OPS
+    if reads_scalar and (form.truth or (form.exact and _tests_result(evidence, form, frame))):
+        return reading.TRUTH_VALUE
+    if form.formats or any(call.name in _PRINTING for call in form.calls):
+        return reading.PRINTING
+    return None
+
+
+def _by_calls(evidence: Evidence, calls: tuple[Call, ...]) -> Cause | None:
+    """Return the likeliest call of a line: the one whose copy goes the way that was seen, then a method."""
+    causes = [(call, cause) for call in calls if (cause := _by_call(evidence, call)) is not None]
+    family = {Direction.D2H: "SW1", Direction.H2D: "SW3"}.get(evidence.direction or Direction.D2H, "SW1")
+    causes.sort(key=lambda pair: (pair[0].builtin, not pair[1].code.startswith(family)))
+    return causes[0][1] if causes else None
+
+
+def _tests_result(evidence: Evidence, form: Form, frame: Frame) -> bool:
+    """Return whether a call's result was tested: from Python 3.12 `if t.any():` is recorded as `t.any()`."""
+    methods = {"any", "all", "eq", "ne", "lt", "gt", "le", "ge", "isnan", "isinf", "isfinite"}
+    return is_condition(frame.code) and any(call.name in methods for call in form.calls) and not evidence.place.below
+
+
+def _by_call(evidence: Evidence, call: Call) -> Cause | None:
+    if call.builtin and call.name in _SCALAR_BUILTINS:
+        return reading.SCALAR_READ
+    if call.builtin and call.name in _TRUTH_BUILTINS:
+        return reading.TRUTH_VALUE
+    if ".linalg." in f".{call.path}":
+        return libraries.LINEAR_ALGEBRA
+    if call.name == "where":
+        return shapes.NONZERO if call.arguments == 1 and "=" not in call.text else None
+    if call.name in _HOST_DATA:
+        return reading.SCALAR_READ if evidence.direction is Direction.D2H else copies.HOST_DATA
+    if call.name in _MOVES and not (call.builtin and call.name in ("copy", "type")):
+        return _by_move(evidence, call.text)
+    if call.name in ("cpu", "numpy") and "non_blocking=True" in call.text:
+        return copies.NON_BLOCKING_THAT_BLOCKS
+    return _NAMES.get(call.name)
+
+
+def _by_move(evidence: Evidence, arguments: str) -> Cause:
+    if "non_blocking=True" in arguments:
+        return copies.NON_BLOCKING_THAT_BLOCKS
+    if evidence.direction is Direction.D2H:
+        return reading.BLOCKING_READ
+    if evidence.direction is None and ("'cpu'" in arguments or '"cpu"' in arguments):
+        return reading.BLOCKING_READ
+    return copies.PAGEABLE_UPLOAD
+
+
+def _by_subscript(evidence: Evidence, subscript: Subscript) -> Cause | None:
+    if evidence.operator in _SCALAR_OPS:
+        return copies.SCALAR_BOUND
+    uploads = evidence.operator in ("_to_copy", "copy_") and evidence.direction is not Direction.D2H
+    if subscript.from_list or uploads or evidence.direction is Direction.H2D:
+        return copies.HOST_INDEX
+    if subscript.from_bound and evidence.operator is None:
+        return copies.SCALAR_BOUND
+    return shapes.MASK_STORE if subscript.store else shapes.MASK_LOAD
+
+
+def _decisive_operator(evidence: Evidence, form: Form) -> Cause | None:
+    """Let the operator choose among everything on a line, where Python did not record which call of it ran."""
+    operator = evidence.operator
+    if operator is None or operator in _SCALAR_OPS or operator in _MOVES:
+        return None
+    if operator in ("nonzero", "index", "index_put", "index_put_", "_index_put_impl_"):
+        named = [cause for call in form.calls if (cause := _by_call(evidence, call)) and cause.code.startswith("SW2")]
+        if named:
+            return named[0]
+        stores = [subscript for subscript in form.subscripts if subscript.store]
+        picked = stores if operator.startswith(("index_put", "_index_put")) else form.subscripts
+        return _by_subscript(evidence, (*picked, *form.subscripts)[0]) if form.subscripts else None
+    return _NAMES.get(operator)
+
+
+def _by_operator(evidence: Evidence) -> Cause | None:
+    operator = evidence.operator
+    if operator is None:
+        return None
+    if operator == "index":
+        return shapes.MASK_LOAD
+    if operator.startswith(("linalg_", "_linalg_")):
+        return libraries.LINEAR_ALGEBRA
+    return _by_call(evidence, Call(operator, f"aten.{operator}", None, ""))
+
+
+def _by_copy(evidence: Evidence) -> Cause | None:
+    if evidence.direction is Direction.D2H:
+        return reading.SCALAR_READ if evidence.small else reading.BLOCKING_READ
+    if evidence.direction is Direction.H2D:
+        return copies.PAGEABLE_UPLOAD
+    return None
+
+
+def _by_kind(evidence: Evidence) -> Cause:
+    foreign = evidence.only_cupti or evidence.kind in (SyncKind.DEVICE, SyncKind.EVENT)
+    return libraries.UNDER_TORCH if foreign else unclassified.UNCLASSIFIED
+
+
+def _user_form(evidence: Evidence) -> Form:
+    user = evidence.place.user
+    return form_of(user.expression, user.code) if user else Form(exact=False)
