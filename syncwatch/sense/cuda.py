@@ -18,6 +18,7 @@ from syncwatch.sense.environment import environment
 from syncwatch.sense.gpu_trace import GpuTrace
 from syncwatch.sense.join import join
 from syncwatch.sense.names import WINDOW_RANGE
+from syncwatch.sense.reconcile import reconciled
 from syncwatch.sense.recorder import Recorder
 
 _BLIND_WITHOUT_CUPTI = ("libraries under torch", "non-blocking copies that block after all", "times")
@@ -45,14 +46,15 @@ class CudaDevice:
 
     def sense(self, variant: str, work: Callable[[], Sequence[int]]) -> Iterator[Recording]:
         """Run `work` once under the hooks and once under CUPTI, and join the two; see `WatchedDevice.sense`."""
-        with _hooks() as recorder:
+        recorder = Recorder(now_ns=time.time_ns)
+        with _hooks(recorder):
             try:
                 work()
             except BaseException:
                 yield _recording(variant, recorder, None, (_CUT_SHORT,))
                 raise
         try:
-            with _runtime() as traces:
+            with _listening(Recorder(now_ns=time.time_ns)), _runtime() as traces:
                 work()
         except BaseException as error:
             yield _recording(variant, recorder, None, (_no_prices(error),))
@@ -65,18 +67,16 @@ class CudaDevice:
     def watch(self, variant: str) -> Iterator[list[Recording]]:
         """Watch one run with hooks and CUPTI together; see `WatchedDevice.watch`."""
         result: list[Recording] = []
-        traces: list[cupti.RuntimeTrace] = []
-        notes: list[str] = []
-        with _hooks() as recorder:
+        with contextlib.ExitStack() as stack:
+            recorder, traces, notes = Recorder(now_ns=time.time_ns), list[cupti.RuntimeTrace](), list[str]()
+            # Runs after both sensors have stopped, however the block ended.
+            stack.callback(lambda: result.append(_recording(variant, recorder, _only(traces), tuple(notes))))
             try:
-                with contextlib.ExitStack() as stack:
-                    try:
-                        traces = stack.enter_context(_runtime())
-                    except NotMeasuredError as error:
-                        notes.append(_no_prices(error))
-                    yield result
-            finally:
-                result.append(_recording(variant, recorder, traces[0] if traces else None, tuple(notes)))
+                traces = stack.enter_context(_runtime())
+            except NotMeasuredError as error:
+                notes.append(_no_prices(error))
+            stack.enter_context(_hooks(recorder))
+            yield result
 
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
@@ -90,18 +90,26 @@ def _no_prices(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _hooks() -> Iterator[Recorder]:
+def _hooks(recorder: Recorder) -> Iterator[None]:
     """Watch with the hooks, which know lines and cost next to nothing."""
-    recorder = Recorder(now_ns=time.time_ns)
     sensors = (GpuTrace(), DebugMode())
+    with _listening(recorder):
+        try:
+            for sensor in sensors:
+                sensor.start(recorder)
+            yield
+        finally:
+            for sensor in sensors:
+                sensor.stop()
+
+
+@contextlib.contextmanager
+def _listening(recorder: Recorder) -> Iterator[None]:
+    """Let `recorder` number the steps and hear the ranges."""
     active.push(recorder)
     try:
-        for sensor in sensors:
-            sensor.start(recorder)
-        yield recorder
+        yield
     finally:
-        for sensor in sensors:
-            sensor.stop()
         active.pop(recorder)
 
 
@@ -120,6 +128,10 @@ def _runtime() -> Iterator[list[cupti.RuntimeTrace]]:
         result.append(sensor.stop())
 
 
+def _only(traces: list[cupti.RuntimeTrace]) -> cupti.RuntimeTrace | None:
+    return traces[0] if traces else None
+
+
 def _annotation(name: str) -> contextlib.AbstractContextManager[object]:
     context: contextlib.AbstractContextManager[object] = torch.autograd.profiler.record_function(name)
     return context
@@ -128,7 +140,7 @@ def _annotation(name: str) -> contextlib.AbstractContextManager[object]:
 def _recording(
     variant: str, hooks: Recorder, trace: cupti.RuntimeTrace | None, notes: tuple[str, ...] = ()
 ) -> Recording:
-    hooked = tuple(reconciled(hooks.syncs))
+    hooked = reconciled(hooks.syncs)
     if trace is None:
         coverage = Coverage(_HOOKS, _BLIND_WITHOUT_CUPTI, None, _with_line(hooked))
         plain = hooks.freeze(variant, coverage, modelled=False, has_timeline=False, notes=notes)
@@ -150,32 +162,3 @@ _HOOKS = (GpuTrace.name, DebugMode.name)
 
 def _with_line(syncs: tuple[SyncEvent, ...]) -> int:
     return sum(not event.pacing and event.stack is not None for event in syncs)
-
-
-def reconciled(events: list[SyncEvent]) -> Iterator[SyncEvent]:
-    """Yield one event for each synchronization, whoever saw it.
-
-    The debug mode's warning and the trace's callback tell of the same wait: on one thread, in one step, from one line.
-    torch may hold a warning back until the operator returns, so only their number at a line is compared.
-    """
-    warned: dict[tuple[int | None, int, int | None], int] = {}
-    for event in events:
-        if event.seen_by == (DebugMode.name,):
-            warned[_place(event)] = warned.get(_place(event), 0) + 1
-    for event in events:
-        if event.seen_by == (DebugMode.name,):
-            continue
-        left = warned.get(_place(event), 0)
-        if left:
-            warned[_place(event)] = left - 1
-            yield replace(event, seen_by=(*event.seen_by, DebugMode.name))
-        else:
-            yield event
-    for event in events:
-        if event.seen_by == (DebugMode.name,) and warned.get(_place(event), 0):
-            warned[_place(event)] -= 1
-            yield event
-
-
-def _place(event: SyncEvent) -> tuple[int | None, int, int | None]:
-    return event.step, event.thread, event.stack

@@ -120,7 +120,11 @@ class Cupti:
         """
         config = torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True)
         activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-        self._profiler = torch.profiler.profile(activities=activities, experimental_config=config)
+        self._profiler = torch.profiler.profile(
+            activities=activities,
+            experimental_config=config,
+            acc_events=True,  # without it torch warns of cycles, and there is only one
+        )
         try:
             self._profiler.start()
         except RuntimeError as error:

@@ -48,10 +48,12 @@ class DebugMode:
         self._previous_mode = torch.cuda.get_sync_debug_mode()
         self._previous_hook = warnings.showwarning
         self._filters = list(warnings.filters)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+            torch.cuda.set_sync_debug_mode("warn")
         warnings.showwarning = self._on_warning
         # "always": Python otherwise shows one warning a line and drops the rest.
         warnings.filterwarnings("always", message=f".*{_MESSAGE}")
-        torch.cuda.set_sync_debug_mode("warn")
 
     def stop(self) -> None:
         """Restore the mode, the hook and the filters."""

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from syncwatch.sense.stacks import StackTable, display_path
+
+
+def captured(table: StackTable) -> int:
+    return table.intern(sys._getframe(1))
+
+
+def test_one_line_reached_twice_is_one_stack() -> None:
+    table = StackTable()
+
+    ids = [captured(table) for _ in range(3)]
+
+    assert len(set(ids)) == 1
+
+
+def test_two_calls_on_one_line_are_two_stacks_of_one_line() -> None:
+    table = StackTable()
+
+    ids = {captured(table), captured(table)}
+
+    frames, stacks = table.freeze()
+    assert len(ids) == 2
+    assert len({frames[stack[0]].line for stack in stacks}) == 1
+
+
+def test_a_frame_tells_file_line_function_and_code() -> None:
+    table = StackTable()
+    captured(table)
+
+    frames, stacks = table.freeze()
+
+    innermost = frames[stacks[0][0]]
+    assert innermost.file == "tests/unit/sense/test_stacks.py"
+    assert innermost.function.endswith("test_a_frame_tells_file_line_function_and_code")
+    assert innermost.code == "captured(table)"
+    if sys.version_info >= (3, 11):
+        assert innermost.expression == "captured(table)"
+
+
+def test_paths_say_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import rich
+    import torch
+
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != os.sep])
+    assert display_path(str(torch.__file__)) == "torch/__init__.py"
+    assert display_path(str(rich.__file__)) == "rich/__init__.py"
+    assert display_path(os.__file__) == "<stdlib>/os.py"
+    assert display_path(str(tmp_path / "secret" / "prog.py")) == "prog.py"
+    assert display_path("<string>") == "<string>"
