@@ -1,0 +1,39 @@
+"""Answers: how long did the GPU stand idle because the host had waited? Integers only."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from syncwatch.analyse.timeline import Span
+
+
+def bubbles(waits: Sequence[Span], busy: Sequence[Span], end_ns: int) -> tuple[int, ...]:
+    """Return the bubble that follows each wait, in nanoseconds.
+
+    A bubble begins when the GPU's queue has run empty, within the wait, and ends with the next work on the GPU, with
+    the next wait (its idle time is its own), or with the recording. It is 0 where work was queued behind the wait, so
+    that the GPU never stood still. No nanosecond is charged twice.
+
+    Args:
+        waits: host waits, in any order.
+        busy: what ran on the GPU, in order and without overlap, as `timeline.union` gives it.
+        end_ns: the end of the recording.
+    """
+    starts = [start for start, _ in busy]
+    begins = sorted(start for start, _ in waits)
+    charged_until = 0
+    result = [0] * len(waits)
+    for index in sorted(range(len(waits)), key=lambda position: (waits[position][1], position)):
+        wait_start, resumed = waits[index]
+        following = bisect_right(starts, resumed)
+        drained = busy[following - 1][1] if following else wait_start
+        if drained > resumed:
+            continue
+        low = max(wait_start, drained, charged_until)
+        next_work = starts[following] if following < len(starts) else end_ns
+        next_wait = bisect_left(begins, resumed) if wait_start < resumed else bisect_right(begins, resumed)
+        high = min(next_work, begins[next_wait] if next_wait < len(begins) else end_ns, end_ns)
+        result[index] = max(0, high - low)
+        charged_until = max(charged_until, high)
+    return tuple(result)

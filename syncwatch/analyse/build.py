@@ -1,0 +1,64 @@
+"""Answers: how do recordings and their attributed waits become one report?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from syncwatch.analyse.compare import compare, step_time
+from syncwatch.analyse.price import idle_by_sync, per_step, sites
+from syncwatch.analyse.timeline import split_early, window_of
+from syncwatch.model.finding import NO_LINE, Attributed, Report, Variant
+from syncwatch.model.session import Coverage, Recording, Session
+
+
+def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Report:
+    """Return the report of `session`, given the attributed waits of each of its recordings, in order."""
+    recordings = session.recordings
+    variants = tuple(_variant(recording, found) for recording, found in zip(recordings, attributed, strict=True))
+    return Report(
+        target=session.target,
+        device=session.device,
+        environment=session.environment,
+        parameters=session.parameters,
+        variants=variants,
+        comparison=compare(recordings[0], recordings[-1], session.outputs_equal) if len(recordings) > 1 else None,
+        coverage=merge(recording.coverage for recording in recordings),
+        complete=session.complete,
+        missing=session.missing,
+    )
+
+
+def merge(coverages: Iterable[Coverage]) -> Coverage:
+    """Return what all recordings together watched; a count that one of them lacks is unknown for the whole."""
+    known = list(coverages)
+    seen = [coverage.seen for coverage in known]
+    counts = [count for count in seen if count is not None]
+    return Coverage(
+        sensors=tuple(dict.fromkeys(name for coverage in known for name in coverage.sensors)),
+        blind_to=tuple(dict.fromkeys(phrase for coverage in known for phrase in coverage.blind_to)),
+        seen=sum(counts) if known and len(counts) == len(known) else None,
+        attributed=sum(coverage.attributed for coverage in known),
+    )
+
+
+def _variant(recording: Recording, found: Sequence[Attributed]) -> Variant:
+    window = window_of(recording)
+    early, late = split_early((item.sync for item in found), window)
+    lineless = sum(window.counts(item.sync.step) and item.finding.file == NO_LINE for item in found)
+    idle = idle_by_sync(recording)
+    notes = list(recording.notes)
+    if late:
+        notes.append(f"{late} synchronizations outside every step are not counted.")
+    if lineless:
+        notes.append(f"{lineless} synchronizations have no Python line outside torch.")
+    return Variant(
+        name=recording.variant,
+        steps=window.steps,
+        per_step=per_step(found, recording, window, idle),
+        step_ms=step_time(recording),
+        sites=sites(found, recording, window, idle),
+        warmup_syncs=early,
+        pacing_waits=sum(sync.pacing and window.counts(sync.step) for sync in recording.syncs),
+        coverage=recording.coverage,
+        notes=tuple(notes),
+    )

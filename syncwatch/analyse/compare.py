@@ -1,0 +1,103 @@
+"""Answers: is the candidate faster than the baseline, and how sure is that?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from syncwatch.model.finding import Comparison, StepTime
+from syncwatch.model.session import Recording
+
+_SEED = 20260327
+_RESAMPLES = 4000
+_NS_IN_MS = 1e6
+
+Interval = tuple[float, float]
+
+
+def step_time(recording: Recording) -> StepTime | None:
+    """Return the median step of all rounds; None where no step was timed.
+
+    The virtual clock is deterministic: repeating it tells nothing, so that its times carry no interval.
+    """
+    steps = np.array([time for timed in recording.rounds_ns for time in timed], dtype=float) / _NS_IN_MS
+    if steps.size == 0:
+        return None
+    ci95 = None if recording.modelled or steps.size < 2 else _interval((steps,), np.median, paired=False)
+    return StepTime(median=float(np.median(steps)), ci95=ci95, modelled=recording.modelled)
+
+
+def compare(baseline: Recording, candidate: Recording, outputs_equal: bool | None) -> Comparison:
+    """Return the candidate against the baseline; no ratio where the outputs differ."""
+    modelled = baseline.modelled or candidate.modelled
+    old, new = step_time(baseline), step_time(candidate)
+    ratio: float | None = None
+    ci95: Interval | None = None
+    comparable = baseline.modelled == candidate.modelled and outputs_equal is not False
+    if comparable and old is not None and new is not None and new.median > 0:
+        ratio = old.median / new.median
+        ci95 = None if modelled else ratio_interval(baseline.rounds_ns, candidate.rounds_ns)
+    return Comparison(
+        baseline=baseline.variant,
+        candidate=candidate.variant,
+        step_time_ratio=ratio,
+        ci95=ci95,
+        modelled=modelled,
+        verdict=_verdict(ratio, ci95, modelled=modelled, outputs_equal=outputs_equal),
+        outputs_equal=outputs_equal,
+    )
+
+
+def ratio_interval(baseline: Sequence[Sequence[int]], candidate: Sequence[Sequence[int]]) -> Interval | None:
+    """Return the bootstrap interval of baseline over candidate; None where there is too little to resample.
+
+    Rounds are interleaved, so that a round's two halves met the same clocks and the same neighbours: they are resampled
+    as pairs. A single round falls back on its steps.
+    """
+    pairs = [(np.median(old), np.median(new)) for old, new in zip(baseline, candidate, strict=False) if old and new]
+    if len(pairs) > 1:
+        olds, news = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
+        return _interval((olds, news), _ratio, paired=True)
+    steps = [np.array([time for timed in rounds for time in timed], dtype=float) for rounds in (baseline, candidate)]
+    if min(column.size for column in steps) < 2:
+        return None
+    return _interval(tuple(steps), _ratio, paired=False)
+
+
+def _ratio(old: Any, new: Any, axis: int = -1) -> Any:
+    return np.median(old, axis=axis) / np.median(new, axis=axis)
+
+
+def _interval(columns: tuple[Any, ...], statistic: Any, *, paired: bool) -> Interval:
+    if all(np.ptp(column) == 0 for column in columns):
+        point = float(statistic(*columns, axis=-1))
+        return point, point
+    found = bootstrap(
+        columns,
+        statistic,
+        paired=paired,
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        # The percentile interval is defined for a median of few values, where BCa's is not.
+        method="percentile",
+        random_state=np.random.default_rng(_SEED),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _verdict(ratio: float | None, ci95: Interval | None, *, modelled: bool, outputs_equal: bool | None) -> str:
+    if outputs_equal is False:
+        return "outputs differ: times not compared"
+    if ratio is None:
+        return "times not measured"
+    if modelled:
+        word = "no difference" if ratio == 1 else "faster" if ratio > 1 else "slower"
+        return f"{word} (modelled)"
+    if ci95 is None:
+        return "too few steps to tell"
+    if ci95[0] <= 1 <= ci95[1]:
+        return "no difference shown"
+    return "faster" if ratio > 1 else "slower"

@@ -1,0 +1,41 @@
+"""Answers: how does a recording become a report, and a report a verdict? The sentence of the design, as code.
+
+sense -> attribute -> analyse -> judge -> report: `sense` made the session, the rest works from it alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from syncwatch.analyse.build import analyse
+from syncwatch.attribute.sites import attribute
+from syncwatch.judge.gate import judge
+from syncwatch.model.codec import write_json
+from syncwatch.model.finding import Report
+from syncwatch.model.session import Session
+from syncwatch.model.verdict import Policy, Verdict
+
+
+def report_of(session: Session) -> Report:
+    """Return what `session` shows: each wait with its line and cause, counted and priced."""
+    return analyse(session, [attribute(recording) for recording in session.recordings])
+
+
+def judge_of(report: Report, policy: Policy) -> Verdict:
+    """Return whether `report` may pass under `policy`."""
+    return judge(report, policy)
+
+
+def write_run(session: Session, path: Path | str) -> None:
+    """Write the run file: the JSON report, with the recording it came from under `session`.
+
+    One file serves `jq` and every later command, since any report can be made again from the recording.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    document: dict[str, Any] = {**msgspec.to_builtins(report_of(session)), "session": session}
+    write_json(document, Path(path))

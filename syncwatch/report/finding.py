@@ -1,0 +1,97 @@
+"""Answers: how does one finding look on a terminal? As a compiler prints it: code, line, carets, cost, help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from syncwatch.model.finding import NO_LINE, Site
+from syncwatch.report import text
+
+_MIN_CODE = 12
+
+
+def block(site: Site, console: Console, *, modelled: bool) -> Iterator[Text]:
+    """Yield the lines of one finding.
+
+    Args:
+        site: what was found.
+        console: whose width the lines keep.
+        modelled: whether the durations come from the virtual clock.
+    """
+    colour = "yellow" if site.explicit else "red"
+    gutter = len(str(site.line)) if site.line else 1
+    asked = " (asked for)" if site.explicit else ""
+    yield from hanging(Text.assemble((site.code, f"bold {colour}"), " "), Text(site.title + asked, "bold"), console)
+    place = _place(site, console.width - gutter - 4)
+    yield from hanging(Text.assemble(" " * gutter, ("--> ", "blue")), Text(place, "cyan"), console)
+    if site.source:
+        yield from _code(site, gutter, console.width, colour)
+    bar = Text.assemble(" " * gutter, (" = ", "blue"))
+    cost = Text(_cost(site))
+    if modelled:
+        cost.append(" (modelled)", "dim")
+    yield from hanging(bar + Text("cost: "), cost, console)
+    yield from hanging(bar + Text("help: ", "green"), Text(site.hint), console)
+
+
+def hanging(first: Text, body: Text, console: Console) -> Iterator[Text]:
+    """Yield `body` wrapped behind `first`, the following lines indented to match."""
+    indent = cell_len(first.plain)
+    for number, line in enumerate(body.wrap(console, max(console.width - indent, _MIN_CODE), overflow="fold")):
+        line.rstrip()
+        yield (first if number == 0 else Text(" " * indent)) + line
+
+
+def caret_span(source: str, expression: str | None) -> tuple[int, int]:
+    """Return where in `source` the carets go: the expression, its part on this line, or the whole line."""
+    if expression:
+        start = source.find(expression)
+        if start >= 0:
+            return start, start + len(expression)
+        for length in range(min(len(expression), len(source)), 0, -1):
+            if source.endswith(expression[:length]):
+                return len(source) - length, len(source)
+    return 0, len(source)
+
+
+def _place(site: Site, cells: int) -> str:
+    if site.file == NO_LINE:
+        return f"no Python line; seen as {site.api}"
+    function = f" in {text.crop_right(text.shown(site.function), 80)}" if site.function else ""
+    # Two lines of path are enough to find any file; a longer one keeps its end.
+    file = text.crop_left(text.shown(site.file), max(2 * cells, 60))
+    return f"{file}:{site.line}{function}"
+
+
+def _code(site: Site, gutter: int, width: int, colour: str) -> Iterator[Text]:
+    start, end = caret_span(site.source, site.expression)
+    before, marked, after = (
+        text.shown(part) for part in (site.source[:start], site.source[start:end], site.source[end:])
+    )
+    room = max(width - gutter - 3, _MIN_CODE)
+    if cell_len(before) + min(cell_len(marked), room) > room:
+        before = text.crop_left(before, max(room - cell_len(marked), room // 3))
+    marked = text.crop_right(marked, room - cell_len(before))
+    after = text.crop_right(after, room - cell_len(before + marked)) if cell_len(before + marked) < room else ""
+    line = Text.assemble((f"{site.line} | ", "blue"), before, (marked, "bold"), after)
+    carets = Text.assemble(
+        (f"{' ' * gutter} | ", "blue"), " " * cell_len(before), ("^" * cell_len(marked), f"bold {colour}")
+    )
+    yield Text(f"{' ' * gutter} |", "blue")
+    yield line
+    yield carets
+
+
+def _cost(site: Site) -> str:
+    parts = [
+        f"{text.plural(site.calls_per_step, 'call')} a step",
+        f"host blocked {text.micros(site.host_blocked_us)}",
+        f"GPU idle {text.micros(site.gpu_idle_us)}",
+    ]
+    if site.bytes:
+        parts.append(f"{text.size(site.bytes)} copied")
+    return " · ".join(parts)

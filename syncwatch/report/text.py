@@ -1,0 +1,80 @@
+"""Answers: how do figures and foreign names become text that no terminal or markup can misread?"""
+
+from __future__ import annotations
+
+from rich.cells import cell_len, set_cell_size
+
+NOT_MEASURED = "not measured"
+ELLIPSIS = "…"
+
+
+def shown(text: str) -> str:
+    """Return `text` with everything that a terminal would act upon spelled out, such as escapes and bidi marks."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def plural(count: float, noun: str) -> str:
+    """Return `3 copies` as `number(3)` and the noun in its number."""
+    if count == 1:
+        return f"{number(count)} {noun}"
+    return f"{number(count)} {noun[:-1]}ies" if noun.endswith("y") else f"{number(count)} {noun}s"
+
+
+def number(value: float) -> str:
+    """Return a count a step: whole where it is whole, else with two digits."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+
+
+def micros(value: float | None) -> str:
+    """Return a duration given in microseconds, three digits."""
+    if value is None:
+        return NOT_MEASURED
+    if value >= 999_500:
+        return f"{_digits(value / 1e6)} s"
+    if value >= 999.5:
+        return f"{_digits(value / 1e3)} ms"
+    return f"{_digits(value)} µs"
+
+
+def size(value: float | None) -> str:
+    """Return a number of bytes in binary units."""
+    if value is None:
+        return NOT_MEASURED
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{number(round(value, 1))} {unit}" if unit == "B" else f"{_digits(value)} {unit}"
+        value /= 1024
+    return f"{_digits(value)} GiB"
+
+
+def count(value: float | None) -> str:
+    """Return a count a step, or that it was not measured."""
+    return NOT_MEASURED if value is None else number(value)
+
+
+def crop_left(text: str, cells: int) -> str:
+    """Return the end of `text` that fits `cells`: of a path, the part that tells."""
+    if cell_len(text) <= cells:
+        return text
+    tail = text[::-1]
+    return ELLIPSIS + set_cell_size(tail, max(cells - 1, 1)).rstrip()[::-1]
+
+
+def crop_right(text: str, cells: int) -> str:
+    """Return the beginning of `text` that fits `cells`."""
+    if cell_len(text) <= cells:
+        return text
+    return set_cell_size(text, max(cells - 1, 1)).rstrip() + ELLIPSIS
+
+
+def _digits(value: float) -> str:
+    """Return three significant digits without an exponent."""
+    if value == 0:
+        return "0"
+    decimals = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:,.{decimals}f}"
