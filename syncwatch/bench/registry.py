@@ -16,16 +16,19 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_points()))
 
 
-def load(name: str) -> Scenario:
-    """Return the scenario `name`.
+def require(name: str) -> None:
+    """Refuse a name that no scenario has, without importing any.
 
     Raises:
-        UsageError: if there is none of this name, with the nearest ones.
+        UsageError: with the nearest names.
     """
-    point = _points().get(name)
-    if point is None:
+    if name not in _points():
         raise UsageError(f"There is no scenario {name!r}. {_nearest(name)} `syncwatch list` shows all.")
-    scenario: Scenario = point.load()
+
+
+def load(name: str) -> Scenario:
+    """Return the scenario `name`, which `require` has let pass."""
+    scenario: Scenario = _points()[name].load()
     return scenario
 
 

@@ -42,7 +42,7 @@ def script(text: str) -> Target:
     path = Path(text)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise UsageError(f"The script {text} {what}. Give the path of a Python file, seen from {Path.cwd().name}/.")
+        raise UsageError(f"The script {text} {what}. Give the path of a Python file, relative to this folder.")
 
     def call() -> None:
         with _first_on_path(path.resolve().parent):

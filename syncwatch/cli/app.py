@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from typing import Annotated
 
 import typer
 
+from syncwatch import __version__
 from syncwatch.cli import doctor, gate, listing, report, run
 from syncwatch.cli.screen import say
-from syncwatch.errors import EXIT_INTERRUPTED, SyncwatchError
+from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError
 
 app = typer.Typer(
     name="syncwatch",
@@ -27,6 +30,20 @@ app.command(name="list")(listing.list_scenarios)
 app.command(name="doctor")(doctor.doctor)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"syncwatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None: ...
+
+
 def main() -> None:
     """Run the command line; every refusal becomes a sentence on stderr and its exit code."""
     try:
@@ -37,3 +54,8 @@ def main() -> None:
     except KeyboardInterrupt:
         say("Interrupted.")
         sys.exit(EXIT_INTERRUPTED)
+    except Exception:
+        # Python would end with 1, which here means "over policy".
+        traceback.print_exc()
+        say("This is a fault of syncwatch, and nothing was judged. Please report it with the lines above.")
+        sys.exit(EXIT_NOT_MEASURED)

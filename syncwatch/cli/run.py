@@ -128,8 +128,10 @@ def _run_scenario(name: str, options: ScenarioOptions, counts: _Counts, choice: 
     from syncwatch.bench import registry
     from syncwatch.bench.runner import ScenarioRun
 
-    scenario = registry.load(name)
+    registry.require(name)
     with closing(open_device(choice)) as device:
+        # After the device: it decides how the scenario's Triton kernels are run.
+        scenario = registry.load(name)
         preset = options.preset or scenario.default_preset(device.kind is DeviceKind.VIRTUAL)
         plan = counts.plan(scenario, device.kind)
         with progress(f"{name} on {device.kind.value}") as advance:
