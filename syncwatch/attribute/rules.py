@@ -6,65 +6,17 @@ text decides wherever it can, and the operator only where it cannot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from typing_extensions import assert_never
 
+from syncwatch.attribute import names
 from syncwatch.attribute.causes import copies, explicit_waits, libraries, reading, shapes, unclassified
 from syncwatch.attribute.causes.base import Cause
 from syncwatch.attribute.forms import Call, Form, Subscript, form_of, is_condition
 from syncwatch.attribute.stacks import Place
 from syncwatch.model.events import Direction, Frame, SyncKind
-
-_NAMES: dict[str, Cause] = {
-    name: cause
-    for cause, names in (
-        (reading.LIST_READ, "tolist"),
-        (reading.SCALAR_READ, "item _local_scalar_dense"),
-        (reading.TRUTH_VALUE, "is_nonzero equal allclose __bool__ __contains__"),
-        (reading.BLOCKING_READ, "cpu numpy"),
-        (shapes.NONZERO, "nonzero argwhere nonzero_numpy"),
-        (shapes.MASKED_SELECT, "masked_select"),
-        (shapes.REPEAT_INTERLEAVE, "repeat_interleave"),
-        (shapes.UNIQUE, "unique unique_consecutive unique_dim unique_dim_consecutive _unique _unique2"),
-        (shapes.ONE_HOT, "one_hot"),
-        (shapes.DATA_DEPENDENT_SIZE, "bincount histc histogramdd combinations unravel_index tensor_split"),
-        (shapes.DATA_DEPENDENT_SIZE, "to_sparse coalesce _segment_reduce segment_reduce ctc_loss _ctc_loss"),
-        (shapes.SAMPLING, "multinomial"),
-        (shapes.MASK_STORE, "index_put index_put_ _index_put_impl_"),
-        (
-            libraries.LINEAR_ALGEBRA,
-            "inverse cholesky cholesky_inverse lu lu_solve svd eig eigh pinverse lstsq solve det",
-        ),
-        (libraries.LINEAR_ALGEBRA, "slogdet logdet matrix_rank matrix_exp geqrf ldl_factor lu_factor lobpcg"),
-    )
-    for name in names.split()
-}
-_HOST_DATA = frozenset(
-    [
-        "tensor",
-        "as_tensor",
-        "asarray",
-        "new_tensor",
-        "scalar_tensor",
-        "from_dlpack",
-        "Tensor",
-        "FloatTensor",
-        "LongTensor",
-        "IntTensor",
-        "BoolTensor",
-        "HalfTensor",
-        "DoubleTensor",
-        "ByteTensor",
-    ]
-)
-_MOVES = frozenset(["to", "cuda", "copy_", "_to_copy", "copy", "type", "_copy_from"])
-_SCALAR_BUILTINS = frozenset(
-    ["int", "float", "complex", "range", "round", "index", "hex", "bin", "oct", "chr", "divmod", "pow", "abs"]
-)
-_TRUTH_BUILTINS = frozenset(["bool", "any", "all", "max", "min", "sorted", "filter"])
-_PRINTING = frozenset(["print", "str", "repr", "format", "ascii", "pprint"])
-_SCALAR_OPS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "__bool__"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +100,10 @@ def _by_form(evidence: Evidence, form: Form, frame: Frame) -> Cause | None:
     for subscript in form.subscripts:
         if cause := _by_subscript(evidence, subscript):
             return cause
-    reads_scalar = evidence.operator is None or evidence.operator in _SCALAR_OPS
+    reads_scalar = evidence.operator is None or evidence.operator in names.SCALAR_OPS
     if reads_scalar and (form.truth or (form.exact and _tests_result(evidence, form, frame))):
         return reading.TRUTH_VALUE
-    if form.formats or any(call.name in _PRINTING for call in form.calls):
+    if form.formats or any(call.name in names.PRINTING for call in form.calls):
         return reading.PRINTING
     return None
 
@@ -171,21 +123,21 @@ def _tests_result(evidence: Evidence, form: Form, frame: Frame) -> bool:
 
 
 def _by_call(evidence: Evidence, call: Call) -> Cause | None:
-    if call.builtin and call.name in _SCALAR_BUILTINS:
+    if call.builtin and call.name in names.SCALAR_BUILTINS:
         return reading.SCALAR_READ
-    if call.builtin and call.name in _TRUTH_BUILTINS:
+    if call.builtin and call.name in names.TRUTH_BUILTINS:
         return reading.TRUTH_VALUE
     if ".linalg." in f".{call.path}":
         return libraries.LINEAR_ALGEBRA
     if call.name == "where":
         return shapes.NONZERO if call.arguments == 1 and "=" not in call.text else None
-    if call.name in _HOST_DATA:
+    if call.name in names.HOST_DATA:
         return reading.SCALAR_READ if evidence.direction is Direction.D2H else copies.HOST_DATA
-    if call.name in _MOVES and not (call.builtin and call.name in ("copy", "type")):
+    if call.name in names.MOVES and not (call.builtin and call.name in ("copy", "type")):
         return _by_move(evidence, call.text)
     if call.name in ("cpu", "numpy") and "non_blocking=True" in call.text:
         return copies.NON_BLOCKING_THAT_BLOCKS
-    return _NAMES.get(call.name)
+    return names.CAUSE_BY_NAME.get(call.name)
 
 
 def _by_move(evidence: Evidence, arguments: str) -> Cause:
@@ -199,7 +151,7 @@ def _by_move(evidence: Evidence, arguments: str) -> Cause:
 
 
 def _by_subscript(evidence: Evidence, subscript: Subscript) -> Cause | None:
-    if evidence.operator in _SCALAR_OPS:
+    if evidence.operator in names.SCALAR_OPS:
         return copies.SCALAR_BOUND
     uploads = evidence.operator in ("_to_copy", "copy_") and evidence.direction is not Direction.D2H
     if subscript.from_list or uploads or evidence.direction is Direction.H2D:
@@ -212,16 +164,20 @@ def _by_subscript(evidence: Evidence, subscript: Subscript) -> Cause | None:
 def _decisive_operator(evidence: Evidence, form: Form) -> Cause | None:
     """Let the operator choose among everything on a line, where Python did not record which call of it ran."""
     operator = evidence.operator
-    if operator is None or operator in _SCALAR_OPS or operator in _MOVES:
+    if operator is None or operator in names.SCALAR_OPS or operator in names.MOVES:
         return None
-    if operator in ("nonzero", "index", "index_put", "index_put_", "_index_put_impl_"):
+    if operator == "nonzero":
         named = [cause for call in form.calls if (cause := _by_call(evidence, call)) and cause.code.startswith("SW2")]
-        if named:
-            return named[0]
-        stores = [subscript for subscript in form.subscripts if subscript.store]
-        picked = stores if operator.startswith(("index_put", "_index_put")) else form.subscripts
-        return _by_subscript(evidence, (*picked, *form.subscripts)[0]) if form.subscripts else None
-    return _NAMES.get(operator)
+        return named[0] if named else _first(evidence, form.subscripts)
+    if operator == "index":
+        return _first(evidence, [subscript for subscript in form.subscripts if not subscript.store] or form.subscripts)
+    if operator in ("index_put", "index_put_", "_index_put_impl_"):
+        return _first(evidence, [subscript for subscript in form.subscripts if subscript.store])
+    return names.CAUSE_BY_NAME.get(operator)
+
+
+def _first(evidence: Evidence, subscripts: Sequence[Subscript]) -> Cause | None:
+    return _by_subscript(evidence, subscripts[0]) if subscripts else None
 
 
 def _by_operator(evidence: Evidence) -> Cause | None:

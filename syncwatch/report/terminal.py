@@ -25,7 +25,8 @@ _ROWS: tuple[tuple[str, bool, Callable[[Variant], str]], ...] = (
     ("H2D bytes", False, lambda variant: text.size(variant.per_step.h2d_bytes)),
     ("host blocked", True, lambda variant: text.micros(variant.per_step.host_blocked_us)),
     ("GPU idle", True, lambda variant: text.micros(variant.per_step.gpu_idle_us)),
-    ("step time", True, lambda variant: _step_time(variant.step_ms)),
+    ("step time", True, lambda variant: text.NOT_MEASURED if variant.step_ms is None else _ms(variant.step_ms.median)),
+    ("  95 % interval", False, lambda variant: _interval(variant.step_ms)),
 )
 """Label, whether it is a time, and the figure a step."""
 
@@ -153,14 +154,14 @@ def _cell(figure: str) -> Text:
     return Text(figure, "dim" if figure == text.NOT_MEASURED else "")
 
 
-def _step_time(time: StepTime | None) -> str:
+def _ms(milliseconds: float) -> str:
+    return text.micros(milliseconds * 1e3)
+
+
+def _interval(time: StepTime | None) -> str:
     if time is None:
         return text.NOT_MEASURED
-    median = text.micros(time.median * 1e3)
-    if time.ci95 is None:
-        return median
-    low, high = (text.micros(bound * 1e3) for bound in time.ci95)
-    return f"{median} [{low}, {high}]"
+    return "none" if time.ci95 is None else f"{_ms(time.ci95[0])} to {_ms(time.ci95[1])}"
 
 
 def _conclusion(comparison: Comparison) -> Text:
@@ -182,6 +183,7 @@ def _conclusion(comparison: Comparison) -> Text:
 def _coverage(report: Report) -> Iterator[str]:
     coverage = report.coverage
     who = "CUPTI" if "cupti" in coverage.sensors else "The sensors"
+    who = "The virtual device" if report.device is DeviceKind.VIRTUAL else who
     if coverage.seen is None:
         yield f"Coverage: nothing counted the synchronizations independently; {coverage.attributed} have a line."
     else:

@@ -1,0 +1,69 @@
+"""Answers: which names in a line, or of an operator, mean which cause?"""
+
+from __future__ import annotations
+
+from syncwatch.attribute.causes import libraries, reading, shapes
+from syncwatch.attribute.causes.base import Cause
+
+CAUSE_BY_NAME: dict[str, Cause] = {
+    name: cause
+    for cause, names in (
+        (reading.LIST_READ, "tolist"),
+        (reading.SCALAR_READ, "item _local_scalar_dense"),
+        (reading.TRUTH_VALUE, "is_nonzero equal allclose __bool__ __contains__"),
+        (reading.BLOCKING_READ, "cpu numpy"),
+        (shapes.NONZERO, "nonzero argwhere nonzero_numpy"),
+        (shapes.MASKED_SELECT, "masked_select"),
+        (shapes.REPEAT_INTERLEAVE, "repeat_interleave"),
+        (shapes.UNIQUE, "unique unique_consecutive unique_dim unique_dim_consecutive _unique _unique2"),
+        (shapes.ONE_HOT, "one_hot"),
+        (shapes.DATA_DEPENDENT_SIZE, "bincount histc histogramdd combinations unravel_index tensor_split"),
+        (shapes.DATA_DEPENDENT_SIZE, "to_sparse coalesce _segment_reduce segment_reduce ctc_loss _ctc_loss"),
+        (shapes.SAMPLING, "multinomial"),
+        (shapes.MASK_STORE, "index_put index_put_ _index_put_impl_"),
+        (
+            libraries.LINEAR_ALGEBRA,
+            "inverse cholesky cholesky_inverse lu lu_solve svd eig eigh pinverse lstsq solve det",
+        ),
+        (libraries.LINEAR_ALGEBRA, "slogdet logdet matrix_rank matrix_exp geqrf ldl_factor lu_factor lobpcg"),
+    )
+    for name in names.split()
+}
+"""Names of methods, functions and bare operators that mean one cause wherever they occur."""
+
+HOST_DATA = frozenset(
+    [
+        "tensor",
+        "as_tensor",
+        "asarray",
+        "new_tensor",
+        "scalar_tensor",
+        "from_dlpack",
+        "Tensor",
+        "FloatTensor",
+        "LongTensor",
+        "IntTensor",
+        "BoolTensor",
+        "HalfTensor",
+        "DoubleTensor",
+        "ByteTensor",
+    ]
+)
+"""Calls that build a tensor from Python data."""
+
+MOVES = frozenset(["to", "cuda", "copy_", "_to_copy", "copy", "type", "_copy_from"])
+"""Calls that copy a tensor; which way decides the cause."""
+
+SCALAR_BUILTINS = frozenset(
+    ["int", "float", "complex", "range", "round", "index", "hex", "bin", "oct", "chr", "divmod", "pow", "abs"]
+)
+"""Builtins that take a number out of a tensor."""
+
+TRUTH_BUILTINS = frozenset(["bool", "any", "all", "max", "min", "sorted", "filter"])
+"""Builtins that take a truth value out of a tensor."""
+
+PRINTING = frozenset(["print", "str", "repr", "format", "ascii", "pprint"])
+"""Calls that format a tensor."""
+
+SCALAR_OPS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "__bool__"})
+"""Operators that read one element."""

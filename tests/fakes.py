@@ -1,0 +1,219 @@
+"""Answers: how does a test say what happened, without a sensor? Hand-built records with readable defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from syncwatch.model.events import CopyEvent, Direction, Frame, HostMemory, KernelEvent, Step, SyncEvent, SyncKind
+from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording, Session
+
+US = 1_000
+MS = 1_000_000
+
+ENVIRONMENT = Environment(
+    torch="2.13.0", triton="3.5.0", gpu="NVIDIA H200", driver="580.65", python="3.11.7", syncwatch="0.1.0"
+)
+FULL_COVERAGE = Coverage(sensors=("gpu_trace", "cupti"), blind_to=(), seen=0, attributed=0)
+
+
+def frame(
+    code: str = "x.item()",
+    expression: str | None = None,
+    *,
+    file: str = "app/train.py",
+    line: int = 7,
+    function: str = "step",
+) -> Frame:
+    """Return one line of a stack."""
+    return Frame(file=file, line=line, function=function, code=code, expression=expression)
+
+
+def torch_frame(file: str, function: str = "f", code: str = "", expression: str | None = None) -> Frame:
+    """Return a frame inside torch, such as `_tensor_str.py`."""
+    return Frame(file=f"torch/{file}", line=1, function=function, code=code, expression=expression)
+
+
+def sync(
+    step: int | None = None,
+    *,
+    kind: SyncKind = SyncKind.STREAM,
+    at: tuple[int, int] | None = None,
+    stack: int | None = 0,
+    op: str | None = None,
+    explicit: bool = False,
+    pacing: bool = False,
+    thread: int = 0,
+    seen_by: tuple[str, ...] = ("gpu_trace", "cupti"),
+) -> SyncEvent:
+    """Return a wait; `at` is when it began and ended, in nanoseconds."""
+    start, end = at if at is not None else (None, None)
+    return SyncEvent(step, thread, kind, explicit, op, stack, 7, start, end, pacing, seen_by)
+
+
+def copy(
+    step: int | None = None,
+    *,
+    direction: Direction = Direction.D2H,
+    size: int = 8,
+    at: tuple[int, int] | None = None,
+    stack: int | None = 0,
+    thread: int = 0,
+) -> CopyEvent:
+    """Return a blocking copy to or from pageable memory."""
+    start, end = at if at is not None else (None, None)
+    return CopyEvent(step, thread, direction, HostMemory.PAGEABLE, size, True, None, stack, 7, start, end)
+
+
+def kernel(at: tuple[int, int], *, step: int | None = None, stream: int = 7, name: str = "gemm") -> KernelEvent:
+    """Return a kernel that ran at `at`."""
+    return KernelEvent(step, stream, name, *at)
+
+
+@dataclass(slots=True)
+class Stacks:
+    """Interns frames, as a recorder would."""
+
+    frames: list[Frame] = field(default_factory=list)
+    stacks: list[tuple[int, ...]] = field(default_factory=list)
+
+    def add(self, *frames: Frame) -> int:
+        """Return the id of the stack of `frames`, innermost first."""
+        start = len(self.frames)
+        self.frames += frames
+        self.stacks.append(tuple(range(start, start + len(frames))))
+        return len(self.stacks) - 1
+
+
+def recording(
+    variant: str = "naive",
+    *,
+    syncs: Sequence[SyncEvent] = (),
+    copies: Sequence[CopyEvent] | None = (),
+    kernels: Sequence[KernelEvent] | None = (),
+    steps: Sequence[Step] = (),
+    rounds_ns: Sequence[Sequence[int]] = (),
+    stacks: Stacks | None = None,
+    coverage: Coverage = FULL_COVERAGE,
+    modelled: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Recording:
+    """Return a recording; without stacks every wait has the one line `x.item()`."""
+    if stacks is None:
+        stacks = Stacks()
+        stacks.add(frame())
+    return Recording(
+        variant=variant,
+        steps=tuple(steps),
+        rounds_ns=tuple(tuple(times) for times in rounds_ns),
+        modelled=modelled,
+        threads=("MainThread",),
+        frames=tuple(stacks.frames),
+        stacks=tuple(stacks.stacks),
+        syncs=tuple(syncs),
+        copies=None if copies is None else tuple(copies),
+        kernels=None if kernels is None else tuple(kernels),
+        ranges=(),
+        coverage=coverage,
+        notes=notes,
+    )
+
+
+def session(
+    *recordings: Recording,
+    target: str = "gdn-prefill",
+    device: DeviceKind = DeviceKind.CUDA,
+    outputs_equal: bool | None = True,
+    complete: bool = True,
+    missing: tuple[str, ...] = (),
+    parameters: dict[str, str] | None = None,
+) -> Session:
+    """Return a whole session of `recordings`."""
+    return Session(target, device, ENVIRONMENT, recordings, outputs_equal, complete, missing, parameters)
+
+
+def steps(count: int, *, warmup: int = 0, each_ns: int = MS) -> tuple[Step, ...]:
+    """Return `count` steps end to end, the first `warmup` of them not measured."""
+    return tuple(Step(index, index < warmup, index * each_ns, (index + 1) * each_ns) for index in range(count))
+
+
+def gdn_session() -> Session:
+    """Return the fixed session of every golden file: naive waits, precomputed does not."""
+    return session(
+        _naive(),
+        _precomputed(),
+        parameters={"preset": "qwen3.5-397b", "tokens": "8192", "layers": "4", "dtype": "bfloat16"},
+    )
+
+
+def _naive() -> Recording:
+    stacks = Stacks()
+    cu_seqlens = stacks.add(
+        frame(
+            "lengths = cu_seqlens.diff().tolist()",
+            "cu_seqlens.diff().tolist()",
+            file="kernels/syncwatch_kernels/gdn/index.py",
+            line=41,
+            function="prepare_chunk_indices",
+        ),
+        frame(
+            "out = layer(hidden, metadata)",
+            file="scenarios/syncwatch_scenarios/gdn_prefill.py",
+            line=96,
+            function="step",
+        ),
+    )
+    mask = stacks.add(
+        frame(
+            "state[has_initial_state] = initial",
+            "state[has_initial_state]",
+            file="scenarios/syncwatch_scenarios/gdn_prefill.py",
+            line=120,
+            function="Workload.load_state",
+        )
+    )
+    checked = stacks.add(
+        torch_frame("cuda/__init__.py", "synchronize"),
+        frame("torch.cuda.synchronize()", "torch.cuda.synchronize()", file="app/bench.py", line=12, function="main"),
+    )
+    all_steps = steps(4, warmup=1, each_ns=4 * MS)
+    syncs, copies, kernels = [], [], []
+    for step in all_steps:
+        begin, index = step.start_ns, step.index
+        kernels += [
+            kernel((begin + 100 * US, begin + 900 * US), step=index),
+            kernel((begin + 1300 * US, begin + 2 * MS), step=index),
+        ]
+        kernels.append(kernel((begin + 2500 * US, begin + 3800 * US), step=index))
+        copies.append(copy(index, size=40, at=(begin + 900 * US, begin + 902 * US), stack=cu_seqlens))
+        copies.append(copy(index, size=4, at=(begin + 2 * MS, begin + 2001 * US), stack=mask))
+        syncs.append(
+            sync(index, at=(begin + 80 * US, begin + 910 * US), stack=cu_seqlens, op="aten._local_scalar_dense")
+        )
+        syncs.append(sync(index, at=(begin + 1400 * US, begin + 2010 * US), stack=mask, op="aten.nonzero"))
+        syncs.append(
+            sync(index, at=(begin + 3900 * US, begin + 3950 * US), stack=None, pacing=True, kind=SyncKind.EVENT)
+        )
+    syncs.append(sync(3, kind=SyncKind.DEVICE, explicit=True, at=(14_500 * US, 15_810 * US), stack=checked))
+    return recording(
+        "naive",
+        syncs=syncs,
+        copies=copies,
+        kernels=kernels,
+        steps=all_steps,
+        rounds_ns=[[3_990_000 + 4_000 * index, 4_010_000, 4_020_000] for index in range(6)],
+        stacks=stacks,
+        coverage=Coverage(("gpu_trace", "debug_mode", "cupti"), ("lines of waits inside vendor libraries",), 9, 9),
+    )
+
+
+def _precomputed() -> Recording:
+    all_steps = steps(4, warmup=1, each_ns=3 * MS)
+    return recording(
+        "precomputed",
+        kernels=[kernel((step.start_ns + 50 * US, step.end_ns - 50 * US), step=step.index) for step in all_steps],
+        copies=[copy(step.index, direction=Direction.H2D, size=640, stack=None) for step in all_steps],
+        steps=all_steps,
+        rounds_ns=[[3_000_000, 3_010_000, 2_990_000 + 3_000 * index] for index in range(6)],
+        coverage=Coverage(("gpu_trace", "debug_mode", "cupti"), ("lines of waits inside vendor libraries",), 0, 0),
+    )
