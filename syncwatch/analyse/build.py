@@ -48,9 +48,9 @@ def _variant(recording: Recording, found: Sequence[Attributed]) -> Variant:
     idle = idle_by_sync(recording)
     notes = list(recording.notes)
     if late:
-        notes.append(f"{late} synchronizations outside every step are not counted.")
+        notes.append(f"{_counted(late)} outside every step {'is' if late == 1 else 'are'} not counted.")
     if lineless:
-        notes.append(f"{lineless} synchronizations have no Python line outside torch.")
+        notes.append(f"{_counted(lineless)} {'has' if lineless == 1 else 'have'} no Python line outside torch.")
     return Variant(
         name=recording.variant,
         steps=window.steps,
@@ -62,3 +62,7 @@ def _variant(recording: Recording, found: Sequence[Attributed]) -> Variant:
         coverage=recording.coverage,
         notes=tuple(notes),
     )
+
+
+def _counted(syncs: int) -> str:
+    return f"{syncs} synchronization" if syncs == 1 else f"{syncs} synchronizations"
