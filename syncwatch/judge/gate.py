@@ -56,10 +56,9 @@ def _unmeasured(report: Report, variants: Sequence[Variant]) -> list[str]:
 
 
 def _excess(variant: Variant, policy: Policy) -> str:
-    return (
-        f"{variant.name}: {implicit_syncs(variant):g} implicit synchronizations a step, "
-        f"{policy.max_syncs_per_step:g} allowed."
-    )
+    count = implicit_syncs(variant)
+    noun = "synchronization" if count == 1 else "synchronizations"
+    return f"{variant.name}: {count:g} implicit {noun} a step, {policy.max_syncs_per_step:g} allowed."
 
 
 def _worst(variants: Sequence[Variant]) -> tuple[Site, ...]:

@@ -1,0 +1,58 @@
+"""Every format of one fixed session, compared to the files beside this one; `--rewrite-golden` writes them anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from syncwatch.model.finding import Report
+from syncwatch.model.session import DeviceKind
+from syncwatch.pipeline import report_of
+from syncwatch.report.base import Reporter
+from syncwatch.report.json import JsonReporter
+from syncwatch.report.terminal import TerminalReporter
+from tests.fakes import gdn_session
+
+HERE = Path(__file__).parent
+
+
+def measured() -> Report:
+    return report_of(gdn_session())
+
+
+def modelled() -> Report:
+    """Return the same run as the virtual device would report it, ended early."""
+    known = gdn_session()
+    recordings = tuple(replace(each, modelled=True, kernels=None, copies=None) for each in known.recordings)
+    return report_of(
+        replace(
+            known,
+            device=DeviceKind.VIRTUAL,
+            recordings=recordings,
+            outputs_equal=None,
+            complete=False,
+            missing=("It was interrupted after 4 of 20 steps.",),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "reporter", "report"),
+    [
+        ("report", JsonReporter(), measured()),
+        ("terminal-100", TerminalReporter(100), measured()),
+        ("terminal-60", TerminalReporter(60), measured()),
+        ("terminal-60-ascii", TerminalReporter(60, unicode=False), measured()),
+        ("terminal-100-modelled", TerminalReporter(100), modelled()),
+        ("terminal-100-color", TerminalReporter(100, color=True), measured()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_format_is_as_it_was(name: str, reporter: Reporter, report: Report, request: pytest.FixtureRequest) -> None:
+    rendered = reporter.render(report)
+    golden = HERE / f"{name}{reporter.suffix}"
+    if request.config.getoption("--rewrite-golden"):
+        golden.write_text(rendered, encoding="utf-8")
+    assert rendered == golden.read_text(encoding="utf-8")
