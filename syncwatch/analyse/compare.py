@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from syncwatch.model.finding import Comparison, StepTime
 from syncwatch.model.session import Recording
@@ -75,6 +74,9 @@ def _interval(columns: tuple[Any, ...], statistic: Any, *, paired: bool) -> Inte
     if all(np.ptp(column) == 0 for column in columns):
         point = float(statistic(*columns, axis=-1))
         return point, point
+    # scipy.stats takes a second to import; a gate or a report without measured times never needs it.
+    from scipy.stats import bootstrap
+
     found = bootstrap(
         columns,
         statistic,

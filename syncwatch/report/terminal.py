@@ -112,9 +112,12 @@ def _partial(report: Report, console: Console) -> Iterator[Text]:
 
 def _head(report: Report) -> Iterator[Text]:
     environment = report.environment
-    where = "the virtual CUDA device" if report.device is DeviceKind.VIRTUAL else "CUDA"
-    gpu = f" ({text.shown(environment.gpu)})" if environment.gpu else ""
-    yield Text.assemble((text.crop_right(text.shown(report.target), 400), "bold"), f" on {where}{gpu}")
+    gpu = text.shown(environment.gpu) if environment.gpu else ""
+    if report.device is DeviceKind.VIRTUAL:
+        where = "the virtual CUDA device" + (f", modelled on {gpu}" if gpu else "")
+    else:
+        where = gpu or "CUDA"
+    yield Text.assemble((text.crop_right(text.shown(report.target), 400), "bold"), f" on {where}")
     facts = [f"{text.shown(name)} {text.shown(value)}" for name, value in (report.parameters or {}).items()]
     if facts:
         yield Text(" · ".join(facts), "dim")

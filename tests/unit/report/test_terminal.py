@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+
+from syncwatch.model.finding import Report
+from syncwatch.model.session import Coverage, DeviceKind
+from syncwatch.pipeline import report_of
+from syncwatch.report.finding import caret_span
+from syncwatch.report.terminal import TerminalReporter
+from tests.fakes import Stacks, frame, gdn_session, recording, session, steps, sync
+
+HOSTILE = {
+    "ansi": "\x1b[31mred\x1b[0m",
+    "markup": "[red]not red[/red] [link=x]y[/link]",
+    "emoji-code": ":skull:",
+    "newline": "a\nb\rc\td",
+    "bidi": "abc\u202edcba",
+    "bell-and-c1": "\x07\x9b2J\u009d",
+    "quotes": "'\"<>&]]>::",
+    "lone-surrogate": "a\udc80b",
+    "wide": "データ" * 20,
+    "zero-width": "a\u200bb",
+    "empty": "",
+    "long": "x" * 10_000,
+    "long-path": "folder/" * 1_500 + "file.py",
+}
+
+
+def one_line(code: str, expression: str | None = None, **where: str) -> Report:
+    stacks = Stacks()
+    stacks.add(frame(code, expression, **where))  # type: ignore[arg-type]
+    return report_of(session(recording(syncs=[sync()], stacks=stacks)))
+
+
+def hostile(name: str) -> Report:
+    report = report_of(gdn_session())
+    return replace(
+        report,
+        target=name,
+        parameters={name: name},
+        missing=(name,),
+        complete=False,
+        environment=replace(report.environment, gpu=name),
+        coverage=Coverage((name,), (name,), None, 0),
+        variants=tuple(
+            replace(
+                variant,
+                name=name,
+                notes=(name,),
+                sites=tuple(
+                    replace(site, file=name, function=name, source=f"{name} = x.item()", expression="x.item()")
+                    for site in variant.sites
+                ),
+            )
+            for variant in report.variants
+        ),
+    )
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 200])
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_name_is_shown_and_never_acted_upon(name: str, width: int) -> None:
+    rendered = TerminalReporter(width).render(hostile(name))
+
+    assert all(character == "\n" or character.isprintable() for character in rendered)
+    assert max(cell_len(line) for line in rendered.splitlines()) <= width
+
+
+def test_markup_and_escapes_are_spelled_out() -> None:
+    rendered = TerminalReporter(120).render(hostile("[red]x[/red]\x1b[2J"))
+    assert r"[red]x[/red]\x1b[2J" in rendered
+
+
+@pytest.mark.parametrize("width", [40, 41, 59, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    rendered = TerminalReporter(width).render(report_of(gdn_session()))
+    assert max(cell_len(line) for line in rendered.splitlines()) <= width
+
+
+def test_colour_is_given_only_where_it_was_asked_for() -> None:
+    report = report_of(gdn_session())
+    assert "\x1b[" not in TerminalReporter(100).render(report)
+    assert "\x1b[" in TerminalReporter(100, color=True).render(report)
+
+
+def test_the_environment_does_not_override_the_constructor(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = report_of(gdn_session())
+    plain = TerminalReporter(100).render(report)
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "33", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+    assert TerminalReporter(100).render(report) == plain
+
+
+def test_ascii_is_ascii() -> None:
+    assert TerminalReporter(100, unicode=False).render(hostile("µ·データ")).isascii()
+
+
+def test_more_sites_than_fit_are_counted() -> None:
+    stacks = Stacks()
+    lines = [stacks.add(frame(line=number)) for number in range(12)]
+    report = report_of(session(recording(syncs=[sync(stack=line) for line in lines], stacks=stacks)))
+    rendered = TerminalReporter(100, max_sites=3).render(report)
+    assert rendered.count("SW101") == 3
+    assert "and 9 more lines; `--format json` has them all" in rendered
+
+
+@pytest.mark.parametrize(
+    ("source", "expression", "marked"),
+    [
+        ("n = x.item() + y.item()", "y.item()", "y.item()"),
+        ("n = x.item()", None, "n = x.item()"),
+        ("y = torch.tensor(", "torch.tensor( [1, 2], device=d )", "torch.tensor("),
+        ("if flag:", "if flag:", "if flag:"),
+        ("a = b", "elsewhere()", "a = b"),
+    ],
+)
+def test_the_carets_stand_under_what_waited(source: str, expression: str | None, marked: str) -> None:
+    start, end = caret_span(source, expression)
+    assert source[start:end] == marked
+
+
+def test_carets_align_under_wide_characters() -> None:
+    rendered = TerminalReporter(100).render(one_line("データ = x.item()", "x.item()")).splitlines()
+    code = next(line for line in rendered if "データ" in line)
+    carets = rendered[rendered.index(code) + 1]
+    assert cell_len(carets.partition("^")[0]) == cell_len(code.partition("x.item()")[0])
+    assert carets.count("^") == len("x.item()")
+
+
+def test_a_long_line_is_cut_around_what_waited() -> None:
+    code = "result = " + "very_long_name + " * 20 + "x.item()"
+    rendered = TerminalReporter(60).render(one_line(code, "x.item()"))
+    shown = next(line for line in rendered.splitlines() if "x.item()" in line)
+    assert shown.startswith("7 | …")
+
+
+def test_a_wait_without_a_line_is_still_shown() -> None:
+    rendered = TerminalReporter(100).render(report_of(session(recording(syncs=[sync(stack=None)]))))
+    assert "no Python line; seen as cudaStreamSynchronize" in rendered
+
+
+def test_a_clean_run_says_so_in_words() -> None:
+    rendered = TerminalReporter(100).render(report_of(session(recording(steps=steps(20)))))
+    assert "naive: no sync in 20 steps" in rendered
+
+
+def test_a_run_without_steps_does_not_look_healthy() -> None:
+    rendered = TerminalReporter(100).render(report_of(session(recording(steps=steps(1, warmup=1)))))
+    assert "no step was measured" in rendered and "no sync" not in rendered
+
+
+def test_an_empty_report_is_text_all_the_same() -> None:
+    assert TerminalReporter(100).render(report_of(session())).startswith("gdn-prefill on NVIDIA H200\n")
+
+
+def test_every_modelled_time_carries_its_mark() -> None:
+    known = gdn_session()
+    virtual = replace(
+        known,
+        device=DeviceKind.VIRTUAL,
+        recordings=tuple(replace(each, modelled=True) for each in known.recordings),
+    )
+    rendered = TerminalReporter(200).render(report_of(virtual))
+    for line in rendered.splitlines():
+        if any(unit in line for unit in ("µs", " ms")):
+            assert "(modelled)" in line
+
+
+def test_outputs_that_differ_are_not_followed_by_a_ratio() -> None:
+    rendered = TerminalReporter(100).render(report_of(replace(gdn_session(), outputs_equal=False)))
+    assert "precomputed: outputs differ: times not compared" in rendered
+    assert "x faster" not in rendered
