@@ -33,14 +33,15 @@ def open_device(choice: DeviceChoice) -> WatchedDevice:
     require_torch()
     import torch
 
-    from syncwatch.sense.cuda import CudaDevice
-    from syncwatch.sense.virtual.watched import WatchedVirtualDevice
-
     if choice is DeviceChoice.AUTO:
-        return CudaDevice() if torch.cuda.is_available() else WatchedVirtualDevice()
+        return open_device(DeviceChoice.CUDA if torch.cuda.is_available() else DeviceChoice.VIRTUAL)
     if choice is DeviceChoice.CUDA:
+        from syncwatch.sense.cuda import CudaDevice
+
         return CudaDevice()
     if choice is DeviceChoice.VIRTUAL:
+        from syncwatch.sense.virtual.watched import WatchedVirtualDevice
+
         return WatchedVirtualDevice()
     assert_never(choice)
 
