@@ -42,6 +42,8 @@ class Subscript:
     """Whether an index is spelled as a Python list."""
     from_bound: bool
     """Whether a slice has a bound that is no constant."""
+    view: bool = False
+    """Whether the index is made of slices and constants alone, so that no index has to be computed or copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ def _subscript(node: ast.Subscript, store: bool) -> Subscript:
         store=store,
         from_list=any(isinstance(part, (ast.List, ast.ListComp)) for part in parts),
         from_bound=any(bound is not None and not _constant(bound) for bound in bounds),
+        view=all(isinstance(part, ast.Slice) or _constant(part) for part in parts),
     )
 
 

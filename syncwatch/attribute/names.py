@@ -19,8 +19,11 @@ CAUSE_BY_NAME: dict[str, Cause] = {
         (shapes.ONE_HOT, "one_hot"),
         (shapes.DATA_DEPENDENT_SIZE, "bincount histc histogramdd combinations unravel_index tensor_split"),
         (shapes.DATA_DEPENDENT_SIZE, "to_sparse coalesce _segment_reduce segment_reduce ctc_loss _ctc_loss"),
-        (shapes.SAMPLING, "multinomial"),
-        (shapes.MASK_STORE, "index_put index_put_ _index_put_impl_"),
+        (shapes.DATA_DEPENDENT_SIZE, "_ctc_loss_backward _coalesce _to_sparse isin pack_padded_sequence"),
+        (shapes.DATA_DEPENDENT_SIZE, "_pack_padded_sequence _nested_tensor_size"),
+        (shapes.DATA_DEPENDENT_SIZE, "_to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc"),
+        (shapes.SAMPLING, "multinomial normal"),
+        (shapes.MASK_STORE, "index_put index_put_ _index_put_impl_ _unsafe_index_put"),
         (
             libraries.LINEAR_ALGEBRA,
             "inverse cholesky cholesky_inverse lu lu_solve svd eig eigh pinverse lstsq solve det",
@@ -30,6 +33,9 @@ CAUSE_BY_NAME: dict[str, Cause] = {
     for name in names.split()
 }
 """Names of methods, functions and bare operators that mean one cause wherever they occur."""
+
+INDEX_STORES = frozenset(["index_put", "index_put_", "_index_put_impl_", "_unsafe_index_put"])
+"""Operators that assign through an index."""
 
 HOST_DATA = frozenset(
     [

@@ -132,7 +132,8 @@ def _by_call(evidence: Evidence, call: Call) -> Cause | None:
     if call.name == "where":
         return shapes.NONZERO if call.arguments == 1 and "=" not in call.text else None
     if call.name in names.HOST_DATA:
-        return reading.SCALAR_READ if evidence.direction is Direction.D2H else copies.HOST_DATA
+        reads = evidence.direction is Direction.D2H or evidence.operator in names.SCALAR_OPS
+        return reading.SCALAR_READ if reads else copies.HOST_DATA
     if call.name in names.MOVES and not (call.builtin and call.name in ("copy", "type")):
         return _by_move(evidence, call.text)
     if call.name in ("cpu", "numpy") and "non_blocking=True" in call.text:
@@ -153,12 +154,20 @@ def _by_move(evidence: Evidence, arguments: str) -> Cause:
 def _by_subscript(evidence: Evidence, subscript: Subscript) -> Cause | None:
     if evidence.operator in names.SCALAR_OPS:
         return copies.SCALAR_BOUND
+    if subscript.view:
+        return _by_view(evidence, subscript)
     uploads = evidence.operator in ("_to_copy", "copy_") and evidence.direction is not Direction.D2H
     if subscript.from_list or uploads or evidence.direction is Direction.H2D:
         return copies.HOST_INDEX
-    if subscript.from_bound and evidence.operator is None:
-        return copies.SCALAR_BOUND
     return shapes.MASK_STORE if subscript.store else shapes.MASK_LOAD
+
+
+def _by_view(evidence: Evidence, subscript: Subscript) -> Cause | None:
+    """Judge `x[:n]`: the bound was read, or the slice was only the target of a copy."""
+    copied = evidence.operator in names.MOVES or (evidence.direction is not None and not evidence.small)
+    if subscript.store and copied:
+        return reading.BLOCKING_READ if evidence.direction is Direction.D2H else copies.PAGEABLE_UPLOAD
+    return copies.SCALAR_BOUND if subscript.from_bound else None
 
 
 def _decisive_operator(evidence: Evidence, form: Form) -> Cause | None:
@@ -169,9 +178,9 @@ def _decisive_operator(evidence: Evidence, form: Form) -> Cause | None:
     if operator == "nonzero":
         named = [cause for call in form.calls if (cause := _by_call(evidence, call)) and cause.code.startswith("SW2")]
         return named[0] if named else _first(evidence, form.subscripts)
-    if operator == "index":
+    if operator in ("index", "_unsafe_index"):
         return _first(evidence, [subscript for subscript in form.subscripts if not subscript.store] or form.subscripts)
-    if operator in ("index_put", "index_put_", "_index_put_impl_"):
+    if operator in names.INDEX_STORES:
         return _first(evidence, [subscript for subscript in form.subscripts if subscript.store])
     return names.CAUSE_BY_NAME.get(operator)
 
@@ -184,8 +193,10 @@ def _by_operator(evidence: Evidence) -> Cause | None:
     operator = evidence.operator
     if operator is None:
         return None
-    if operator == "index":
-        return shapes.MASK_LOAD
+    if operator in ("index", "_unsafe_index"):
+        return copies.HOST_INDEX if evidence.direction is Direction.H2D else shapes.MASK_LOAD
+    if operator in names.INDEX_STORES and evidence.direction is Direction.H2D:
+        return copies.HOST_INDEX
     if operator.startswith(("linalg_", "_linalg_")):
         return libraries.LINEAR_ALGEBRA
     return _by_call(evidence, Call(operator, f"aten.{operator}", None, ""))
