@@ -92,7 +92,9 @@ def _outermost(node: ast.expr, expression: str, line: str) -> Form:
     if isinstance(node, ast.Subscript):
         # The position of a store is its target, so that only the line tells it from a load.
         store = re.search(re.escape(expression) + _ASSIGN, line) is not None
-        return Form(exact=True, subscripts=(_subscript(node, store),))
+        # A statement that begins with `x[` and goes on for lines is an assignment: a load would go nowhere.
+        broken = bool(line) and expression.startswith(line) and expression != line
+        return Form(exact=True, subscripts=(_subscript(node, store or broken),))
     if isinstance(node, (ast.JoinedStr, ast.FormattedValue)):
         return Form(exact=True, formats=True)
     tests = (ast.BoolOp, ast.Compare, ast.IfExp, ast.Name, ast.Attribute, ast.ListComp, ast.SetComp, ast.GeneratorExp)
