@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu lint format golden clean
+.PHONY: help run test test-gpu lint format docs golden clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/'
@@ -37,6 +37,9 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict
 format: $(VENV)/.dev  ## rewrite the code as ruff wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev  ## rewrite the pages that come from the code
+	$(BIN)/typer syncwatch.cli.app utils docs --name syncwatch --title "The command line" --output docs/cli.md
 
 golden: $(VENV)/.dev  ## rewrite the golden files; read the diff like code
 	$(BIN)/pytest tests/golden --rewrite-golden $(ARGS)

@@ -70,8 +70,7 @@ def run(
 ) -> None:
     """Watch a scenario, or your own code, and say which lines make the CPU wait.
 
-    Examples: [bold]syncwatch run gdn-prefill[/bold], [bold]syncwatch run train.py -- --epochs 1[/bold],
-    [bold]syncwatch run -m pkg.mod[/bold], [bold]syncwatch run pkg.mod:function[/bold].
+    Examples: syncwatch run gdn-prefill; syncwatch run train.py -- --epochs 1; syncwatch run -m pkg.mod.
     """
     require_writable(output)
     words = [word for word in (target, *(arguments or ())) if word is not None]
