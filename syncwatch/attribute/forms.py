@@ -75,7 +75,8 @@ def form_of(expression: str | None, line: str) -> Form:
         return Form(exact=True, truth=True)
     node = _parse(expression, "eval")
     if not isinstance(node, ast.Expression):
-        return Form(exact=True)
+        # From 3.12 on a field of an f-string is recorded by itself, as `{loss:.3f}`.
+        return Form(exact=True, formats=expression.startswith("{"))
     return _outermost(node.body, expression, line)
 
 
@@ -95,7 +96,7 @@ def _outermost(node: ast.expr, expression: str, line: str) -> Form:
         # A statement that begins with `x[` and goes on for lines is an assignment: a load would go nowhere.
         broken = bool(line) and expression.startswith(line) and expression != line
         return Form(exact=True, subscripts=(_subscript(node, store or broken),))
-    if isinstance(node, (ast.JoinedStr, ast.FormattedValue)):
+    if isinstance(node, (ast.JoinedStr, ast.FormattedValue, ast.Set)):
         return Form(exact=True, formats=True)
     tests = (ast.BoolOp, ast.Compare, ast.IfExp, ast.Name, ast.Attribute, ast.ListComp, ast.SetComp, ast.GeneratorExp)
     negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
@@ -110,7 +111,9 @@ def _line_form(line: str) -> Form:
     calls = tuple(
         Call(path.rpartition(".")[2], path, None, line) for path in _CALL.findall(line) if path not in ("if", "in")
     )
-    subscripts = (Subscript("] =" in line, "[[" in line, False),) if re.search(r"\w\[", line) else ()
+    subscripts = (
+        (Subscript("] =" in line or line.endswith("["), "[[" in line, False),) if re.search(r"\w\[", line) else ()
+    )
     return Form(exact=False, calls=calls, subscripts=subscripts, truth=bool(_STATEMENT.match(line)))
 
 
@@ -126,7 +129,7 @@ def _whole(tree: ast.AST) -> Form:
             for node in nodes
             if isinstance(node, ast.Subscript)
         ),
-        truth=any(isinstance(node, truth) for node in nodes),
+        truth=any(isinstance(node, truth) or (isinstance(node, ast.comprehension) and node.ifs) for node in nodes),
         formats=any(isinstance(node, ast.JoinedStr) for node in nodes),
     )
 

@@ -168,7 +168,7 @@ def test_printing_is_known_by_the_frames_below(line: str) -> None:
     assert code_of(*below, frame("f()", file="<stdlib>/logging/__init__.py"), frame(line), op=SCALAR) == "SW105"
 
 
-@pytest.mark.parametrize("expression", ["print(t)", "f'{t}'", "str(t)", "'{}'.format(t)"])
+@pytest.mark.parametrize("expression", ["print(t)", "f'{t}'", "{t}", "{t:.3f}", "{t!r}", "str(t)", "'{}'.format(t)"])
 def test_printing_is_known_by_the_expression(expression: str) -> None:
     assert code_of(frame(expression, expression)) == "SW105"
 
