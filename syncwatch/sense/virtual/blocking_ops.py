@@ -1,0 +1,112 @@
+"""Answers: which operator waits for the device, when, and why? The registry; the rows are in `blocking_rows/`.
+
+A row belongs to an operator with all its overloads (`aten.nonzero`, `aten.nonzero.out`). It looks at the arguments and
+returns what the CUDA implementation asks of the runtime, in order; nothing where it does not wait. Composite operators
+have no row: the dispatcher takes them apart, and what they call is judged. Where a composite one takes another way on
+CUDA than on the CPU (`one_hot`, `quantile`), `branches.py` takes that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+
+from syncwatch.sense.virtual.residency import is_resident
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall
+
+
+class Reason(str, Enum):
+    """Why an operator waits: stable slugs."""
+
+    VALUE = "host-reads-value"
+    """A Python number, a truth value or a scalar argument is read."""
+    SIZE = "output-size"
+    """The size of the output depends on the values."""
+    CHECK = "host-checks-values"
+    """The host looks at the values to refuse bad ones."""
+    SOLVER = "solver-waits"
+    """The library under the operator waits by itself."""
+    UPLOAD = "host-data"
+    """Host data is copied to the device on the way."""
+    RANGE = "value-range"
+    """A minimum or maximum is read to choose the range."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpCall:
+    """One call of an operator, by argument name."""
+
+    name: str
+    """`aten.nonzero`, without the overload."""
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    positions: Mapping[str, int]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the argument called `name`, or `default` where it was not given."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        position = self.positions.get(name)
+        if position is None or position >= len(self.args):
+            return default
+        return self.args[position]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """Return the argument called `name`, which must be a tensor."""
+        value = self.get(name)
+        if not isinstance(value, torch.Tensor):
+            raise TypeError(f"{self.name} has no tensor {name}")
+        return value
+
+    def resident(self, name: str) -> bool:
+        """Return whether the argument called `name` is a tensor on the device."""
+        value = self.get(name)
+        return isinstance(value, torch.Tensor) and is_resident(value)
+
+
+Calls = Callable[[OpCall], Sequence[RuntimeCall]]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockingOp:
+    """A row of the table."""
+
+    name: str
+    reason: Reason
+    why: str
+    """One sentence: what the CUDA implementation does."""
+    calls: Calls
+
+
+_TABLE: dict[str, BlockingOp] = {}
+
+
+def blocks(*names: str, reason: Reason, why: str) -> Callable[[Calls], Calls]:
+    """Enter the decorated function as the row of the operators `names`, such as `aten.nonzero`.
+
+    Raises:
+        ValueError: if an operator has a row already.
+    """
+
+    def enter(calls: Calls) -> Calls:
+        for name in names:
+            if name in _TABLE:
+                raise ValueError(f"{name} has two rows")
+            _TABLE[name] = BlockingOp(name, reason, why, calls)
+        return calls
+
+    return enter
+
+
+def row_of(name: str) -> BlockingOp | None:
+    """Return the row of the operator `name`, or None where it never waits."""
+    return _TABLE.get(name)
+
+
+def table() -> Mapping[str, BlockingOp]:
+    """Return the whole table by operator."""
+    return dict(sorted(_TABLE.items()))

@@ -1,0 +1,7 @@
+"""Answers: which rows does the table have? Importing this package enters all of them, one file a family."""
+
+from __future__ import annotations
+
+from syncwatch.sense.virtual.blocking_rows import indexing, linalg, losses, sizes, values
+
+FAMILIES = (indexing, linalg, losses, sizes, values)

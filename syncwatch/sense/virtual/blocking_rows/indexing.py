@@ -1,0 +1,76 @@
+"""Answers: which indices make the host wait? Masks on the device, and indices that lie on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
+from syncwatch.sense.virtual.residency import is_resident
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload, upload_pinned
+
+_MASKS = (torch.bool, torch.uint8)
+
+
+@blocks(
+    "aten.index",
+    "aten._unsafe_index",
+    reason=Reason.SIZE,
+    why="turns a mask into indices with `nonzero`; indices on the host are uploaded.",
+)
+def load(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return what each index needs."""
+    return _index_calls(call)
+
+
+@blocks(
+    "aten.index_put",
+    "aten.index_put_",
+    "aten._index_put_impl_",
+    "aten._unsafe_index_put",
+    reason=Reason.SIZE,
+    why="turns a mask into indices with `nonzero`, unless one number is stored through one mask (`masked_fill_`).",
+)
+def store(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return what each index needs."""
+    if _is_masked_fill(call):
+        return ()
+    return _index_calls(call)
+
+
+def _is_masked_fill(call: OpCall) -> bool:
+    """Follow `canDispatchToMaskedFill`: one value that lies on the host, one mask, no accumulation."""
+    values = call.tensor("values")
+    given = [index for index in call.get("indices") if index is not None]
+    return (
+        values.numel() == 1
+        and not is_resident(values)
+        and not call.get("accumulate", False)
+        and len(given) == 1
+        and given[0].dtype in _MASKS
+        and is_resident(given[0])
+    )
+
+
+def _index_calls(call: OpCall) -> Sequence[RuntimeCall]:
+    if not call.resident("self"):
+        return _host_calls(call)
+    calls: list[RuntimeCall] = []
+    for index in call.get("indices"):
+        if index is None:
+            continue
+        mask, there = index.dtype in _MASKS, is_resident(index)
+        if mask and there:
+            calls.append(read(8))
+        elif mask:
+            # The host counts its own mask; the indices travel through pinned memory (pytorch #156384, from 2.9).
+            calls += [upload_pinned(8 * int(index.count_nonzero()))] * index.dim()
+        elif not there and index.numel():
+            calls.append(upload(8 * index.numel()))
+    return calls
+
+
+def _host_calls(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return what indexing a host tensor with device indices does: they are read back."""
+    return [read(index.nbytes) for index in call.get("indices") if index is not None and is_resident(index)]

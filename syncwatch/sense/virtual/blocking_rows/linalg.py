@@ -1,0 +1,112 @@
+"""Answers: which linear algebra waits? Checks of `info`, and solvers that wait inside.
+
+The counts of solvers are those of cuSOLVER 12 and MAGMA behind torch 2.11 on an H200; `b` is the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from syncwatch.model.events import Direction, HostMemory
+from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
+from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
+
+_INFO = 4
+_BATCHED_EIGH = 32
+"""From here on a batch of symmetric matrices is not given to the batched Jacobi solver."""
+
+
+def _batch(matrix: torch.Tensor) -> int:
+    count = 1
+    for size in matrix.shape[:-2]:
+        count *= size
+    return count
+
+
+@blocks("aten._linalg_check_errors", reason=Reason.CHECK, why="reads whether any `info` is not zero.")
+def check_errors(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the verdict; it happens for an empty `info` too."""
+    return (read(1),)
+
+
+@blocks("aten._linalg_svd", reason=Reason.SOLVER, why="reads whether Jacobi's method converged, then checks `info`.")
+def svd(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return both reads."""
+    matrix = call.tensor("A")
+    return (read_pageable(_INFO * _batch(matrix)), read(1)) if matrix.numel() else ()
+
+
+@blocks("aten._linalg_eigh", reason=Reason.SOLVER, why="waits in the solver for a single matrix, then checks `info`.")
+def eigh(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the reads."""
+    matrix = call.tensor("A")
+    if not matrix.numel():
+        return ()
+    return (read(1),) if matrix.dim() > 2 else (read_pageable(_INFO), read(1))
+
+
+@blocks(
+    "aten.linalg_eig",
+    "aten.linalg_eigvals",
+    "aten._linalg_eigvals",
+    reason=Reason.SOLVER,
+    why="runs the iteration partly on the host (cuSOLVER Xgeev), and checks `info`.",
+)
+def eig(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the checks, and what a 5 x 5 matrix was measured to need for each matrix of the batch."""
+    vectors = call.name == "aten.linalg_eig"
+    matrix = call.tensor("self") if "self" in call.positions else call.tensor("A")
+    checks = [read(1)] * (3 if vectors else 2)
+    if not matrix.numel():
+        return checks
+    reads, uploads, waits = (12, 7, 6) if vectors else (8, 5, 7)
+    sent = RuntimeCall(Direction.H2D, HostMemory.PINNED, 8, WAIT.wait)
+    return checks + ([read(8)] * reads + [sent] * uploads + [WAIT] * (waits - 1)) * _batch(matrix)
+
+
+@blocks(
+    "aten.linalg_lu_factor_ex", reason=Reason.SOLVER, why="MAGMA allocates and frees for matrices that are not square."
+)
+def lu_factor(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the waits of a matrix that is not square."""
+    matrix = call.tensor("A")
+    if not matrix.numel() or matrix.shape[-1] == matrix.shape[-2]:
+        return ()
+    return WAIT, WAIT, WAIT_DEVICE
+
+
+@blocks("aten._linalg_lu", "aten.linalg_lu", reason=Reason.SOLVER, why="factors with `linalg_lu_factor_ex`.")
+def lu(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return what the factorization does."""
+    return lu_factor(call)
+
+
+@blocks("aten.linalg_ldl_factor_ex", reason=Reason.SOLVER, why="cuSOLVER reads each pivot.")
+def ldl_factor(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return one read a column and one more."""
+    matrix = call.tensor("self")
+    columns = matrix.shape[-1] * _batch(matrix)
+    return [read_pageable(8)] * (columns + 1) if columns else ()
+
+
+@blocks("aten.linalg_lstsq", reason=Reason.CHECK, why="checks `info` of the factorization.")
+def lstsq(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the check."""
+    return (read(1),)
+
+
+@blocks(
+    "aten.linalg_matrix_exp",
+    reason=Reason.RANGE,
+    why="sorts matrices by norm on the host to choose the degree, and uploads coefficients.",
+)
+def matrix_exp(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return what was measured: a single matrix reads its norm, a batch sorts the norms."""
+    matrix = call.tensor("self")
+    if not matrix.numel() or matrix.shape[-1] == 1:
+        return ()
+    if matrix.dim() == 2:
+        return read_pageable(4), read(4), read_pageable(4), upload(8), upload(8), upload(8)
+    return read_pageable(4 * _batch(matrix)), read(4), upload(8 * _batch(matrix))

@@ -1,0 +1,17 @@
+"""Answers: which losses and samplers wait?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read_pageable, upload
+
+
+@blocks("aten._ctc_loss", reason=Reason.UPLOAD, why="uploads lengths and offsets, and reads the target lengths.")
+def ctc_loss(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return three uploads and one read; lengths on the device are read first."""
+    lengths = 8 * call.tensor("log_probs").shape[1]
+    on_device = [name for name in ("input_lengths", "target_lengths") if call.resident(name)]
+    reads = [read_pageable(lengths)] * len(on_device)
+    return [*reads, read_pageable(lengths), upload(lengths), upload(lengths), upload(lengths)]

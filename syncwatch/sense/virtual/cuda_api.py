@@ -1,0 +1,254 @@
+"""Answers: what does `torch.cuda` say while the device is on? Every name that programs call, put back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from syncwatch.model.events import SyncKind
+from syncwatch.sense.virtual.cuda_memory import memory_functions
+from syncwatch.sense.virtual.cuda_streams import (
+    VirtualEvent,
+    VirtualStream,
+    current,
+    generator_class,
+    stream_context,
+)
+from syncwatch.sense.virtual.engine import DebugMode, Engine
+from syncwatch.sense.virtual.patching import Patches
+from syncwatch.sense.virtual.places import CUDA, Place, place_named
+from syncwatch.sense.virtual.streams import DEFAULT_STREAM
+
+DEVICE_NAME = "NVIDIA H200 (virtual)"
+CAPABILITY = (9, 0)
+_MULTIPROCESSORS = 132
+
+
+def patch(patches: Patches, engine: Engine) -> None:
+    """Replace the names of `torch.cuda`, `torch.accelerator`, and the few of `torch` that belong to them."""
+    VirtualStream.engine = VirtualEvent.engine = engine
+    for name, value in {**_device_functions(engine), **_stream_functions(engine), **_seed_functions(engine)}.items():
+        patches.set_if_there(torch.cuda, name, value)
+    for name, value in memory_functions(engine.memory).items():
+        patches.set_if_there(torch.cuda, name, value)
+        patches.set_if_there(torch.cuda.memory, name, value)
+    for name, value in _seed_functions(engine).items():
+        patches.set_if_there(torch.cuda.random, name, value)
+    patches.set_if_there(torch.cuda.graphs, "is_current_stream_capturing", lambda: engine.capturing)
+    for name in ("range_push", "range_pop", "mark", "range_start", "range_end"):
+        patches.set_if_there(torch.cuda.nvtx, name, lambda *args, **kwargs: 0)
+    for name, value in _accelerator_functions(engine).items():
+        patches.set_if_there(torch.accelerator, name, value)
+    patches.set(torch, "Generator", generator_class(engine))
+    patches.set(torch, "Stream", VirtualStream)
+    patches.set(torch, "Event", VirtualEvent)
+    _patch_defaults(patches, engine)
+    _patch_autocast(patches)
+
+
+def _device_functions(engine: Engine) -> dict[str, Any]:
+    def set_device(device: Any) -> None:
+        if place_named(device) is not Place.DEVICE:
+            raise ValueError(f"Expected a cuda device, but got: {device}")
+
+    def synchronize(device: Any = None) -> None:
+        engine.refuse_explicit(SyncKind.DEVICE)
+        engine.wait(engine.state(), SyncKind.DEVICE, op=None, explicit=True)
+
+    return {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "set_device": set_device,
+        "device": _DeviceContext,
+        "device_of": lambda obj: _DeviceContext(0),
+        "_DeviceGuard": _DeviceContext,
+        "get_device_name": lambda device=None: DEVICE_NAME,
+        "get_device_capability": lambda device=None: CAPABILITY,
+        "get_device_properties": lambda device=None: _properties(engine),
+        "get_arch_list": lambda: ["sm_90"],
+        "can_device_access_peer": lambda device, peer_device: False,
+        "synchronize": synchronize,
+        "is_initialized": lambda: True,
+        "init": lambda: None,
+        "_lazy_init": lambda: None,
+        "_lazy_call": lambda callback, **kwargs: None,
+        "ipc_collect": lambda: None,
+        "is_bf16_supported": lambda including_emulation=True: True,
+        "is_tf32_supported": lambda: True,
+        "utilization": lambda device=None: 0,
+        "set_sync_debug_mode": lambda debug_mode: _set_debug_mode(engine, debug_mode),
+        "get_sync_debug_mode": lambda: int(engine.debug_mode),
+    }
+
+
+def _stream_functions(engine: Engine) -> dict[str, Any]:
+    def set_stream(stream: VirtualStream | None) -> None:
+        if stream is not None:
+            engine.state().stream = stream.id
+
+    return {
+        "Stream": VirtualStream,
+        "Event": VirtualEvent,
+        "ExternalStream": VirtualStream,
+        "StreamContext": stream_context,
+        "stream": stream_context,
+        "current_stream": lambda device=None: current(engine),
+        "default_stream": lambda device=None: VirtualStream(stream_id=DEFAULT_STREAM),
+        "set_stream": set_stream,
+        "is_current_stream_capturing": lambda: engine.capturing,
+    }
+
+
+def _seed_functions(engine: Engine) -> dict[str, Callable[..., Any]]:
+    generator = engine.generator
+
+    def seed() -> None:
+        generator.seed()
+
+    def set_state(new_state: torch.Tensor, device: Any = None) -> None:
+        generator.set_state(new_state)
+
+    def set_states(new_states: list[torch.Tensor]) -> None:
+        generator.set_state(new_states[0])
+
+    return {
+        "manual_seed": lambda seed: generator.manual_seed(int(seed)) and None,
+        "manual_seed_all": lambda seed: generator.manual_seed(int(seed)) and None,
+        "seed": seed,
+        "seed_all": seed,
+        "initial_seed": generator.initial_seed,
+        "get_rng_state": lambda device=None: generator.get_state(),
+        "get_rng_state_all": lambda: [generator.get_state()],
+        "set_rng_state": set_state,
+        "set_rng_state_all": set_states,
+    }
+
+
+def _accelerator_functions(engine: Engine) -> dict[str, Any]:
+    cuda = _device_functions(engine)
+    streams = _stream_functions(engine)
+    memory = memory_functions(engine.memory)
+    return {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "current_accelerator": lambda check_available=False: torch.device("cuda"),
+        "current_device_index": lambda: 0,
+        "current_device_idx": lambda: 0,
+        "set_device_index": lambda device, /: None,
+        "set_device_idx": lambda device, /: None,
+        "device_index": _DeviceContext,
+        "current_stream": streams["current_stream"],
+        "set_stream": streams["set_stream"],
+        "synchronize": cuda["synchronize"],
+        **{
+            name: memory[name]
+            for name in (
+                "empty_cache",
+                "memory_allocated",
+                "max_memory_allocated",
+                "memory_reserved",
+                "max_memory_reserved",
+                "memory_stats",
+                "reset_peak_memory_stats",
+                "reset_accumulated_memory_stats",
+            )
+        },
+        "get_memory_info": memory["mem_get_info"],
+    }
+
+
+class _DeviceContext:
+    """`with torch.cuda.device(0):`; there is one device."""
+
+    def __init__(self, device: Any = None) -> None:
+        if device is not None and not (isinstance(device, int) and device < 0):
+            place_named(device)
+        self.idx = 0
+        self.prev_idx = 0
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+
+def _properties(engine: Engine) -> SimpleNamespace:
+    return SimpleNamespace(
+        name=DEVICE_NAME,
+        major=CAPABILITY[0],
+        minor=CAPABILITY[1],
+        total_memory=engine.memory.capacity,
+        multi_processor_count=_MULTIPROCESSORS,
+        max_threads_per_multi_processor=2048,
+        max_threads_per_block=1024,
+        regs_per_multiprocessor=65536,
+        shared_memory_per_block=49152,
+        shared_memory_per_block_optin=232448,
+        shared_memory_per_multiprocessor=233472,
+        warp_size=32,
+        L2_cache_size=60 * 1024 * 1024,
+        is_integrated=0,
+        is_multi_gpu_board=0,
+        gcnArchName="",
+        uuid="GPU-00000000-0000-0000-0000-000000000000",
+        pci_bus_id=0,
+        pci_device_id=0,
+        pci_domain_id=0,
+    )
+
+
+def _set_debug_mode(engine: Engine, debug_mode: int | str) -> None:
+    names = {"default": DebugMode.DEFAULT, "warn": DebugMode.WARN, "error": DebugMode.ERROR}
+    if isinstance(debug_mode, str):
+        if debug_mode not in names:
+            raise RuntimeError("invalid value of debug_mode, expected one of `default`, `warn`, `error`")
+        engine.debug_mode = names[debug_mode]
+        return
+    if debug_mode not in tuple(DebugMode):
+        raise RuntimeError("invalid value of debug_mode, expected 0, 1 or 2")
+    engine.debug_mode = DebugMode(debug_mode)
+
+
+def _patch_defaults(patches: Patches, engine: Engine) -> None:
+    """Keep a default device of "cuda" away from torch: its own mode would sit below ours, next to the CPU build."""
+    plain_set, plain_get = torch.set_default_device, torch.get_default_device
+
+    def set_default_device(device: Any) -> None:
+        engine.default_device = None
+        if device is not None and place_named(device) is Place.DEVICE:
+            plain_set(None)
+            engine.default_device = torch.device(device)
+        else:
+            plain_set(device)
+
+    def get_default_device() -> torch.device:
+        return CUDA if engine.default_device is not None else plain_get()
+
+    before = plain_get()
+    if before.type == "cuda":
+        set_default_device(before)
+    patches.set(torch, "set_default_device", set_default_device)
+    patches.set(torch, "get_default_device", get_default_device)
+
+
+def _patch_autocast(patches: Patches) -> None:
+    """Switch the CPU's autocast together with CUDA's: the tensors are the CPU's."""
+    plain_enabled, plain_dtype = torch.set_autocast_enabled, torch.set_autocast_dtype
+
+    def set_autocast_enabled(*arguments: Any) -> None:
+        plain_enabled(*arguments)
+        if arguments and arguments[0] == "cuda":
+            plain_enabled("cpu", *arguments[1:])
+
+    def set_autocast_dtype(device_type: str, dtype: torch.dtype) -> None:
+        plain_dtype(device_type, dtype)
+        if device_type == "cuda" and dtype in (torch.float16, torch.bfloat16):
+            plain_dtype("cpu", dtype)
+
+    patches.set(torch, "set_autocast_enabled", set_autocast_enabled)
+    patches.set(torch, "set_autocast_dtype", set_autocast_dtype)

@@ -1,0 +1,195 @@
+"""Answers: what are `torch.cuda.Stream` and `Event` here? The same calls, on the virtual clock."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, ClassVar
+
+import torch
+
+from syncwatch.model.events import SyncKind
+from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.places import CUDA
+from syncwatch.sense.virtual.streams import DEFAULT_STREAM, Moment, StreamId, elapsed_ms
+
+
+class VirtualStream:
+    """A stream of the virtual device."""
+
+    engine: ClassVar[Engine]
+
+    def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
+        known = kwargs.get("stream_id")
+        self.id = self.engine.clock.new_stream() if known is None else StreamId(known)
+        self.priority = priority
+        self.device = CUDA
+        self.device_index = 0
+        self.device_type = 1
+        self._outer: list[StreamId] = []
+
+    @property
+    def stream_id(self) -> int:
+        """The number of the stream; 0 is the default one."""
+        return self.id
+
+    @property
+    def cuda_stream(self) -> int:
+        """The number in place of a pointer."""
+        return self.id
+
+    def synchronize(self) -> None:
+        """Let the host wait for everything queued here."""
+        engine = self.engine
+        engine.refuse_explicit(SyncKind.STREAM)
+        engine.wait(engine.state(), SyncKind.STREAM, op=None, explicit=True, stream=self.id)
+
+    def query(self) -> bool:
+        """Return whether everything queued here is done; the host does not wait."""
+        state = self.engine.state()
+        self.engine.clock.work(state.ident, self.engine.rates.view_ns)
+        return self.engine.clock.idle(state.ident, self.id)
+
+    def is_capturing(self) -> bool:
+        """Return whether a CUDA graph is being captured."""
+        return self.engine.capturing
+
+    def wait_stream(self, stream: VirtualStream) -> None:
+        """Let this stream wait for what is queued on `stream` now."""
+        self.engine.clock.hold(self.id, Moment(stream.id, self.engine.clock.tail(stream.id)))
+
+    def wait_event(self, event: VirtualEvent) -> None:
+        """Let this stream wait for `event`."""
+        event.wait(self)
+
+    def record_event(self, event: VirtualEvent | None = None) -> VirtualEvent:
+        """Record an event here and return it."""
+        event = event or VirtualEvent()
+        event.record(self)
+        return event
+
+    def __enter__(self) -> VirtualStream:
+        state = self.engine.state()
+        self._outer.append(state.stream)
+        state.stream = self.id
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.engine.state().stream = self._outer.pop()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VirtualStream) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash((self.id, "cuda"))
+
+    def __repr__(self) -> str:
+        return f"<torch.cuda.Stream device={CUDA} cuda_stream={self.id:#x}>"
+
+
+class VirtualEvent:
+    """An event of the virtual device."""
+
+    engine: ClassVar[Engine]
+
+    def __init__(
+        self, device: Any = None, *, enable_timing: bool = False, blocking: bool = False, **kwargs: Any
+    ) -> None:
+        self.device = CUDA
+        self._timed = enable_timing
+        self._moment: Moment | None = None
+
+    def record(self, stream: VirtualStream | None = None) -> None:
+        """Mark the end of what is queued on `stream`, the current one by default."""
+        state = self.engine.state()
+        self.engine.clock.work(state.ident, self.engine.rates.view_ns)
+        self._moment = self.engine.clock.mark(state.ident, state.stream if stream is None else stream.id)
+
+    def wait(self, stream: VirtualStream | None = None) -> None:
+        """Let `stream` wait for this event; the host goes on."""
+        if self._moment is not None:
+            where = self.engine.state().stream if stream is None else stream.id
+            self.engine.clock.hold(where, self._moment)
+
+    def query(self) -> bool:
+        """Return whether the event has passed; the host does not wait."""
+        state = self.engine.state()
+        self.engine.clock.work(state.ident, self.engine.rates.view_ns)
+        return self._moment is None or self.engine.clock.passed(state.ident, self._moment)
+
+    def synchronize(self) -> None:
+        """Let the host wait for this event."""
+        engine = self.engine
+        engine.refuse_explicit(SyncKind.EVENT)
+        moment = self._moment
+        stream, until = (DEFAULT_STREAM, 0) if moment is None else (moment.stream, moment.at)
+        engine.wait(engine.state(), SyncKind.EVENT, op=None, explicit=True, stream=stream, until=until)
+
+    def elapsed_time(self, end_event: VirtualEvent) -> float:
+        """Return the ms from this event to `end_event` on the virtual clock.
+
+        Raises:
+            ValueError: if either is not timed or was not recorded.
+        """
+        if not self._timed or not end_event._timed:
+            raise ValueError("Both events must be created with argument 'enable_timing=True'.")
+        if self._moment is None or end_event._moment is None:
+            raise ValueError("Both events must be recorded before calculating elapsed time.")
+        return elapsed_ms(self._moment, end_event._moment)
+
+    def __repr__(self) -> str:
+        return "<torch.cuda.Event virtual>" if self._moment else "<torch.cuda.Event uninitialized>"
+
+
+def current(engine: Engine) -> VirtualStream:
+    """Return the current stream of the calling thread."""
+    return VirtualStream(stream_id=engine.state().stream)
+
+
+class stream_context:  # noqa: N801  # stands for `torch.cuda.StreamContext`
+    """Makes a stream the current one: `with torch.cuda.stream(s):`."""
+
+    def __init__(self, stream: VirtualStream | None) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> None:
+        if self.stream is not None:
+            self.stream.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.stream is not None:
+            self.stream.__exit__(kind, error, trace)
+
+
+def generator_class(engine: Engine) -> type[torch.Generator]:
+    """Return what `torch.Generator` is while the device is on: it also takes `device="cuda"`."""
+    plain = torch.Generator
+
+    class Meta(type(plain)):  # type: ignore[misc]  # the metaclass of a C type
+        def __instancecheck__(cls, instance: object) -> bool:
+            return type.__instancecheck__(plain, instance)
+
+    class Generator(plain, metaclass=Meta):  # type: ignore[misc, valid-type]  # `plain` is a variable
+        """A generator on the host, or one that says it is on the device."""
+
+        _on_device = False
+
+        def __new__(cls, device: Any = "cpu") -> Generator:
+            wanted = torch.device(device)
+            make: Any = plain.__new__
+            made: Generator = make(cls, "cpu" if wanted.type == "cuda" else wanted)
+            made._on_device = wanted.type == "cuda"
+            return made
+
+        def __init__(self, device: Any = "cpu") -> None:
+            pass
+
+        @property
+        def device(self) -> torch.device:
+            """Where its numbers are drawn."""
+            return CUDA if self._on_device else torch.device("cpu")
+
+    return Generator

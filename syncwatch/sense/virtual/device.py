@@ -1,0 +1,143 @@
+"""Answers: how is the virtual device put on and taken off? As a sensor; devices nest and share one engine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from syncwatch.model.events import SyncKind
+from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.virtual import cuda_api, tensor_methods, threads, torch_functions, triton_launch
+from syncwatch.sense.virtual.dispatch_mode import VirtualDispatchMode
+from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.function_mode import VirtualFunctionMode
+from syncwatch.sense.virtual.handlers import all_handlers
+from syncwatch.sense.virtual.handlers.factories import by_device
+from syncwatch.sense.virtual.patching import Patches
+from syncwatch.sense.virtual.rates import Rates, h200
+from syncwatch.sense.virtual.residency import Memory
+
+
+class VirtualDevice:
+    """A CUDA device on CPU tensors: values are right, waits are known, times are modelled.
+
+    Args:
+        rates: what things cost; those of an H200 by default.
+        capacity: bytes of GPU memory; those of the rates by default.
+    """
+
+    name = "virtual"
+    sees = "every operator, copy and synchronization of programs on a CUDA device that is not there"
+    blind_to = ("libraries that call CUDA themselves", "threads started before the device")
+
+    def __init__(self, rates: Rates | None = None, capacity: int | None = None) -> None:
+        rates = rates or h200()
+        self._rates = rates if capacity is None else replace(rates, capacity_bytes=capacity)
+        self._machine: _Machine | None = None
+        self._recorder: Recorder | None = None
+
+    def unavailable(self) -> str | None:
+        """Return None: it runs everywhere."""
+        return None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; shared with the devices around this one.
+
+        Raises:
+            RuntimeError: if the device is not on.
+        """
+        if self._machine is None:
+            raise RuntimeError("The virtual device is not on.")
+        return self._machine.engine
+
+    def start(self, recorder: Recorder | None = None) -> None:
+        """Put the device on, and record into `recorder` if there is one.
+
+        Raises:
+            NotMeasuredError: if Triton kernels were defined for the compiler before.
+        """
+        if self._machine is not None:
+            return
+        triton_launch.require_interpreter()
+        self._machine = _Machine.enter(self._rates)
+        self.record_into(recorder)
+
+    def stop(self) -> None:
+        """Take the device off, and leave nothing patched; safe after a failed `start`."""
+        if self._machine is None:
+            return
+        self.record_into(None)
+        machine, self._machine = self._machine, None
+        machine.leave()
+
+    def record_into(self, recorder: Recorder | None) -> None:
+        """Record into another recorder from now on, or into none; the device stays on."""
+        engine = self.engine
+        others = tuple(each for each in engine.recorders if each is not self._recorder)
+        engine.recorders = others if recorder is None else (*others, recorder)
+        self._recorder = recorder
+
+    def now_ns(self) -> int:
+        """Return the virtual time of the calling thread."""
+        return self.engine.now_ns()
+
+    def sync_all(self) -> None:
+        """Let the host wait for everything, as the runner does between rounds."""
+        engine = self.engine
+        engine.wait(engine.state(), SyncKind.DEVICE, op=None, explicit=True)
+
+
+class _Machine:
+    """What is on in this process: the engine, the patches and the modes of the thread that started it."""
+
+    running: _Machine | None = None
+
+    def __init__(self, rates: Rates) -> None:
+        self.engine = Engine(rates, Memory(rates.capacity_bytes))
+        self._handlers = all_handlers()
+        self._patches = Patches()
+        self._modes = contextlib.ExitStack()
+
+    @classmethod
+    def enter(cls, rates: Rates) -> _Machine:
+        """Return the machine that is running, or start one."""
+        machine = cls.running
+        if machine is None:
+            machine = cls(rates)
+            machine._start()
+            cls.running = machine
+        machine.engine.active += 1
+        return machine
+
+    def leave(self) -> None:
+        """End it when nobody uses it any more."""
+        self.engine.active -= 1
+        if not self.engine.active:
+            _Machine.running = None
+            self._modes.close()
+            self._patches.restore()
+
+    def _start(self) -> None:
+        try:
+            torch_functions.patch(self._patches)
+            cuda_api.patch(self._patches, self.engine)
+            tensor_methods.patch(self._patches, self.engine)
+            triton_launch.patch(self._patches, self.engine)
+            threads.patch(self._patches, self.engine, self.modes)
+            self._modes.enter_context(self.modes())
+        except BaseException:
+            self._modes.close()
+            self._patches.restore()
+            raise
+
+    @contextlib.contextmanager
+    def modes(self) -> Iterator[None]:
+        """Watch the calling thread."""
+        state = self.engine.state()
+        with (
+            VirtualFunctionMode(self.engine, state, self._handlers, by_device),
+            VirtualDispatchMode(self.engine, state),
+        ):
+            yield

@@ -1,0 +1,195 @@
+"""Answers: what has happened on the virtual device so far? One engine a process: clock, memory, recorders."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.virtual.rates import Rates
+from syncwatch.sense.virtual.residency import Memory
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall
+from syncwatch.sense.virtual.streams import DEFAULT_STREAM, Span, StreamId, ThreadId, VirtualClock
+
+SENSOR = "virtual"
+SYNC_WARNING = "called a synchronizing CUDA operation"
+_HERE = str(Path(__file__).parent)
+
+
+class DebugMode(IntEnum):
+    """What `torch.cuda.set_sync_debug_mode` was set to."""
+
+    DEFAULT = 0
+    WARN = 1
+    ERROR = 2
+
+
+class Target(IntEnum):
+    """Where the outputs of the running call belong."""
+
+    INFER = 0
+    """On the device if an input is there."""
+    DEVICE = 1
+    HOST = 2
+
+
+@dataclass(slots=True)
+class ThreadState:
+    """What the device knows of one host thread."""
+
+    ident: ThreadId
+    stream: StreamId = DEFAULT_STREAM
+    target: Target = Target.INFER
+    call: tuple[object, ...] = ()
+    """The arguments of the torch function that runs, to tell where an operator without inputs belongs."""
+    muted: bool = False
+    """Whether what operators ask of the runtime is left out: CUDA takes another way here."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """The device: everything that happens on it goes through here."""
+
+    rates: Rates
+    memory: Memory
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    recorders: tuple[Recorder, ...] = ()
+    active: int = 0
+    """How many devices are started; threads that outlive them see none."""
+    default_device: torch.device | None = None
+    """What `torch.set_default_device` was given, where that is this device."""
+    debug_mode: DebugMode = DebugMode.DEFAULT
+    capturing: bool = False
+    """Whether a CUDA graph is being captured: a wait fails then, as it does on CUDA."""
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    """The device's own random numbers, apart from the CPU's."""
+    _local: threading.local = field(default_factory=threading.local)
+
+    def state(self) -> ThreadState:
+        """Return what is known of the calling thread."""
+        try:
+            state: ThreadState = self._local.state
+        except AttributeError:
+            state = self._local.state = ThreadState(ThreadId(threading.get_ident()))
+        return state
+
+    def now_ns(self) -> int:
+        """Return the virtual time of the calling thread."""
+        return self.clock.host(self.state().ident)
+
+    def kernel(self, state: ThreadState, name: str, duration: int) -> Span:
+        """Launch a kernel on the thread's current stream."""
+        span = self.clock.launch(state.ident, state.stream, self.rates.kernel_launch_ns, duration)
+        for recorder in self.recorders:
+            recorder.kernel(name, state.stream, span.start, span.end)
+        return span
+
+    def run(self, state: ThreadState, call: RuntimeCall, op: str) -> None:
+        """Do what an operator asks of the runtime: a copy, a wait, or both."""
+        frame = user_frame()
+        if call.wait is not None:
+            self._refuse(call.wait, frame)
+        if call.direction is not None:
+            self._copy(state, call, op, frame)
+        if call.wait is not None:
+            self.wait(state, call.wait, op=op, explicit=False, frame=frame)
+
+    def wait(
+        self,
+        state: ThreadState,
+        kind: SyncKind,
+        *,
+        op: str | None,
+        explicit: bool,
+        stream: StreamId | None = None,
+        until: int | None = None,
+        frame: FrameType | None = None,
+    ) -> None:
+        """Let the calling thread stand still, and record it.
+
+        Args:
+            state: the thread.
+            kind: what for.
+            op: the operator that waits, or None.
+            explicit: whether the user asked for it.
+            stream: which stream, if not the current one.
+            until: the moment to wait for, if not the end of the stream.
+            frame: the line that waits, if it was looked up before.
+        """
+        frame = frame or user_frame()
+        where = state.stream if stream is None else stream
+        cost = self.rates.sync_return_ns
+        if kind is SyncKind.DEVICE:
+            span = self.clock.wait_device(state.ident, cost)
+        else:
+            span = self.clock.wait(state.ident, self.clock.tail(where) if until is None else until, cost)
+        for recorder in self.recorders:
+            recorder.sync(
+                kind,
+                explicit=explicit,
+                op=op,
+                sensor=SENSOR,
+                stack=recorder.stack(frame),
+                stream=None if kind is SyncKind.DEVICE else where,
+                start_ns=span.start,
+                end_ns=span.end,
+            )
+
+    def refuse_explicit(self, kind: SyncKind) -> None:
+        """Refuse a wait that the user asks for where CUDA would: during a capture, or by the debug mode."""
+        self._refuse(kind, user_frame())
+
+    def _refuse(self, kind: SyncKind, frame: FrameType | None) -> None:
+        if self.capturing:
+            raise torch.AcceleratorError("CUDA error: operation not permitted when stream is capturing")
+        if self.debug_mode is DebugMode.DEFAULT or kind is not SyncKind.STREAM:
+            return
+        if self.debug_mode is DebugMode.ERROR:
+            raise RuntimeError(SYNC_WARNING)
+        if frame is not None:
+            warnings.warn_explicit(
+                SYNC_WARNING,
+                UserWarning,
+                frame.f_code.co_filename,
+                frame.f_lineno,
+                registry=frame.f_globals.setdefault("__warningregistry__", {}),
+            )
+
+    def _copy(self, state: ThreadState, call: RuntimeCall, op: str, frame: FrameType | None) -> None:
+        pinned = call.memory is HostMemory.PINNED
+        engine = Direction.D2D if call.direction is None else call.direction
+        span = self.clock.copy(
+            state.ident,
+            state.stream,
+            engine.value,
+            self.rates.copy_launch_ns,
+            self.rates.copy_ns(call.size, pinned=pinned),
+        )
+        for recorder in self.recorders:
+            recorder.copy(
+                engine,
+                call.memory,
+                call.size,
+                blocking=call.wait is not None,
+                op=op,
+                stack=recorder.stack(frame),
+                stream=state.stream,
+                start_ns=span.start,
+                end_ns=span.end,
+            )
+
+
+def user_frame() -> FrameType | None:
+    """Return the innermost frame that is not the virtual device's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return frame

@@ -1,0 +1,69 @@
+"""Answers: what if CUDA can and the CPU cannot? The operator is computed in another type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_MISSING = ("not implemented for", "not supported on CPU", "does not support", "is not implemented on CPU")
+_WIDER = {
+    torch.float16: torch.float32,
+    torch.bfloat16: torch.float32,
+    torch.complex32: torch.complex64,
+    torch.bool: torch.uint8,
+    torch.uint8: torch.float64,
+    torch.int8: torch.float64,
+    torch.int16: torch.float64,
+    torch.int32: torch.float64,
+    torch.int64: torch.float64,
+}
+
+
+def run_on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run `func`; where the CPU build lacks it for these types, run it in wider ones and convert the result back."""
+    try:
+        return func(*args, **kwargs)
+    except (RuntimeError, NotImplementedError) as error:
+        if not any(phrase in str(error) for phrase in _MISSING):
+            raise
+        narrow = next((t.dtype for t in _tensors(args) if t.dtype in _WIDER), None)
+        if narrow is None:
+            raise
+        return _run_wider(func, args, kwargs, narrow)
+
+
+def _run_wider(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], narrow: torch.dtype) -> Any:
+    wide = _WIDER[narrow]
+    widened = [_convert(value, narrow, wide) for value in args]
+    named = {key: _convert(value, narrow, wide) for key, value in kwargs.items()}
+    out = func(*widened, **named)
+    for before, after in zip(args, widened, strict=True):
+        if isinstance(before, torch.Tensor) and before is not after and _writes(func):
+            before.copy_(after)
+            if out is after:
+                return before
+    return _convert(out, wide, narrow)
+
+
+def _writes(func: Any) -> bool:
+    return bool(func._schema.is_mutable)
+
+
+def _convert(value: Any, before: torch.dtype, after: torch.dtype) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(after) if value.dtype == before else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_convert(each, before, after) for each in value)
+    return value
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += _tensors(value)
+    return found

@@ -1,0 +1,59 @@
+"""Answers: where does torch itself ask `is_cuda` and take another way than on the CPU?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from syncwatch.sense.virtual.engine import Target
+from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
+from syncwatch.sense.virtual.residency import is_resident
+from syncwatch.sense.virtual.runtime_calls import read, read_pageable, upload
+
+_SCALAR_READ = "aten._local_scalar_dense"
+_MEAN = 1
+
+
+def _one_hot(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`one_hot` checks its values on the CPU only; on CUDA it reads the largest where no `num_classes` is given."""
+    labels: torch.Tensor = args[0] if args else kwargs["tensor"]
+    if not is_resident(labels):
+        return mode.call(func, args, kwargs, Target.INFER)
+    classes = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
+    if classes == -1 and labels.numel():
+        mode.engine.run(mode.state, read(labels.element_size()), _SCALAR_READ)
+    return mode.muted(func, args, kwargs)
+
+
+def _unchecked(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`quantile` checks that `q` lies in [0, 1] on the CPU only, to spare CUDA the wait."""
+    if args and isinstance(args[0], torch.Tensor) and is_resident(args[0]):
+        return mode.muted(func, args, kwargs)
+    return mode.call(func, args, kwargs, Target.INFER)
+
+
+def _ctc_loss(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`ctc_loss` reads lengths on the device, the first one twice (to choose cuDNN), and uploads them for a mean."""
+    if not is_resident(args[0]):
+        return mode.call(func, args, kwargs, Target.INFER)
+    lengths = [each for each in args[2:4] if isinstance(each, torch.Tensor) and is_resident(each)]
+    for each in [*lengths, *lengths[:1]]:
+        mode.engine.run(mode.state, read_pageable(each.nbytes), "aten._to_copy")
+    reduction = args[5] if len(args) > 5 else kwargs.get("reduction", _MEAN)
+    if reduction == _MEAN:
+        mode.engine.run(mode.state, upload(8 * args[0].shape[1]), "aten._to_copy")
+    return mode.call(func, args, kwargs, Target.INFER)
+
+
+def handlers() -> dict[Any, Handler]:
+    """Return the handlers of this family."""
+    tensor: Any = torch.Tensor
+    return {
+        torch.nn.functional.one_hot: _one_hot,
+        torch.quantile: _unchecked,
+        torch.nanquantile: _unchecked,
+        tensor.quantile: _unchecked,
+        tensor.nanquantile: _unchecked,
+        torch.ctc_loss: _ctc_loss,
+    }

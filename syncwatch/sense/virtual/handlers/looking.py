@@ -1,0 +1,85 @@
+"""Answers: where does a tensor say that it is? `.device`, `.is_cuda`, `.type()` and their like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from syncwatch.sense.virtual.engine import Target
+from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
+from syncwatch.sense.virtual.places import CUDA
+from syncwatch.sense.virtual.quiet import quiet
+from syncwatch.sense.virtual.residency import is_pinned, is_resident, mark_pinned
+
+
+def _device(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return CUDA if is_resident(args[0]) else func(*args)
+
+
+def _is_cuda(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return is_resident(args[0])
+
+
+def _is_cpu(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return not is_resident(args[0]) and func(*args)
+
+
+def _get_device(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return 0 if is_resident(args[0]) else func(*args)
+
+
+def _is_pinned(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return is_pinned(args[0])
+
+
+def _is_shared(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return True if is_resident(args[0]) else func(*args)
+
+
+def _pin_memory(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor = args[0]
+    if is_resident(tensor):
+        raise RuntimeError("cannot pin a CUDA tensor: only dense CPU tensors can be pinned")
+    if is_pinned(tensor):
+        return tensor
+    copy = mode.call(torch.Tensor.clone, (tensor,), None, Target.HOST)
+    mark_pinned(copy)
+    return copy
+
+
+def _record_stream(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    # It only keeps the allocator from reusing memory, and ours reuses none.
+    return None
+
+
+def _numpy(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    tensor = args[0]
+    if not is_resident(tensor):
+        return func(*args, **kwargs)
+    if kwargs.get("force", False):
+        with mode:
+            return tensor.detach().cpu().numpy(force=True)
+    raise TypeError(
+        "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+    )
+
+
+def _data(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    with quiet():
+        return func(*args)
+
+
+def handlers() -> dict[Any, Handler]:
+    """Return the handlers of this family."""
+    tensor: Any = torch.Tensor
+    return {
+        tensor.device.__get__: _device,
+        tensor.is_cuda.__get__: _is_cuda,
+        tensor.is_cpu.__get__: _is_cpu,
+        tensor.get_device: _get_device,
+        tensor.is_pinned: _is_pinned,
+        tensor.pin_memory: _pin_memory,
+        tensor.record_stream: _record_stream,
+        tensor.numpy: _numpy,
+    }

@@ -1,0 +1,115 @@
+"""Answers: how does a tensor get from host to device and back? Copies that autograd follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from syncwatch.sense.virtual.copying import Side, plan_copy
+from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.quiet import quiet
+from syncwatch.sense.virtual.residency import is_pinned, is_resident, mark_pinned, mark_resident
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall
+
+MOVE_OP = "aten._to_copy"
+"""What `.to`, `.cuda`, `.cpu`, `.tolist` and `torch.tensor(..., device=)` are called: what they come down to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One crossing between host and device."""
+
+    engine: Engine
+    to_device: bool
+    dtype: torch.dtype | None = None
+    non_blocking: bool = False
+    memory_format: torch.memory_format = torch.preserve_format
+    op: str = MOVE_OP
+
+    def apply(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a copy of `tensor` on the other side; gradients come back the other way."""
+        if tensor.requires_grad and torch.is_grad_enabled():
+            with quiet():
+                moved: torch.Tensor = _Crossing.apply(tensor, self)  # type: ignore[no-untyped-call]  # torch's own
+            return moved
+        return self.copy(tensor)
+
+    def copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Copy without autograd, and record it."""
+        with quiet(), torch.no_grad():
+            out = tensor.to(dtype=self.dtype or tensor.dtype, copy=True, memory_format=self.memory_format)
+            source = side_of(tensor)
+            pinned = not self.to_device and self.non_blocking
+            target = Side(self.to_device, pinned, dense=True, itemsize=out.element_size())
+            if not source.dense and self.to_device:
+                # A gapped source is made contiguous on the host first, in pageable memory.
+                source = Side(on_device=False, pinned=False, dense=True, itemsize=source.itemsize)
+            converts = out.dtype != tensor.dtype
+            plan = plan_copy(source, target, tensor.numel(), converts=converts, non_blocking=self.non_blocking)
+            if self.to_device:
+                mark_resident(out, self.engine.memory)
+            elif pinned:
+                mark_pinned(out)
+        if plan is not None:
+            state = self.engine.state()
+            self.engine.run(state, RuntimeCall(plan.direction, plan.memory, plan.size, plan.wait), self.op)
+        return out
+
+    def back(self, dtype: torch.dtype) -> Move:
+        """Return the move of a gradient."""
+        return Move(self.engine, not self.to_device, dtype)
+
+
+class _Crossing(torch.autograd.Function):
+    """Copies forth in forward and back in backward, as `ToCopyBackward` does."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: torch.Tensor, move: Move) -> torch.Tensor:
+        ctx.move = move.back(tensor.dtype)
+        return move.copy(tensor.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (grad,) = grads
+        move: Move = ctx.move
+        # A gradient that autograd made up by itself may already be where it is wanted.
+        return (grad if is_resident(grad) == move.to_device else move.apply(grad)), None
+
+
+def side_of(tensor: torch.Tensor) -> Side:
+    """Return what a copy has to know of `tensor`."""
+    return Side(
+        on_device=is_resident(tensor),
+        pinned=is_pinned(tensor),
+        dense=tensor.layout is not torch.strided or tensor.is_contiguous() or is_dense(tensor),
+        itemsize=tensor.element_size(),
+    )
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Return whether the elements fill one range of memory, in any order."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True
+
+
+def to_place(
+    engine: Engine,
+    tensor: torch.Tensor,
+    *,
+    to_device: bool,
+    dtype: torch.dtype | None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: torch.memory_format = torch.preserve_format,
+) -> torch.Tensor:
+    """Return `tensor` on the wanted side in the wanted type: itself if it is there, a copy otherwise."""
+    if is_resident(tensor) != to_device:
+        return Move(engine, to_device, dtype, non_blocking, memory_format).apply(tensor)
+    return tensor.to(dtype=dtype or tensor.dtype, copy=copy, memory_format=memory_format)

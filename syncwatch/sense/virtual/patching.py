@@ -1,0 +1,35 @@
+"""Answers: how is a name replaced for a while? Every replacement is undone in reverse order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+_ABSENT = object()
+
+
+@dataclass(slots=True)
+class Patches:
+    """Names that were replaced, to be put back."""
+
+    _undo: list[tuple[Any, str, Any]] = field(default_factory=list)
+
+    def set(self, owner: Any, name: str, value: Any) -> None:
+        """Replace `owner.name`."""
+        before = vars(owner).get(name, _ABSENT)
+        setattr(owner, name, value)
+        self._undo.append((owner, name, before))
+
+    def set_if_there(self, owner: Any, name: str, value: Any) -> None:
+        """Replace `owner.name` where this torch has it."""
+        if hasattr(owner, name):
+            self.set(owner, name, value)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        while self._undo:
+            owner, name, before = self._undo.pop()
+            if before is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, before)

@@ -1,0 +1,84 @@
+"""Answers: how do Triton kernels run without a GPU? In Triton's interpreter; a launch is one kernel on the stream."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import Any
+
+import torch
+
+from syncwatch.errors import NotMeasuredError
+from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.patching import Patches
+from syncwatch.sense.virtual.quiet import quiet
+
+_VARIABLE = "TRITON_INTERPRET"
+
+
+def require_interpreter() -> None:
+    """Choose Triton's interpreter for every kernel that is defined from now on.
+
+    Raises:
+        NotMeasuredError: if kernels were defined before, for the compiler.
+    """
+    os.environ[_VARIABLE] = "1"
+    if "triton" not in sys.modules:
+        return
+    compiled = _compiled_kernel()
+    if compiled is not None:
+        raise NotMeasuredError(
+            f"The Triton kernel {compiled} was defined before the virtual device started, so it can only run on a "
+            f"GPU. Set {_VARIABLE}=1 in the environment, or start the device before importing it."
+        )
+
+
+def _compiled_kernel() -> str | None:
+    """Return the name of a kernel outside Triton itself that was defined for the compiler, or None."""
+    jit = sys.modules.get("triton.runtime.jit")
+    function = getattr(jit, "JITFunction", None)
+    if function is None:
+        return None
+    for name, module in list(sys.modules.items()):
+        if module is None or name.split(".")[0] in ("triton", "torch", "__mp_main__"):
+            continue
+        for attribute, value in list(vars(module).items()):
+            if isinstance(value, function) and getattr(value, "__module__", name) == name:
+                return f"{name}.{attribute}"
+    return None
+
+
+def patch(patches: Patches, engine: Engine) -> None:
+    """Make each launch in the interpreter one kernel on the current stream, and hide its copies of the arguments."""
+    if importlib.util.find_spec("triton") is None:
+        return
+    from triton.runtime import interpreter
+
+    plain = interpreter.GridExecutor.__call__
+
+    def launch(self: Any, *arguments: Any, **named: Any) -> None:
+        if not engine.active:
+            plain(self, *arguments, **named)
+            return
+        with quiet():
+            plain(self, *arguments, **named)
+            size = _bytes([*arguments, *named.values()])
+        engine.kernel(engine.state(), _name(self), engine.rates.kernel_ns(size))
+
+    patches.set(interpreter.GridExecutor, "__call__", launch)
+
+
+def _name(executor: Any) -> str:
+    return str(getattr(executor.fn, "__name__", "triton_kernel"))
+
+
+def _bytes(arguments: list[Any]) -> int:
+    """Return the bytes of the tensors that a kernel was given, each storage once."""
+    storages: dict[int, int] = {}
+    for argument in arguments:
+        if isinstance(argument, torch.Tensor):
+            size = argument.numel() * argument.element_size()
+            start = argument.data_ptr()
+            storages[start] = max(storages.get(start, 0), size)
+    return sum(storages.values())

@@ -1,0 +1,73 @@
+"""Answers: how does the runner use the virtual device? It is on from the start, and one pass gives everything."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
+from syncwatch.sense import active
+from syncwatch.sense.environment import environment
+from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.virtual.cuda_api import DEVICE_NAME
+from syncwatch.sense.virtual.device import VirtualDevice
+
+
+class WatchedVirtualDevice:
+    """The virtual device, on from its making until `close`.
+
+    Raises:
+        NotMeasuredError: if Triton kernels were defined for the compiler before.
+    """
+
+    kind = DeviceKind.VIRTUAL
+
+    def __init__(self) -> None:
+        self._device = VirtualDevice()
+        self._device.start()
+
+    def environment(self) -> Environment:
+        """Return the versions, and the GPU that the device stands for."""
+        return environment(self.kind, DEVICE_NAME)
+
+    def sense(self, variant: str, work: Callable[[], Sequence[int]]) -> Iterator[Recording]:
+        """Run `work` once; see `WatchedDevice.sense`."""
+        recorder = Recorder(now_ns=self._device.now_ns)
+        try:
+            with self._recording(recorder):
+                work()
+        except BaseException:
+            yield _frozen(variant, recorder)
+            raise
+        yield _frozen(variant, recorder)
+
+    @contextlib.contextmanager
+    def watch(self, variant: str) -> Iterator[list[Recording]]:
+        """Watch everything inside; see `WatchedDevice.watch`."""
+        result: list[Recording] = []
+        recorder = Recorder(now_ns=self._device.now_ns)
+        try:
+            with self._recording(recorder):
+                yield result
+        finally:
+            result.append(_frozen(variant, recorder))
+
+    def close(self) -> None:
+        """Take the device off."""
+        self._device.stop()
+
+    @contextlib.contextmanager
+    def _recording(self, recorder: Recorder) -> Iterator[None]:
+        self._device.record_into(recorder)
+        active.push(recorder)
+        try:
+            yield
+        finally:
+            active.pop(recorder)
+            self._device.record_into(None)
+
+
+def _frozen(variant: str, recorder: Recorder) -> Recording:
+    seen = sum(not event.pacing for event in recorder.syncs)
+    coverage = Coverage((VirtualDevice.name,), VirtualDevice.blind_to, seen, seen)
+    return recorder.freeze(variant, coverage, modelled=True)
