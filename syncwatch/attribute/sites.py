@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 
 from syncwatch.attribute.causes.base import Cause
 from syncwatch.attribute.rules import Evidence, classify
 from syncwatch.attribute.stacks import Place, locate
-from syncwatch.model.events import CopyEvent, Direction, SyncEvent, SyncKind
+from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Finding
 from syncwatch.model.session import Recording
 
 _Key = tuple[int, "int | None", "int | None"]
+"""Thread, step and stack."""
 _Likeness = tuple["int | None", SyncKind, bool, "str | None", tuple[str, ...], "Direction | None", bool]
+
+_Moved = tuple["Direction | None", bool]
+_NOTHING: _Moved = (None, False)
 
 SCALAR_BYTES = 16
 """The largest element there is: complex128."""
@@ -27,13 +30,14 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
     """
     places = [locate([recording.frames[index] for index in stack]) for stack in recording.stacks]
     nowhere = Place(None, ())
-    copies = _copies_by_stack(recording)
+    moved = _moved(recording)
     known: dict[_Likeness, Finding] = {}
     found = []
     for sync in recording.syncs:
         if sync.pacing:
             continue
-        direction, small = _moved(sync, copies)
+        key = (sync.thread, sync.step, sync.stack)
+        direction, small = moved.get(key, _NOTHING) if sync.stack is not None else _NOTHING
         likeness = (sync.stack, sync.kind, sync.explicit, sync.op, sync.seen_by, direction, small)
         if likeness not in known:
             place = places[sync.stack] if sync.stack is not None else nowhere
@@ -51,23 +55,17 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
     return tuple(found)
 
 
-def _copies_by_stack(recording: Recording) -> Mapping[_Key, list[CopyEvent]]:
-    copies: dict[_Key, list[CopyEvent]] = defaultdict(list)
+def _moved(recording: Recording) -> Mapping[_Key, _Moved]:
+    """Return, for each call in each step, which way its copies went and whether each was a single element."""
+    moved: dict[_Key, _Moved] = {}
     for copy in recording.copies or ():
-        if copy.stack is not None:
-            copies[copy.thread, copy.step, copy.stack].append(copy)
-    return copies
-
-
-def _moved(sync: SyncEvent, copies: Mapping[_Key, list[CopyEvent]]) -> tuple[Direction | None, bool]:
-    """Return which way the copies of the same call went, and whether each was a single element."""
-    if sync.stack is None:
-        return None, False
-    mine = copies.get((sync.thread, sync.step, sync.stack), ())
-    moved = [copy for copy in mine if copy.direction is not Direction.D2D]
-    directions = {copy.direction for copy in moved}
-    small = bool(moved) and all(copy.bytes <= SCALAR_BYTES for copy in moved)
-    return (directions.pop() if len(directions) == 1 else None), small
+        if copy.stack is None or copy.direction is Direction.D2D:
+            continue
+        key = (copy.thread, copy.step, copy.stack)
+        direction, small = moved.get(key, (copy.direction, True))
+        same = direction if direction is copy.direction else None
+        moved[key] = (same, small and copy.bytes <= SCALAR_BYTES)
+    return moved
 
 
 def _finding(place: Place, cause: Cause, explicit: bool) -> Finding:
