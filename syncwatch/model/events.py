@@ -57,6 +57,8 @@ class Frame:
     """The source line, stripped; empty when the source could not be read."""
     expression: str | None
     """The source text of the call that was running, where the interpreter records columns (3.11 and later)."""
+    branches: bool = False
+    """Whether Python was asking for the truth of `expression`: `if`, `while`, `and`, `not`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dis
 import linecache
 import os
 import site
 import sys
 import sysconfig
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
 from types import CodeType, FrameType
+from typing import Any
 
 from syncwatch.model.events import Frame
 
@@ -55,28 +57,52 @@ class StackTable:
 
 
 def _frame(code: CodeType, line: int, lasti: int) -> Frame:
+    running, branches = _running(code, lasti)
+    span = getattr(running, "positions", None)  # from Python 3.11 on
+    if span is not None and span.lineno is not None:
+        line = span.lineno
     return Frame(
         file=display_path(code.co_filename),
         line=line,
         function=getattr(code, "co_qualname", code.co_name),
         code=linecache.getline(code.co_filename, line).strip(),
-        expression=_expression(code, lasti),
+        expression=None if span is None else _text(code.co_filename, span),
+        branches=branches,
     )
 
 
-def _expression(code: CodeType, lasti: int) -> str | None:
-    """Return the source text of the running instruction, from the columns that Python 3.11 and later record."""
-    if not hasattr(code, "co_positions") or lasti < 0:
+def _running(code: CodeType, lasti: int) -> tuple[dis.Instruction | None, bool]:
+    """Return the instruction that tells the line, and whether it was asked for its truth.
+
+    Python 3.11 gives a conditional jump the position of the whole statement, 3.12 that of the tested part. What
+    computed the tested value stands just before the jump in every version, so its position is taken.
+    """
+    instructions = _instructions(code)
+    # A call that entered Python leaves the position on the cache entries behind it.
+    at = bisect_right(instructions, lasti, key=lambda each: each.offset) - 1
+    if at < 0:
+        return None, False
+    branches = at > 0 and instructions[at].opname.startswith(_TRUTH_TESTS)
+    return instructions[at - 1 if branches else at], branches
+
+
+_TRUTH_TESTS = ("POP_JUMP", "JUMP_IF", "TO_BOOL", "UNARY_NOT")
+
+
+@lru_cache(maxsize=512)
+def _instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
+    return tuple(dis.get_instructions(code))
+
+
+def _text(filename: str, span: Any) -> str | None:
+    if span.lineno is None or span.end_lineno is None or span.col_offset is None or span.end_col_offset is None:
         return None
-    start_line, end_line, start, end = next(islice(code.co_positions(), lasti // 2, None), (None,) * 4)
-    if start_line is None or end_line is None or start is None or end is None:
-        return None
-    lines = [linecache.getline(code.co_filename, number) for number in range(start_line, end_line + 1)]
+    lines = [linecache.getline(filename, number) for number in range(span.lineno, span.end_lineno + 1)]
     if not all(lines):
         return None
     # Columns count UTF-8 bytes.
-    lines[-1] = lines[-1].encode()[:end].decode(errors="ignore")
-    lines[0] = lines[0].encode()[start:].decode(errors="ignore")
+    lines[-1] = lines[-1].encode()[: span.end_col_offset].decode(errors="ignore")
+    lines[0] = lines[0].encode()[span.col_offset :].decode(errors="ignore")
     text = " ".join(part.strip() for part in lines)
     return text if len(text) <= _MAX_EXPRESSION else None
 

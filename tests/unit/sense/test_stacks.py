@@ -55,3 +55,49 @@ def test_paths_say_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.Mo
     assert display_path(os.__file__) == "<stdlib>/os.py"
     assert display_path(str(tmp_path / "secret" / "prog.py")) == "prog.py"
     assert display_path("<string>") == "<string>"
+
+
+class Truth:
+    """Captures the stack in which it is asked for its truth."""
+
+    def __init__(self, table: StackTable) -> None:
+        self.table = table
+
+    def any(self) -> Truth:
+        return self
+
+    def __bool__(self) -> bool:
+        self.table.intern(sys._getframe(1))
+        return True
+
+
+def asked(table: StackTable) -> tuple[str | None, int, bool]:
+    frames, stacks = table.freeze()
+    innermost = frames[stacks[0][0]]
+    assert innermost.function.endswith("asks")
+    return innermost.expression, innermost.line - asks.__code__.co_firstlineno, innermost.branches
+
+
+def asks(form: str, value: Truth, known: bool = True) -> int:
+    if form == "one line" and value.any():
+        return 1
+    # fmt: off
+    if form == "several lines" and (
+        not known or value.any()
+    ):
+        return 2
+    # fmt: on
+    return 3 if form == "not" and not value else 4
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="no columns are recorded")
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [("one line", ("value.any()", 1, True)), ("several lines", ("value.any()", 5, True)), ("not", ("value", 9, True))],
+)
+def test_a_truth_test_is_placed_where_its_value_was_made(form: str, found: tuple[str, int, bool]) -> None:
+    table = StackTable()
+
+    asks(form, Truth(table))
+
+    assert asked(table) == found
