@@ -73,3 +73,27 @@ PRINTING = frozenset(["print", "str", "repr", "format", "ascii", "pprint"])
 
 SCALAR_OPS = frozenset({"_local_scalar_dense", "item", "is_nonzero", "equal", "__bool__"})
 """Operators that read one element."""
+
+PREDICATES = frozenset(
+    [
+        "any",
+        "all",
+        "eq",
+        "ne",
+        "lt",
+        "gt",
+        "le",
+        "ge",
+        "less",
+        "greater",
+        "isnan",
+        "isinf",
+        "isfinite",
+        "isclose",
+        "isin",
+        "logical_not",
+        "logical_and",
+        "logical_or",
+    ]
+)
+"""Operators whose result is a truth value, though they do not read it themselves."""

@@ -118,8 +118,8 @@ def _by_calls(evidence: Evidence, calls: tuple[Call, ...]) -> Cause | None:
 
 def _tests_result(evidence: Evidence, form: Form, frame: Frame) -> bool:
     """Return whether a call's result was tested: from Python 3.12 `if t.any():` is recorded as `t.any()`."""
-    methods = {"any", "all", "eq", "ne", "lt", "gt", "le", "ge", "isnan", "isinf", "isfinite"}
-    return is_condition(frame.code) and any(call.name in methods for call in form.calls) and not evidence.place.below
+    innermost = frame == evidence.place.waiter
+    return innermost and is_condition(frame.code) and any(call.name in names.PREDICATES for call in form.calls)
 
 
 def _by_call(evidence: Evidence, call: Call) -> Cause | None:

@@ -12,8 +12,9 @@ _LIBRARIES = ("torch/", "triton/", "numpy/", "<stdlib>/", _OWN)
 """Never the user's. Matched up to the slash: `torch_utils/` and `syncwatch_kernels/` are theirs."""
 
 _PLUMBING = (
-    "torch/_ops.py",
     "torch/_compile.py",
+    "torch/_dynamo/",
+    "torch/_ops.py",
     "torch/overrides.py",
     "torch/utils/_contextlib.py",
     "torch/utils/_device.py",
@@ -51,6 +52,6 @@ def locate(frames: Sequence[Frame]) -> Place:
     for frame in frames:
         if is_user(frame):
             return Place(frame, tuple(below))
-        if frame.file.startswith("torch/") and frame.file not in _PLUMBING:
+        if frame.file.startswith("torch/") and not frame.file.startswith(_PLUMBING):
             below.append(frame)
     return Place(None, tuple(below))

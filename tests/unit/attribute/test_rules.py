@@ -188,6 +188,13 @@ def test_a_library_call_is_judged_by_the_line_of_torch_that_waited() -> None:
     assert code_of(clip, frame("clip_grad_norm_(p, 1.0)", "clip_grad_norm_(p, 1.0)")) == "SW103"
 
 
+def test_a_branch_inside_torch_is_a_branch() -> None:
+    below = torch_frame("testing/_comparison.py", "compare", "if torch.all(matches):", "torch.all(matches)")
+    plumbing = torch_frame("_dynamo/eval_frame.py", "_fn", "return fn(*args, **kwargs)", "fn(*args, **kwargs)")
+    assert code_of(plumbing, below, frame("assert_close(a, b)", "assert_close(a, b)"), op=SCALAR) == "SW103"
+    assert code_of(plumbing, frame("return not x.any()", "x.any()"), op=SCALAR) == "SW103"
+
+
 def test_the_users_expression_goes_before_the_line_of_torch_below_it() -> None:
     below = torch_frame("functional.py", "_unique_impl", "torch._unique2(input)", "torch._unique2(input)")
     assert code_of(below, frame("torch.unique(x)", "torch.unique(x)")) == "SW205"
