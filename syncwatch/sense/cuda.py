@@ -13,6 +13,7 @@ from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import SyncEvent
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active, cupti
+from syncwatch.sense.copies import Copies
 from syncwatch.sense.debug_mode import DebugMode
 from syncwatch.sense.environment import environment
 from syncwatch.sense.gpu_trace import GpuTrace
@@ -21,7 +22,7 @@ from syncwatch.sense.names import WINDOW_RANGE
 from syncwatch.sense.reconcile import reconciled
 from syncwatch.sense.recorder import Recorder
 
-_BLIND_WITHOUT_CUPTI = ("libraries under torch", "non-blocking copies that block after all", "times")
+_BLIND_WITHOUT_CUPTI = ("libraries under torch", "copies that C++ asks for", "times")
 _BLIND_WITH_CUPTI = ("lines of synchronizations in libraries under torch",)
 
 
@@ -92,7 +93,7 @@ def _no_prices(error: BaseException) -> str:
 @contextlib.contextmanager
 def _hooks(recorder: Recorder) -> Iterator[None]:
     """Watch with the hooks, which know lines and cost next to nothing."""
-    sensors = (GpuTrace(), DebugMode())
+    sensors = (GpuTrace(), DebugMode(), Copies())
     with _listening(recorder):
         try:
             for sensor in sensors:
@@ -157,7 +158,7 @@ def _recording(
     )
 
 
-_HOOKS = (GpuTrace.name, DebugMode.name)
+_HOOKS = (GpuTrace.name, DebugMode.name, Copies.name)
 
 
 def _with_line(syncs: tuple[SyncEvent, ...]) -> int:

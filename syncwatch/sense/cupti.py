@@ -17,6 +17,7 @@ import torch
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.sense.copying import STAGED_BYTES
 from syncwatch.sense.names import PACING_RANGE, STEP_RANGE, WINDOW_RANGE
 
 _SYNC_CALLS = {
@@ -61,10 +62,12 @@ class CopyCall:
 
     tid: int
     asked_ns: int
+    returned_ns: int
     direction: Direction
     memory: HostMemory | None
     bytes: int
     blocking: bool
+    """Whether the host waited for it, by a synchronization call or inside the copy call itself."""
     op: str | None
     op_start_ns: int | None
     stream: int
@@ -178,7 +181,7 @@ def read_trace(document: dict[str, Any]) -> RuntimeTrace:
     calls = _HostCalls(rows, base, annotations, window)
     return RuntimeTrace(
         syncs=calls.syncs,
-        copies=tuple(calls.copies(rows)),
+        copies=calls.copies,
         kernels=tuple(calls.kernels(rows)),
         steps=tuple(sorted(_steps(annotations), key=lambda span: span.start_ns)),
         window=window,
@@ -214,8 +217,19 @@ class _HostCalls:
             if correlation is not None:
                 self._by_correlation[correlation] = span
         self._calls.sort(key=lambda span: span.start_ns)
-        self.syncs = tuple(self._syncs())
-        self._waited = {(sync.tid, sync.op_start_ns) for sync in self.syncs if sync.op_start_ns is not None}
+        calls = tuple(self._syncs())
+        self._waited = {(call.tid, call.op_start_ns) for call in calls if call.op_start_ns is not None}
+        self.copies = tuple(self._copies(rows))
+        held = (self._held(copy) for copy in self.copies if copy.blocking and not self._is_waited_for(copy))
+        self.syncs = tuple(sorted((*calls, *held), key=lambda call: call.start_ns))
+
+    def _held(self, copy: CopyCall) -> SyncCall:
+        """Return the wait inside a copy call that no synchronization call follows."""
+        pacing = self._pacing.around(copy.tid, copy.asked_ns) is not None
+        return SyncCall(copy.tid, SyncKind.COPY, copy.asked_ns, copy.returned_ns, copy.op, copy.op_start_ns, pacing)
+
+    def _is_waited_for(self, copy: CopyCall) -> bool:
+        return copy.op_start_ns is not None and (copy.tid, copy.op_start_ns) in self._waited
 
     def _syncs(self) -> Iterator[SyncCall]:
         for span in self._calls:
@@ -233,7 +247,7 @@ class _HostCalls:
                 pacing=self._pacing.around(span.tid, span.start_ns) is not None,
             )
 
-    def copies(self, rows: list[dict[str, Any]]) -> Iterator[CopyCall]:
+    def _copies(self, rows: list[dict[str, Any]]) -> Iterator[CopyCall]:
         found = []
         for row in rows:
             call = self._asked_by(row) if row.get("cat") == "gpu_memcpy" else None
@@ -248,16 +262,17 @@ class _HostCalls:
         span = _span(row, self._base)
         op = self._ops.around(call.tid, call.start_ns)
         memory = HostMemory.PINNED if "Pinned" in ends else HostMemory.PAGEABLE if "Pageable" in ends else None
-        blocking = op is not None and (call.tid, op.start_ns) in self._waited
+        waited = op is not None and (call.tid, op.start_ns) in self._waited
         arguments = row.get("args", {})
+        size = int(arguments.get("bytes", 0))
         return CopyCall(
             tid=call.tid,
             asked_ns=call.start_ns,
+            returned_ns=call.end_ns,
             direction=direction,
             memory=memory,
-            bytes=int(arguments.get("bytes", 0)),
-            # A call that returns only after the copy has ended held the host, whatever its name says.
-            blocking=blocking or (direction is Direction.D2H and call.end_ns >= span.end_ns),
+            bytes=size,
+            blocking=waited or _holds(direction, memory, size),
             op=_op_name(op),
             op_start_ns=None if op is None else op.start_ns,
             stream=int(arguments.get("stream", 0)),
@@ -310,6 +325,13 @@ class _Intervals:
         while at >= 0 and spans[at].end_ns < moment:
             at = self._parents[tid][at]
         return spans[at] if at >= 0 else None
+
+
+def _holds(direction: Direction, memory: HostMemory | None, size: int) -> bool:
+    """Return whether a copy call returns only after the work that was queued before it."""
+    if memory is not HostMemory.PAGEABLE:
+        return False
+    return direction is Direction.D2H or (direction is Direction.H2D and size > STAGED_BYTES)
 
 
 def _op_name(op: Span | None) -> str | None:

@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncwatch.model.events import CopyEvent, KernelEvent, Step, SyncEvent
+from syncwatch.model.events import CopyEvent, KernelEvent, Step, SyncEvent, SyncKind
 from syncwatch.sense.cupti import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
 from syncwatch.sense.names import STEP_RANGE
 
-_Key = tuple["int | None", int]
-"""A step and a thread."""
+_Key = tuple["int | None", int, bool]
+"""A step, a thread, and whether the waits are inside copy calls, which other hooks see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,8 @@ class Joined:
 def join(hooked: Sequence[SyncEvent], steps: Sequence[Step], threads: Mapping[int, int], trace: RuntimeTrace) -> Joined:
     """Give each hooked synchronization its time, and each CUPTI row its line.
 
-    The two are matched in order within one step and thread. Where their kinds differ the join is not certain: the
-    lines are kept without a time, and a note says so.
+    The two are matched in order within one step and thread, waits inside copy calls apart from the others. Where
+    their kinds differ the join is not certain: the lines are kept without a time, and a note says so.
 
     Args:
         hooked: what the hooks saw, in order.
@@ -46,7 +46,7 @@ def join(hooked: Sequence[SyncEvent], steps: Sequence[Step], threads: Mapping[in
     syncs: list[SyncEvent] = []
     notes: list[str] = []
     stacks: dict[tuple[int, int], int | None] = {}
-    for key in sorted(events.keys() | rows.keys(), key=lambda key: (key[0] is None, key[0] or 0, key[1])):
+    for key in sorted(events.keys() | rows.keys(), key=lambda key: (key[0] is None, key[0] or 0, *key[1:])):
         found, timed = events.get(key, []), rows.get(key, [])
         if [event.kind for event in found] == [row.kind for row in timed]:
             merged = [_timed(event, row) for event, row in zip(found, timed, strict=True)]
@@ -89,14 +89,14 @@ def _number(span: Span) -> int:
 def _by_key(rows: Iterable[SyncCall], clock: _StepClock, threads: Mapping[int, int]) -> dict[_Key, list[SyncCall]]:
     found: dict[_Key, list[SyncCall]] = defaultdict(list)
     for row in rows:
-        found[clock.step_at(row.start_ns), threads.get(row.tid, 0)].append(row)
+        found[clock.step_at(row.start_ns), threads.get(row.tid, 0), row.kind is SyncKind.COPY].append(row)
     return found
 
 
 def _events_by_key(events: Iterable[SyncEvent]) -> dict[_Key, list[SyncEvent]]:
     found: dict[_Key, list[SyncEvent]] = defaultdict(list)
     for event in events:
-        found[event.step, event.thread].append(event)
+        found[event.step, event.thread, event.kind is SyncKind.COPY].append(event)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from syncwatch.sense.copies import Copies
 from syncwatch.sense.cupti import Cupti
 from syncwatch.sense.debug_mode import DebugMode
 from syncwatch.sense.gpu_trace import GpuTrace
@@ -23,5 +24,5 @@ class SensorEntry:
 
 def survey() -> tuple[SensorEntry, ...]:
     """Return every sensor, with why it cannot run here where it cannot."""
-    sensors = (GpuTrace(), DebugMode(), Cupti(), VirtualDevice())
+    sensors = (GpuTrace(), DebugMode(), Copies(), Cupti(), VirtualDevice())
     return tuple(SensorEntry(each.name, each.sees, each.blind_to, each.unavailable()) for each in sensors)

@@ -70,14 +70,15 @@ def test_a_copy_is_read_from_its_name_and_blocks_when_its_operator_waited() -> N
     assert (pinned.memory, pinned.blocking) == (HostMemory.PINNED, False)
 
 
-def test_a_read_back_that_returns_only_after_the_copy_held_the_host_without_a_synchronization() -> None:
+def test_a_read_into_pageable_memory_holds_the_host_without_a_synchronization_call() -> None:
     found = trace(
         row("cpu_op", "aten::copy_", 10, 50),
         row("cuda_runtime", "cudaMemcpyAsync", 12, 40, correlation=1),
         row("gpu_memcpy", "Memcpy DtoH (Device -> Pageable)", 45, 5, tid=7, correlation=1, bytes=4000, stream=7),
     )
 
-    assert found.syncs == ()
+    (held,) = found.syncs
+    assert (held.kind, held.start_ns, held.end_ns) == (SyncKind.COPY, BASE + 12_000, BASE + 52_000)
     assert found.copies[0].blocking
 
 

@@ -72,8 +72,8 @@ def test_the_runners_own_waits_are_not_counted_as_seen() -> None:
 
 
 def test_a_copy_has_the_line_of_the_wait_in_its_operator() -> None:
-    copy = CopyCall(MAIN_TID, 108, Direction.D2H, HostMemory.PINNED, 4, True, "aten.copy_", 109, 7, 111, 112)
-    free = CopyCall(MAIN_TID, 150, Direction.H2D, HostMemory.PINNED, 8, False, "aten.copy_", 149, 7, 151, 152)
+    copy = CopyCall(MAIN_TID, 108, 109, Direction.D2H, HostMemory.PINNED, 4, True, "aten.copy_", 109, 7, 111, 112)
+    free = CopyCall(MAIN_TID, 150, 151, Direction.H2D, HostMemory.PINNED, 8, False, "aten.copy_", 149, 7, 151, 152)
 
     joined = join([hooked(SyncKind.STREAM, 7)], STEPS, THREADS, trace(call(SyncKind.STREAM, 110), copies=(copy, free)))
 
