@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from syncwatch.sense.virtual.blocking_ops import OpCall
-from syncwatch.sense.virtual.copying import plan_copy
+from syncwatch.sense.copying import plan_copy
 from syncwatch.sense.virtual.custom_ops import run_custom
 from syncwatch.sense.virtual.engine import Engine, Target, ThreadState
 from syncwatch.sense.virtual.fallback import run_on_cpu

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.sense.virtual.copying import Side, plan_copy
+from syncwatch.sense.copying import Side, plan_copy
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.quiet import quiet
 from syncwatch.sense.virtual.residency import is_pinned, is_resident, mark_pinned, mark_resident
