@@ -80,9 +80,25 @@ def form_of(expression: str | None, line: str) -> Form:
     return _outermost(node.body, expression, line)
 
 
-def is_condition(line: str) -> bool:
-    """Return whether a line decides by a truth value."""
-    return bool(_STATEMENT.match(line)) or bool(re.search(r"\b(if|and|or|not)\b", line))
+@lru_cache(maxsize=4096)
+def is_tested(expression: str | None, line: str) -> bool:
+    """Return whether the value of `expression` decides something on its line: a branch, a loop, `and`, `or`, `not`."""
+    tree = _line_tree(line)
+    node = _parse(expression or "", "eval")
+    if tree is None or not isinstance(node, ast.Expression):
+        return re.search(r"\b(if|elif|while|assert|and|or|not)\b", line) is not None
+    wanted = ast.unparse(node)
+    return any(ast.unparse(test) == wanted for each in ast.walk(tree) for test in _tests(each))
+
+
+def _tests(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, (ast.If, ast.While, ast.IfExp, ast.Assert)):
+        return [node.test]
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        return [node.operand]
+    return node.ifs if isinstance(node, ast.comprehension) else []
 
 
 def _outermost(node: ast.expr, expression: str, line: str) -> Form:
@@ -104,10 +120,9 @@ def _outermost(node: ast.expr, expression: str, line: str) -> Form:
 
 
 def _line_form(line: str) -> Form:
-    for text in (line, f"{line} pass", f"if {line[5:]} pass" if line.startswith("elif ") else line):
-        tree = _parse(text, "exec")
-        if tree is not None:
-            return _whole(tree)
+    tree = _line_tree(line)
+    if tree is not None:
+        return _whole(tree)
     calls = tuple(
         Call(path.rpartition(".")[2], path, None, line) for path in _CALL.findall(line) if path not in ("if", "in")
     )
@@ -115,6 +130,15 @@ def _line_form(line: str) -> Form:
         (Subscript("] =" in line or line.endswith("["), "[[" in line, False),) if re.search(r"\w\[", line) else ()
     )
     return Form(exact=False, calls=calls, subscripts=subscripts, truth=bool(_STATEMENT.match(line)))
+
+
+def _line_tree(line: str) -> ast.AST | None:
+    """Return one line of a program, parsed, with the body that it may lack."""
+    for text in (line, f"{line} pass", f"if {line[5:]} pass" if line.startswith("elif ") else line):
+        tree = _parse(text, "exec")
+        if tree is not None:
+            return tree
+    return None
 
 
 def _whole(tree: ast.AST) -> Form:

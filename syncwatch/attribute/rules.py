@@ -14,7 +14,7 @@ from typing_extensions import assert_never
 from syncwatch.attribute import names
 from syncwatch.attribute.causes import copies, explicit_waits, libraries, reading, shapes, unclassified
 from syncwatch.attribute.causes.base import Cause
-from syncwatch.attribute.forms import Call, Form, Subscript, form_of, is_condition
+from syncwatch.attribute.forms import Call, Form, Subscript, form_of, is_tested
 from syncwatch.attribute.stacks import Place
 from syncwatch.model.events import Direction, Frame, SyncKind
 
@@ -117,9 +117,14 @@ def _by_calls(evidence: Evidence, calls: tuple[Call, ...]) -> Cause | None:
 
 
 def _tests_result(evidence: Evidence, form: Form, frame: Frame) -> bool:
-    """Return whether a call's result was tested: from Python 3.12 `if t.any():` is recorded as `t.any()`."""
-    innermost = frame == evidence.place.waiter
-    return innermost and is_condition(frame.code) and any(call.name in names.PREDICATES for call in form.calls)
+    """Return whether a call's result was tested: from Python 3.12 `if t.any():` is recorded as `t.any()`.
+
+    A scalar that was read at a call whose result is tested was read by the test, unless the call is a known reader.
+    Where no operator is known, only the operators that give a truth value are believed.
+    """
+    if frame != evidence.place.waiter or not form.calls or not is_tested(frame.expression, frame.code):
+        return False
+    return evidence.operator is not None or any(call.name in names.PREDICATES for call in form.calls)
 
 
 def _by_call(evidence: Evidence, call: Call) -> Cause | None:

@@ -26,7 +26,6 @@ _ROWS: tuple[tuple[str, bool, Callable[[Variant], str]], ...] = (
     ("host blocked", True, lambda variant: text.micros(variant.per_step.host_blocked_us)),
     ("GPU idle", True, lambda variant: text.micros(variant.per_step.gpu_idle_us)),
     ("step time", True, lambda variant: text.NOT_MEASURED if variant.step_ms is None else _ms(variant.step_ms.median)),
-    ("  95 % interval", False, lambda variant: _interval(variant.step_ms)),
 )
 """Label, whether it is a time, and the figure a step."""
 
@@ -114,7 +113,7 @@ def _head(report: Report) -> Iterator[Text]:
     environment = report.environment
     gpu = text.shown(environment.gpu) if environment.gpu else ""
     if report.device is DeviceKind.VIRTUAL:
-        where = "the virtual CUDA device" + (f", modelled on {gpu}" if gpu else "")
+        where = "the virtual CUDA device" + (f", modelled on {gpu.removesuffix(' (virtual)')}" if gpu else "")
     else:
         where = gpu or "CUDA"
     yield Text.assemble((text.crop_right(text.shown(report.target), 400), "bold"), f" on {where}")
@@ -150,6 +149,8 @@ def _table(report: Report, *, modelled: bool) -> Table:
     for label, is_time, figure in _ROWS:
         mark = " (modelled)" if is_time and modelled else ""
         table.add_row(Text(label + mark), *(_cell(figure(variant)) for variant in report.variants))
+    if any(variant.step_ms is not None and variant.step_ms.ci95 for variant in report.variants):
+        table.add_row(Text("  95 % interval"), *(_cell(_interval(variant.step_ms)) for variant in report.variants))
     return table
 
 

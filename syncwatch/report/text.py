@@ -61,15 +61,14 @@ def crop_left(text: str, cells: int) -> str:
     """Return the end of `text` that fits `cells`: of a path, the part that tells."""
     if cell_len(text) <= cells:
         return text
-    tail = text[::-1]
-    return ELLIPSIS + set_cell_size(tail, max(cells - 1, 1)).rstrip()[::-1]
+    return ELLIPSIS + set_cell_size(text[::-1], cells - 1).rstrip()[::-1] if cells > 1 else ELLIPSIS
 
 
 def crop_right(text: str, cells: int) -> str:
     """Return the beginning of `text` that fits `cells`."""
     if cell_len(text) <= cells:
         return text
-    return set_cell_size(text, max(cells - 1, 1)).rstrip() + ELLIPSIS
+    return set_cell_size(text, cells - 1).rstrip() + ELLIPSIS if cells > 1 else ELLIPSIS
 
 
 def _digits(value: float) -> str:

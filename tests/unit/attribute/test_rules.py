@@ -195,6 +195,20 @@ def test_a_branch_inside_torch_is_a_branch() -> None:
     assert code_of(plumbing, frame("return not x.any()", "x.any()"), op=SCALAR) == "SW103"
 
 
+@pytest.mark.parametrize(
+    ("line", "expression", "code"),
+    [
+        ("(n == 1) and (m is None or fast_all(m))", "fast_all(m)", "SW103"),
+        ("ok = kv and fast_all(m)", "fast_all(m)", "SW103"),
+        ("(kv or fast_all(m)", "fast_all(m)", "SW103"),
+        ("y = torch.arange(n) if d else None", "torch.arange(n)", "SW101"),
+        ("x = [a for a in b if check(a)]", "check(a)", "SW103"),
+    ],
+)
+def test_a_scalar_read_at_a_call_belongs_to_the_test_of_its_result(line: str, expression: str, code: str) -> None:
+    assert code_of(frame(line, expression), op=SCALAR) == code
+
+
 def test_the_users_expression_goes_before_the_line_of_torch_below_it() -> None:
     below = torch_frame("functional.py", "_unique_impl", "torch._unique2(input)", "torch._unique2(input)")
     assert code_of(below, frame("torch.unique(x)", "torch.unique(x)")) == "SW205"

@@ -137,6 +137,15 @@ def test_a_long_line_is_cut_around_what_waited() -> None:
     assert shown.startswith("7 | …")
 
 
+@pytest.mark.parametrize("padding", range(70, 130))
+def test_a_cut_line_never_wraps(padding: int) -> None:
+    code = "a b " * (padding // 4) + "x" * (padding % 4) + " fast_all(mask) and something_more"
+    rendered = TerminalReporter(100).render(one_line(code, "fast_all(mask)")).splitlines()
+    shown = next(number for number, line in enumerate(rendered) if line.startswith("7 | "))
+    assert rendered[shown + 1].startswith("  | ")
+    assert rendered[shown + 1].index("^") == rendered[shown].index("fast_all")
+
+
 def test_a_wait_without_a_line_is_still_shown() -> None:
     rendered = TerminalReporter(100).render(report_of(session(recording(syncs=[sync(stack=None)]))))
     assert "no Python line; seen as cudaStreamSynchronize" in rendered
