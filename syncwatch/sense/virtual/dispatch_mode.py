@@ -53,7 +53,7 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         if kwargs:
             there_named, here_named, size_named = _survey(tuple(kwargs.values()))
             there, here, size = there or there_named, here or here_named, size + size_named
-        on_device = self._belongs_on_device(there, here)
+        on_device = self._belongs_on_device(there, without_inputs=not here and not size and not _has_tensor(args))
         if not on_device and not there:
             engine.clock.work(state.ident, engine.rates.host_ns(size))
             return func(*args, **kwargs)
@@ -63,14 +63,14 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
             raise RuntimeError(MIXED_DEVICES)
         return self._run(func, plan, args, kwargs, size, on_device)
 
-    def _belongs_on_device(self, there: bool, here: bool) -> bool:
+    def _belongs_on_device(self, there: bool, *, without_inputs: bool) -> bool:
         target = self._state.target
         if target is not Target.INFER:
             return target is Target.DEVICE
         if there:
             return True
         # A factory inside a composite operator was given the options of an argument that lives on the device.
-        return not here and self._state.call != () and _any_resident(self._state.call)
+        return without_inputs and self._state.call != () and _any_resident(self._state.call)
 
     def _run(
         self, func: Any, plan: OpPlan, args: tuple[Any, ...], kwargs: dict[str, Any], size: int, on_device: bool
@@ -151,6 +151,10 @@ def _survey(values: Sequence[Any]) -> tuple[bool, bool, int]:
             inner = _survey(value)
             there, here, size = there or inner[0], here or inner[1], size + inner[2]
     return there, here, size
+
+
+def _has_tensor(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, torch.Tensor) for value in values)
 
 
 def _any_resident(values: Sequence[Any]) -> bool:

@@ -14,8 +14,6 @@ from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
 from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
 
 _INFO = 4
-_BATCHED_EIGH = 32
-"""From here on a batch of symmetric matrices is not given to the batched Jacobi solver."""
 
 
 def _batch(matrix: torch.Tensor) -> int:
@@ -64,6 +62,20 @@ def eig(call: OpCall) -> Sequence[RuntimeCall]:
     reads, uploads, waits = (12, 7, 6) if vectors else (8, 5, 7)
     sent = RuntimeCall(Direction.H2D, HostMemory.PINNED, 8, WAIT.wait)
     return checks + ([read(8)] * reads + [sent] * uploads + [WAIT] * (waits - 1)) * _batch(matrix)
+
+
+@blocks("aten.cholesky", reason=Reason.CHECK, why="checks `info` of the factorization.")
+def cholesky(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the check."""
+    return (read(1),) if call.tensor("self").numel() else ()
+
+
+@blocks("aten.linalg_pinv", reason=Reason.SOLVER, why="decomposes with `svd`, or `eigh` for a hermitian matrix.")
+def pinv(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return what the decomposition does."""
+    matrix = call.tensor("self")
+    decomposition = eigh if call.get("hermitian", False) else svd
+    return decomposition(OpCall(call.name, (matrix,), {}, {"A": 0}))
 
 
 @blocks(

@@ -15,3 +15,9 @@ def ctc_loss(call: OpCall) -> Sequence[RuntimeCall]:
     on_device = [name for name in ("input_lengths", "target_lengths") if call.resident(name)]
     reads = [read_pageable(lengths)] * len(on_device)
     return [*reads, read_pageable(lengths), upload(lengths), upload(lengths), upload(lengths)]
+
+
+@blocks("aten._ctc_loss_backward", reason=Reason.UPLOAD, why="uploads lengths and offsets once more.")
+def ctc_loss_backward(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return three uploads."""
+    return (upload(8 * call.tensor("log_probs").shape[1]),) * 3

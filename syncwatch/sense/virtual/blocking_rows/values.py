@@ -36,6 +36,12 @@ def _same_memory(first: torch.Tensor, second: torch.Tensor) -> bool:
     return first.data_ptr() == second.data_ptr() and first.stride() == second.stride() and first.dtype == second.dtype
 
 
+@blocks("aten.allclose", reason=Reason.VALUE, why="reads `isclose(...).all()`.")
+def allclose(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the verdict."""
+    return (read(_BOOL),)
+
+
 @blocks("aten.linspace", "aten.logspace", reason=Reason.VALUE, why="reads tensor end points with `.item()`.")
 def end_points(call: OpCall) -> Sequence[RuntimeCall]:
     """Return one read for each end point on the device."""
