@@ -11,6 +11,7 @@ Needs transformers (`pip install 'syncwatch[test]'`).
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 import typer
 
 import syncwatch
+from syncwatch.sense.device import DeviceChoice, open_device
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,12 +55,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def run(
     output: Annotated[Path, typer.Option("-o", "--output")],
-    device: str = "auto",
+    device: DeviceChoice = DeviceChoice.AUTO,
     only: Annotated[str, typer.Option(help="Part of the names to run.")] = "",
 ) -> None:
     """Run every program under `syncwatch.watch` and write its sites."""
     # Modules are watched from their first import on, as `syncwatch run` would.
-    with syncwatch.watch(device) as probe:
+    with contextlib.closing(open_device(device)) as opened:
         sys.path.insert(0, str(ROOT))
         import transformers
 
@@ -72,16 +74,16 @@ def run(
                 continue
             try:
                 function()  # the first run also loads modules and compiles
-                with syncwatch.watch(device, target=name) as watch:
+                with syncwatch.watch(device.value, target=name) as watch:
                     function()
             except Exception as error:
                 failed[name] = f"{type(error).__name__}: {error}"
                 continue
             programs[name] = _program(watch.report)
             typer.echo(f"{name}: {programs[name].syncs} syncs at {len(programs[name].sites)} lines", err=True)
-    environment = probe.report.environment
+        environment = opened.environment()
     results = Results(
-        device=probe.report.device.value,
+        device=opened.kind.value,
         gpu=environment.gpu,
         torch=environment.torch,
         transformers=transformers.__version__,

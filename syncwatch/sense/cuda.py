@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -52,32 +52,26 @@ class CudaDevice:
             try:
                 work()
             except BaseException:
-                yield _recording(variant, recorder, None, (_CUT_SHORT,))
+                yield _recording(variant, recorder, _Priced(missing=_CUT_SHORT))
                 raise
+        priced = _Priced()
         try:
-            with _listening(Recorder(now_ns=time.time_ns)), _runtime() as traces:
+            with _listening(Recorder(now_ns=time.time_ns)), _runtime(priced):
                 work()
-        except BaseException as error:
-            yield _recording(variant, recorder, None, (_no_prices(error),))
-            if not isinstance(error, NotMeasuredError):
-                raise
-        else:
-            yield _recording(variant, recorder, traces[0])
+        finally:
+            # Also when cut short: the lines are whole by now.
+            yield _recording(variant, recorder, priced)
 
     @contextlib.contextmanager
     def watch(self, variant: str) -> Iterator[list[Recording]]:
         """Watch one run with hooks and CUPTI together; see `WatchedDevice.watch`."""
         result: list[Recording] = []
-        with contextlib.ExitStack() as stack:
-            recorder, traces, notes = Recorder(now_ns=time.time_ns), list[cupti.RuntimeTrace](), list[str]()
-            # Runs after both sensors have stopped, however the block ended.
-            stack.callback(lambda: result.append(_recording(variant, recorder, _only(traces), tuple(notes))))
-            try:
-                traces = stack.enter_context(_runtime())
-            except NotMeasuredError as error:
-                notes.append(_no_prices(error))
-            stack.enter_context(_hooks(recorder))
-            yield result
+        recorder, priced = Recorder(now_ns=time.time_ns), _Priced()
+        try:
+            with _runtime(priced), _hooks(recorder):
+                yield result
+        finally:
+            result.append(_recording(variant, recorder, priced))
 
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
@@ -86,8 +80,13 @@ class CudaDevice:
 _CUT_SHORT = "The run ended before CUPTI could measure it: lines, but no times."
 
 
-def _no_prices(error: BaseException) -> str:
-    return f"CUPTI gave no times, so no prices: {error or type(error).__name__}"
+@dataclass(slots=True)
+class _Priced:
+    """What CUPTI gave, once it has stopped."""
+
+    trace: cupti.RuntimeTrace | None = None
+    missing: str = ""
+    """Why there is no trace."""
 
 
 @contextlib.contextmanager
@@ -115,22 +114,26 @@ def _listening(recorder: Recorder) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _runtime() -> Iterator[list[cupti.RuntimeTrace]]:
-    """Watch with CUPTI, which knows times; the yielded list holds the trace once the block has ended."""
-    sensor, result = cupti.Cupti(), list[cupti.RuntimeTrace]()
+def _runtime(priced: _Priced) -> Iterator[None]:
+    """Watch with CUPTI, which knows times; where it is taken, run on and say so in `priced`."""
+    sensor = cupti.Cupti()
     torch.cuda.synchronize()
-    sensor.start()
+    try:
+        sensor.start()
+    except NotMeasuredError as error:
+        priced.missing = f"There are lines but no times: {error}"
+        yield
+        return
     active.set_profiling(True)
     try:
         with _annotation(WINDOW_RANGE):
-            yield result
+            yield
     finally:
         active.set_profiling(False)
-        result.append(sensor.stop())
-
-
-def _only(traces: list[cupti.RuntimeTrace]) -> cupti.RuntimeTrace | None:
-    return traces[0] if traces else None
+        try:
+            priced.trace = sensor.stop()
+        except NotMeasuredError as error:
+            priced.missing = f"There are lines but no times: {error}"
 
 
 def _annotation(name: str) -> contextlib.AbstractContextManager[object]:
@@ -138,15 +141,13 @@ def _annotation(name: str) -> contextlib.AbstractContextManager[object]:
     return context
 
 
-def _recording(
-    variant: str, hooks: Recorder, trace: cupti.RuntimeTrace | None, notes: tuple[str, ...] = ()
-) -> Recording:
+def _recording(variant: str, hooks: Recorder, priced: _Priced) -> Recording:
     hooked = reconciled(hooks.syncs)
-    if trace is None:
+    if priced.trace is None:
         coverage = Coverage(_HOOKS, _BLIND_WITHOUT_CUPTI, None, _with_line(hooked))
-        plain = hooks.freeze(variant, coverage, modelled=False, has_timeline=False, notes=notes)
+        plain = hooks.freeze(variant, coverage, modelled=False, has_timeline=False, notes=(priced.missing,))
         return replace(plain, syncs=hooked)
-    joined = join(hooked, hooks.steps, hooks.native_threads, trace)
+    joined = join(hooked, hooks.steps, hooks.native_threads, priced.trace)
     coverage = Coverage((*_HOOKS, cupti.Cupti.name), _BLIND_WITH_CUPTI, joined.seen, _with_line(joined.syncs))
     return replace(
         hooks.freeze(variant, coverage, modelled=False),
@@ -154,7 +155,7 @@ def _recording(
         syncs=joined.syncs,
         copies=joined.copies,
         kernels=joined.kernels,
-        notes=notes + joined.notes,
+        notes=joined.notes,
     )
 
 

@@ -17,6 +17,7 @@ import torch
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.sense import active
 from syncwatch.sense.copying import STAGED_BYTES
 from syncwatch.sense.names import PACING_RANGE, STEP_RANGE, WINDOW_RANGE
 
@@ -121,6 +122,8 @@ class Cupti:
         Raises:
             NotMeasuredError: if CUPTI is taken, as by another profiler.
         """
+        if active.profiling():
+            raise NotMeasuredError("the watch around this one measures them, and CUPTI serves one at a time.")
         config = torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True)
         activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
         self._profiler = torch.profiler.profile(
@@ -132,7 +135,7 @@ class Cupti:
             self._profiler.start()
         except RuntimeError as error:
             self._profiler = None
-            raise NotMeasuredError(f"CUPTI did not start ({error}). End any other profiler and run again.") from error
+            raise NotMeasuredError(f"CUPTI did not start ({error}); end any other profiler and run again.") from error
 
     def stop(self) -> RuntimeTrace:
         """Stop, and return what was recorded.
@@ -141,7 +144,10 @@ class Cupti:
             NotMeasuredError: if the profiler gave no trace.
         """
         profiler, self._profiler = self._profiler, None
-        profiler.stop()
+        try:
+            profiler.stop()
+        except RuntimeError as error:
+            raise NotMeasuredError(f"CUPTI was stopped by another profiler ({error}); end it and run again.") from error
         with tempfile.TemporaryDirectory(prefix="syncwatch-") as folder:
             path = Path(folder) / "trace.json"
             profiler.export_chrome_trace(str(path))
