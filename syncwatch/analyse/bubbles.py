@@ -24,7 +24,7 @@ def bubbles(waits: Sequence[Span], busy: Sequence[Span], end_ns: int) -> tuple[i
     begins = sorted(start for start, _ in waits)
     charged_until = 0
     result = [0] * len(waits)
-    for index in sorted(range(len(waits)), key=lambda position: (waits[position][1], position)):
+    for index in sorted(range(len(waits)), key=lambda position: (waits[position][1], waits[position][0], position)):
         wait_start, resumed = waits[index]
         following = bisect_right(starts, resumed)
         drained = busy[following - 1][1] if following else wait_start
