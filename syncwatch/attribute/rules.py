@@ -86,6 +86,8 @@ def _by_source(evidence: Evidence) -> Cause | None:
     user, waiter = evidence.place.user, evidence.place.waiter
     frames = [frame for frame in (user, waiter) if frame is not None]
     for frame in dict.fromkeys(frames):
+        if frame.branches and _reads_scalar(evidence):
+            return reading.TRUTH_VALUE
         form = form_of(frame.expression, frame.code)
         if not form.exact and (cause := _decisive_operator(evidence, form)):
             return cause
@@ -94,14 +96,17 @@ def _by_source(evidence: Evidence) -> Cause | None:
     return None
 
 
+def _reads_scalar(evidence: Evidence) -> bool:
+    return evidence.operator is None or evidence.operator in names.SCALAR_OPS
+
+
 def _by_form(evidence: Evidence, form: Form, frame: Frame) -> Cause | None:
     if cause := _by_calls(evidence, form.calls):
         return cause
     for subscript in form.subscripts:
         if cause := _by_subscript(evidence, subscript):
             return cause
-    reads_scalar = evidence.operator is None or evidence.operator in names.SCALAR_OPS
-    if reads_scalar and (form.truth or (form.exact and _tests_result(evidence, form, frame))):
+    if _reads_scalar(evidence) and (form.truth or (form.exact and _tests_result(evidence, form, frame))):
         return reading.TRUTH_VALUE
     if form.formats or any(call.name in names.PRINTING for call in form.calls):
         return reading.PRINTING

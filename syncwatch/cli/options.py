@@ -29,7 +29,8 @@ class Format(str, Enum):
         """Return the reporter of this format, made for the stdout of this process."""
         if self is Format.TERMINAL:
             console = Console()
-            return TerminalReporter(width=console.width, color=console.color_system is not None)
+            unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+            return TerminalReporter(console.width, color=console.color_system is not None, unicode=unicode)
         if self is Format.JSON:
             return JsonReporter()
         assert_never(self)

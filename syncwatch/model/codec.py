@@ -16,8 +16,23 @@ _SESSION_KEY = "session"
 
 
 def encode(record: Any) -> bytes:
-    """Return `record` as indented JSON that ends in a newline."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+    """Return `record` as indented JSON that ends in a newline; what is not Unicode in a name is replaced."""
+    try:
+        compact = msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        # File names that are no UTF-8 come from the system with lone surrogates, which JSON cannot hold.
+        compact = msgspec.json.encode(_replaced(msgspec.to_builtins(record, str_keys=True)))
+    return msgspec.json.format(compact, indent=1) + b"\n"
+
+
+def _replaced(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_replaced(key): _replaced(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(each) for each in value]
+    return value
 
 
 def write_json(record: Any, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syncwatch.attribute.rules import Evidence, classify
@@ -253,3 +255,12 @@ def test_a_wait_that_torch_did_not_announce_belongs_to_a_library() -> None:
 def test_what_no_rule_explains_says_so() -> None:
     assert code_of(frame("out = ext.forward(x)", "ext.forward(x)")) == "SW900"
     assert code_of() == "SW900"
+
+
+@pytest.mark.parametrize("line", ["if ready(x):", "done = known or ready(x)"])
+def test_a_value_that_python_asked_for_its_truth_was_branched_on(line: str) -> None:
+    asked = replace(frame(line, "ready(x)"), branches=True)
+
+    assert code_of(asked, op=SCALAR) == "SW103"
+    assert code_of(asked) == "SW103"
+    assert code_of(frame("y = ready(x)", "ready(x)"), op=SCALAR) == "SW101"

@@ -61,3 +61,11 @@ def test_a_run_file_is_json_that_anyone_reads(tmp_path: Path) -> None:
     path = tmp_path / "session.json"
     gdn_session().save(path)
     assert json.loads(path.read_text())["target"] == "gdn-prefill"
+
+
+def test_a_file_name_that_is_no_unicode_is_saved_with_its_bad_parts_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+
+    replace(gdn_session(), target="bad\udcff.py").save(path)
+
+    assert Session.load(path).target == "bad?.py"
