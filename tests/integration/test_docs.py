@@ -8,11 +8,12 @@ import sys
 
 from tests.command import ROOT
 
+_NAMED = ("--name", "syncwatch", "--title", "The command line")
+
 
 def test_the_command_line_page_is_what_the_commands_say() -> None:
     made = subprocess.run(
-        [sys.executable, "-m", "typer", "syncwatch.cli.app", "utils", "docs", "--name", "syncwatch"]
-        + ["--title", "The command line"],
+        [sys.executable, "-m", "typer", "syncwatch.cli.app", "utils", "docs", *_NAMED],
         capture_output=True,
         text=True,
         check=True,
