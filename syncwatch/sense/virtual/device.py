@@ -8,7 +8,15 @@ from dataclasses import replace
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual import cuda_api, tensor_methods, threads, torch_functions, triton_launch
+from syncwatch.sense.virtual import (
+    cuda_api,
+    foreach,
+    storages,
+    tensor_methods,
+    threads,
+    torch_functions,
+    triton_launch,
+)
 from syncwatch.sense.virtual.dispatch_mode import VirtualDispatchMode
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.function_mode import VirtualFunctionMode
@@ -124,6 +132,8 @@ class _Machine:
             torch_functions.patch(self._patches)
             cuda_api.patch(self._patches, self.engine)
             tensor_methods.patch(self._patches, self.engine)
+            storages.patch(self._patches, self.engine)
+            foreach.patch(self._patches)
             triton_launch.patch(self._patches, self.engine)
             threads.patch(self._patches, self.engine, self.modes)
             self._modes.enter_context(self.modes())

@@ -9,13 +9,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from syncwatch.sense.virtual.blocking_ops import OpCall
-from syncwatch.sense.copying import plan_copy
 from syncwatch.sense.virtual.custom_ops import run_custom
 from syncwatch.sense.virtual.engine import Engine, Target, ThreadState
 from syncwatch.sense.virtual.fallback import run_on_cpu
-from syncwatch.sense.virtual.moves import side_of
-from syncwatch.sense.virtual.op_plans import OpKind, OpPlan, numel_bytes, plan_of
-from syncwatch.sense.virtual.residency import Allocation, mark_resident
+from syncwatch.sense.virtual.moves import crossing
+from syncwatch.sense.virtual.op_plans import FIRST_ON_DEVICE, HOST_OUTPUTS, OpKind, OpPlan, numel_bytes, plan_of
+from syncwatch.sense.virtual.residency import Allocation, is_pinned, is_resident, mark_resident
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall
 
 _MARK: Final = "_syncwatch_place"
@@ -83,7 +82,7 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
             kwargs = {**kwargs, "generator": engine.generator}
         out = run_custom(self, func, args, kwargs) if plan.custom else run_on_cpu(func, args, kwargs)
         if plan.makes_tensors and on_device:
-            size += self._mark(out)
+            size += self._mark(plan, out)
         if plan.kind is OpKind.KERNEL:
             engine.kernel(state, plan.name, self._duration(plan, args, kwargs, out, size))
         else:
@@ -92,13 +91,17 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
             engine.run(state, call, plan.name)
         return out
 
-    def _mark(self, out: Any) -> int:
+    def _mark(self, plan: OpPlan, out: Any) -> int:
+        if plan.name in HOST_OUTPUTS:
+            return 0
         memory = self._engine.memory
         if isinstance(out, torch.Tensor):
             mark_resident(out, memory)
             return numel_bytes(out)
         size = 0
         if isinstance(out, (tuple, list)):
+            if plan.name in FIRST_ON_DEVICE:
+                out = out[:1]
             for each in out:
                 if isinstance(each, torch.Tensor):
                     mark_resident(each, memory)
@@ -116,12 +119,8 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
     def _copy(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], size: int) -> Any:
         target, source = args[0], args[1]
         non_blocking = bool(args[2]) if len(args) > 2 else bool(kwargs.get("non_blocking", False))
-        plan = plan_copy(
-            side_of(source),
-            side_of(target),
-            target.numel(),
-            converts=source.dtype != target.dtype,
-            non_blocking=non_blocking,
+        plan = crossing(
+            source, target, on_device=is_resident(target), pinned=is_pinned(target), non_blocking=non_blocking
         )
         out = func(*args, **kwargs)
         engine, state = self._engine, self._state

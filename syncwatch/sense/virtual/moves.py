@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.sense.copying import Side, plan_copy
+from syncwatch.sense.copying import CopyPlan, Side, plan_copy
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.quiet import quiet
 from syncwatch.sense.virtual.residency import is_pinned, is_resident, mark_pinned, mark_resident
@@ -40,14 +40,8 @@ class Move:
         """Copy without autograd, and record it."""
         with quiet(), torch.no_grad():
             out = tensor.to(dtype=self.dtype or tensor.dtype, copy=True, memory_format=self.memory_format)
-            source = side_of(tensor)
             pinned = not self.to_device and self.non_blocking
-            target = Side(self.to_device, pinned, dense=True, itemsize=out.element_size())
-            if not source.dense and self.to_device:
-                # A gapped source is made contiguous on the host first, in pageable memory.
-                source = Side(on_device=False, pinned=False, dense=True, itemsize=source.itemsize)
-            converts = out.dtype != tensor.dtype
-            plan = plan_copy(source, target, tensor.numel(), converts=converts, non_blocking=self.non_blocking)
+            plan = crossing(tensor, out, on_device=self.to_device, pinned=pinned, non_blocking=self.non_blocking)
             if self.to_device:
                 mark_resident(out, self.engine.memory)
             elif pinned:
@@ -78,24 +72,47 @@ class _Crossing(torch.autograd.Function):
         return (grad if is_resident(grad) == move.to_device else move.apply(grad)), None
 
 
-def side_of(tensor: torch.Tensor) -> Side:
-    """Return what a copy has to know of `tensor`."""
-    return Side(
-        on_device=is_resident(tensor),
-        pinned=is_pinned(tensor),
-        dense=tensor.layout is not torch.strided or tensor.is_contiguous() or is_dense(tensor),
-        itemsize=tensor.element_size(),
+def crossing(
+    source: torch.Tensor, target: torch.Tensor, *, on_device: bool, pinned: bool, non_blocking: bool
+) -> CopyPlan | None:
+    """Return what copying `source` to `target` does, or None where nothing crosses between host and device.
+
+    Args:
+        source: what is copied.
+        target: where to; it may not be marked yet.
+        on_device: whether `target` is to be on the device.
+        pinned: whether `target` is to be in pinned memory.
+        non_blocking: what the caller asked for.
+    """
+    aligned = _same_layout(source, target)
+    # Measured on an H200: a non-blocking copy converts types on the device, so the host side needs no temporary.
+    converts = source.dtype != target.dtype and not non_blocking
+    crosses_as = source if on_device and non_blocking else target
+    return plan_copy(
+        Side(is_resident(source), is_pinned(source), aligned or _contiguous(source), source.element_size()),
+        Side(on_device, pinned, aligned or _contiguous(target), crosses_as.element_size()),
+        target.numel(),
+        converts=converts,
+        non_blocking=non_blocking,
     )
 
 
-def is_dense(tensor: torch.Tensor) -> bool:
-    """Return whether the elements fill one range of memory, in any order."""
+def _contiguous(tensor: torch.Tensor) -> bool:
+    return tensor.layout is not torch.strided or tensor.is_contiguous()
+
+
+def _same_layout(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Return whether both fill one range of memory in the same order, so that one `memcpy` does it."""
+    if first.shape != second.shape:
+        return False
+    if _contiguous(first) and _contiguous(second):
+        return True
     expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1:
-            if stride != expected:
-                return False
-            expected *= size
+    sizes = zip(first.stride(), second.stride(), first.shape, strict=True)
+    for stride, other, size in sorted(each for each in sizes if each[2] != 1):
+        if stride != expected or other != expected:
+            return False
+        expected *= size
     return True
 
 

@@ -47,6 +47,8 @@ _FREE = frozenset(
         "aten.record_stream",
         "aten._assert_async",
         "aten._nested_tensor_size",
+        "aten._nested_tensor_strides",
+        "aten._nested_tensor_storage_offsets",
         "aten._local_scalar_dense",
         "aten.is_pinned",
         "aten._sparse_coo_tensor_unsafe",
@@ -59,6 +61,12 @@ _FREE = frozenset(
         "aten.is_coalesced",
     }
 )
+HOST_OUTPUTS = frozenset(
+    {"aten._nested_tensor_size", "aten._nested_tensor_strides", "aten._nested_tensor_storage_offsets"}
+)
+"""They describe a tensor on the device by tensors on the host."""
+FIRST_ON_DEVICE = frozenset({"aten._pack_padded_sequence"})
+"""Only the first output is on the device: batch sizes stay on the host."""
 _MIXES_DEVICES = frozenset(
     {
         "aten.copy_",

@@ -100,6 +100,21 @@ def is_resident(tensor: torch.Tensor) -> bool:
         return type(getattr(tensor, _MARK, None)) is Allocation
 
 
+def is_storage_resident(storage: Any) -> bool:
+    """Return whether an untyped storage lives on the virtual device."""
+    return type(getattr(storage, _MARK, None)) is Allocation
+
+
+def mark_storage(storage: Any, memory: Memory) -> None:
+    """Put an untyped storage on the device, if it is not there yet.
+
+    Raises:
+        torch.OutOfMemoryError: if it does not fit.
+    """
+    if not is_storage_resident(storage):
+        setattr(storage, _MARK, Allocation(memory, storage.nbytes()))
+
+
 def is_pinned(tensor: torch.Tensor) -> bool:
     """Return whether `tensor` lies in page-locked host memory."""
     return place_of(tensor) is _PINNED
@@ -116,8 +131,7 @@ def mark_resident(tensor: torch.Tensor, memory: Memory) -> None:
     except (NotImplementedError, RuntimeError):
         _mark_without_storage(tensor, memory)
         return
-    if type(getattr(storage, _MARK, None)) is not Allocation:
-        setattr(storage, _MARK, Allocation(memory, storage.nbytes()))
+    mark_storage(storage, memory)
 
 
 def mark_pinned(tensor: torch.Tensor) -> None:

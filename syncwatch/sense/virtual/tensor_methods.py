@@ -42,6 +42,11 @@ def patch(patches: Patches, engine: Engine) -> None:
             )
         return plain_dlpack(self, **kwargs)
 
+    def record_stream(self: torch.Tensor, s: Any) -> None:
+        """It only keeps the allocator from reusing memory, and ours reuses none."""
+
+    # Not a handler: torch parses the stream, which is none of its own, before it asks a mode.
+    patches.set(torch.Tensor, "record_stream", record_stream)
     patches.set(torch.Tensor, "__repr__", text_of)
     patches.set(torch.Tensor, "__deepcopy__", deep_copy)
     patches.set(torch.Tensor, "__dlpack__", hand_out)

@@ -30,13 +30,15 @@ def load(call: OpCall) -> Sequence[RuntimeCall]:
     "aten._index_put_impl_",
     "aten._unsafe_index_put",
     reason=Reason.SIZE,
-    why="turns a mask into indices with `nonzero`, unless one number is stored through one mask (`masked_fill_`).",
+    why="turns a mask into indices with `nonzero` (not for one number, `masked_fill_`); numbers are uploaded.",
 )
 def store(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what each index needs."""
     if _is_masked_fill(call):
         return ()
-    return _index_calls(call)
+    values = call.tensor("values")
+    number = call.resident("self") and not is_resident(values) and values.numel() == 1
+    return [*_index_calls(call), *([upload(values.element_size())] if number else [])]
 
 
 def _is_masked_fill(call: OpCall) -> bool:
@@ -72,5 +74,11 @@ def _index_calls(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 def _host_calls(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return what indexing a host tensor with device indices does: they are read back."""
-    return [read(index.nbytes) for index in call.get("indices") if index is not None and is_resident(index)]
+    """Return nothing for indices on the host.
+
+    Raises:
+        RuntimeError: for an index on the device, as CUDA does.
+    """
+    if any(index is not None and is_resident(index) for index in call.get("indices")):
+        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+    return ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, read_pageable, upload
+from syncwatch.sense.virtual.runtime_calls import WAIT, RuntimeCall, read, read_pageable, upload
 
 _COUNT = 8
 
@@ -27,8 +27,6 @@ def counted(call: OpCall) -> Sequence[RuntimeCall]:
     "aten._unique",
     "aten._unique2",
     "aten.unique_consecutive",
-    "aten.unique_dim",
-    "aten.unique_dim_consecutive",
     reason=Reason.SIZE,
     why="reads how many distinct values there are.",
 )
@@ -39,6 +37,17 @@ def unique(call: OpCall) -> Sequence[RuntimeCall]:
         return ()
     pageable = values.dtype is torch.bool and call.name in ("aten._unique", "aten._unique2")
     return (read_pageable(_COUNT),) if pageable else (read(_COUNT),)
+
+
+@blocks(
+    "aten.unique_dim", "aten.unique_dim_consecutive", reason=Reason.SIZE, why="sorts rows with Thrust, which waits."
+)
+def unique_dim(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the waits of the sort, and the read of the number."""
+    if not call.tensor("self").numel():
+        return ()
+    sorts = () if call.name.endswith("consecutive") else (WAIT,)
+    return (*sorts, WAIT, read_pageable(_COUNT))
 
 
 @blocks(
@@ -86,7 +95,6 @@ def isin(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 @blocks(
-    "aten._coalesce",
     "aten._to_sparse",
     "aten._to_sparse_csr",
     "aten._to_sparse_csc",
@@ -96,5 +104,11 @@ def isin(call: OpCall) -> Sequence[RuntimeCall]:
     why="reads how many elements the sparse tensor holds.",
 )
 def sparse(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of the number."""
-    return (read(_COUNT),)
+    """Return the read of the number; a compressed layout counts twice."""
+    return (read(_COUNT),) if call.name == "aten._to_sparse" else (read(_COUNT), read(_COUNT))
+
+
+@blocks("aten._coalesce", reason=Reason.SIZE, why="sorts and reduces indices with Thrust, which waits at each stage.")
+def coalesce(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the waits of the stages, and the read of the number."""
+    return WAIT, WAIT, WAIT, WAIT, read_pageable(_COUNT)

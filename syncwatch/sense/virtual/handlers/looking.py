@@ -9,7 +9,6 @@ import torch
 from syncwatch.sense.virtual.engine import Target
 from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
 from syncwatch.sense.virtual.places import CUDA
-from syncwatch.sense.virtual.quiet import quiet
 from syncwatch.sense.virtual.residency import is_pinned, is_resident, mark_pinned
 
 
@@ -33,10 +32,6 @@ def _is_pinned(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwar
     return is_pinned(args[0])
 
 
-def _is_shared(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return True if is_resident(args[0]) else func(*args)
-
-
 def _pin_memory(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensor = args[0]
     if is_resident(tensor):
@@ -46,11 +41,6 @@ def _pin_memory(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwa
     copy = mode.call(torch.Tensor.clone, (tensor,), None, Target.HOST)
     mark_pinned(copy)
     return copy
-
-
-def _record_stream(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    # It only keeps the allocator from reusing memory, and ours reuses none.
-    return None
 
 
 def _numpy(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -65,11 +55,6 @@ def _numpy(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: 
     )
 
 
-def _data(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    with quiet():
-        return func(*args)
-
-
 def handlers() -> dict[Any, Handler]:
     """Return the handlers of this family."""
     tensor: Any = torch.Tensor
@@ -80,6 +65,5 @@ def handlers() -> dict[Any, Handler]:
         tensor.get_device: _get_device,
         tensor.is_pinned: _is_pinned,
         tensor.pin_memory: _pin_memory,
-        tensor.record_stream: _record_stream,
         tensor.numpy: _numpy,
     }
