@@ -114,7 +114,7 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
             return rates.kernel_ns(size)
         first = out[0] if isinstance(out, (tuple, list)) else out
         width = first.element_size() if isinstance(first, torch.Tensor) else 4
-        return rates.kernel_ns(size, int(plan.flops(*args, **kwargs, out_val=out)), width)
+        return rates.kernel_ns(size, plan.flops(args, kwargs, out), width)
 
     def _copy(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], size: int) -> Any:
         target, source = args[0], args[1]

@@ -1,13 +1,20 @@
-"""Answers: what if CUDA can and the CPU cannot? The operator is computed in another type."""
+"""Answers: what if CUDA can and the CPU cannot? The operator is computed by a reference, or in another type."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
-_MISSING = ("not implemented for", "not supported on CPU", "does not support", "is not implemented on CPU")
+from syncwatch.sense.virtual.references import reference_of
+
+_MISSING = (
+    "Could not run",
+    "not implemented for",
+    "not supported on CPU",
+    "does not support",
+    "is not implemented on CPU",
+)
 _WIDER = {
     torch.float16: torch.float32,
     torch.bfloat16: torch.float32,
@@ -21,13 +28,16 @@ _WIDER = {
 }
 
 
-def run_on_cpu(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def run_on_cpu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run `func`; where the CPU build lacks it for these types, run it in wider ones and convert the result back."""
     try:
         return func(*args, **kwargs)
     except (RuntimeError, NotImplementedError) as error:
         if not any(phrase in str(error) for phrase in _MISSING):
             raise
+        reference = reference_of(func._schema.name.replace("::", "."))
+        if reference is not None:
+            return reference(*args, **kwargs)
         narrow = next((t.dtype for t in _tensors(args) if t.dtype in _WIDER), None)
         if narrow is None:
             raise

@@ -11,6 +11,7 @@ import torch
 
 from syncwatch.sense.virtual import blocking_rows
 from syncwatch.sense.virtual.blocking_ops import BlockingOp, row_of
+from syncwatch.sense.virtual.flops import Flops, flops_of
 
 
 class OpKind(Enum):
@@ -110,8 +111,7 @@ class OpPlan:
     """Whether it takes a generator."""
     checks_devices: bool
     """Whether CUDA refuses operands on different devices."""
-    flops: Any
-    """torch's own FLOP formula, or None."""
+    flops: Flops | None
     custom: bool
     """Whether it is not torch's own."""
 
@@ -141,7 +141,7 @@ def _make(overload: Any) -> OpPlan:
         makes_tensors=any(result.alias_info is None for result in overload._schema.returns),
         random=any(argument.name == "generator" for argument in arguments),
         checks_devices=namespace == "aten" and name not in _MIXES_DEVICES,
-        flops=_flop_formula(overload),
+        flops=flops_of(overload, name),
         custom=namespace not in ("aten", "prim", "prims"),
     )
 
@@ -152,12 +152,6 @@ def _kind(overload: Any, name: str) -> OpKind:
     if overload.is_view:
         return OpKind.VIEW
     return OpKind.FREE if name in _FREE else OpKind.KERNEL
-
-
-def _flop_formula(overload: Any) -> Any:
-    from torch.utils.flop_counter import flop_registry
-
-    return flop_registry.get(overload.overloadpacket)
 
 
 def numel_bytes(tensor: torch.Tensor) -> int:

@@ -63,6 +63,16 @@ def repeat_interleave(call: OpCall) -> Sequence[RuntimeCall]:
     return read(repeats.element_size()), read(1)
 
 
+@blocks("aten._grouped_mm", reason=Reason.SIZE, why="reads the offsets, unless all is bfloat16 (a kernel of its own).")
+def grouped_mm(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the offsets that the loop over groups needs."""
+    offsets = call.get("offs")
+    types = {call.tensor("self").dtype, call.tensor("mat2").dtype, call.get("out_dtype") or torch.bfloat16}
+    if offsets is None or not offsets.numel() or types == {torch.bfloat16}:
+        return ()
+    return (read_pageable(offsets.numel() * offsets.element_size()),)
+
+
 @blocks("aten.bincount", reason=Reason.SIZE, why="reads the smallest value to refuse it, and the largest for the size.")
 def bincount(call: OpCall) -> Sequence[RuntimeCall]:
     """Return both reads; bytes cannot be negative."""

@@ -1,0 +1,110 @@
+"""Answers: what do the attention kernels compute that only CUDA has? The same sums, written out in float32."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+_CAUSAL_FROM_TOP_LEFT = 1
+_CAUSAL_FROM_BOTTOM_RIGHT = 2
+
+
+def reference_of(name: str) -> Any:
+    """Return the function that stands for the operator `name`, or None."""
+    return _REFERENCES.get(name)
+
+
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bias: torch.Tensor | None,
+    scale: float | None,
+    causal: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return output and log-sum-exp of attention over `[batch, heads, length, size]`."""
+    query, key, value_wide = query.float(), key.float(), value.float()
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value_wide = key.repeat_interleave(groups, 1), value_wide.repeat_interleave(groups, 1)
+    scores = query @ key.transpose(-2, -1) * (scale or 1 / math.sqrt(query.shape[-1]))
+    if bias is not None:
+        scores = scores + bias.float()
+    if causal:
+        rows, columns = scores.shape[-2:]
+        shift = columns - rows if causal == _CAUSAL_FROM_BOTTOM_RIGHT else 0
+        allowed = torch.ones(rows, columns, dtype=torch.bool).tril(shift)
+        scores = scores.masked_fill(~allowed, -math.inf)
+    sums = torch.logsumexp(scores, -1)
+    weights = torch.exp(scores - sums.unsqueeze(-1)).nan_to_num(0.0)
+    return (weights @ value_wide).to(value.dtype), sums
+
+
+def _seeds() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)
+
+
+def _efficient_forward(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bias: torch.Tensor | None,
+    cu_seqlens_q: torch.Tensor | None,
+    cu_seqlens_k: torch.Tensor | None,
+    max_seqlen_q: int | None,
+    max_seqlen_k: int | None,
+    dropout_p: float,
+    custom_mask_type: int,
+    compute_log_sumexp: bool = False,
+    *,
+    scale: float | None = None,
+    **rest: Any,
+) -> tuple[Any, ...]:
+    if cu_seqlens_q is not None:
+        raise NotImplementedError("The virtual device has no efficient attention over sequences of different lengths.")
+    out, sums = _attention(
+        query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), bias, scale, custom_mask_type
+    )
+    if not compute_log_sumexp:
+        sums = sums.new_empty(0)
+    return out.transpose(1, 2).contiguous(), sums, *_seeds(), query.shape[1], key.shape[1]
+
+
+def _efficient(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_bias: torch.Tensor | None,
+    compute_log_sumexp: bool,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+) -> tuple[Any, ...]:
+    out, sums = _attention(query, key, value, attn_bias, scale, _CAUSAL_FROM_TOP_LEFT if is_causal else 0)
+    return out, sums, *_seeds()
+
+
+def _flash(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    return_debug_mask: bool = False,
+    *,
+    scale: float | None = None,
+) -> tuple[Any, ...]:
+    out, sums = _attention(query, key, value, None, scale, _CAUSAL_FROM_TOP_LEFT if is_causal else 0)
+    seed, unused = _seeds()
+    nothing = query.new_empty(0)
+    return out, sums, None, None, query.shape[2], key.shape[2], seed, unused, nothing
+
+
+_REFERENCES = {
+    "aten._efficient_attention_forward": _efficient_forward,
+    "aten._scaled_dot_product_efficient_attention": _efficient,
+    "aten._scaled_dot_product_flash_attention": _flash,
+}
