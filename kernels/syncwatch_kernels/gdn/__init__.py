@@ -1,0 +1,33 @@
+"""Answers: what does the gated delta rule layer offer? The public operations, forward only."""
+
+from __future__ import annotations
+
+from syncwatch_kernels.gdn.causal_conv1d import causal_conv1d
+from syncwatch_kernels.gdn.chunk import chunk_gated_delta_rule
+from syncwatch_kernels.gdn.constants import CHUNK_SIZE
+from syncwatch_kernels.gdn.gating import gating
+from syncwatch_kernels.gdn.index import (
+    ChunkMetadata,
+    build_chunk_metadata,
+    prepare_chunk_indices,
+    prepare_chunk_metadata,
+    prepare_chunk_offsets,
+)
+from syncwatch_kernels.gdn.l2norm import l2norm
+from syncwatch_kernels.gdn.norm import gated_rms_norm
+from syncwatch_kernels.gdn.staging import upload
+
+__all__ = [
+    "CHUNK_SIZE",
+    "ChunkMetadata",
+    "build_chunk_metadata",
+    "causal_conv1d",
+    "chunk_gated_delta_rule",
+    "gated_rms_norm",
+    "gating",
+    "l2norm",
+    "prepare_chunk_indices",
+    "prepare_chunk_metadata",
+    "prepare_chunk_offsets",
+    "upload",
+]
