@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from syncwatch.cli.options import Format, FormatOption, require_writable, show
-from syncwatch.cli.screen import print_user_traceback, progress, say
+from syncwatch.cli.screen import print_user_traceback, progress, say, stdout_to_stderr
 from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError, UsageError
 from syncwatch.model.session import DeviceKind, Session
 from syncwatch.pipeline import report_of, write_run
@@ -86,7 +86,8 @@ def run(
         options = ScenarioOptions(preset, tokens, batch, layers, cache_miss, seed)
         outcome = _run_scenario(words[0], options, _Counts(tuple(variant or ()), steps, warmup), device)
     else:
-        outcome = _run_code(_code_target(module, words), words if module else words[1:], device)
+        with stdout_to_stderr(form is Format.JSON):
+            outcome = _run_code(_code_target(module, words), words if module else words[1:], device)
     _finish(outcome, output, form)
 
 

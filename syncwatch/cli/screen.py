@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -58,3 +59,20 @@ def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=f"{title}: {phase}", completed=done, total=total or None)
 
         yield advance
+
+
+@contextlib.contextmanager
+def stdout_to_stderr(wanted: bool) -> Iterator[None]:
+    """Send what the watched code prints to stderr, so that stdout holds the report and nothing else."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -117,7 +117,6 @@ def _listening(recorder: Recorder) -> Iterator[None]:
 def _runtime(priced: _Priced) -> Iterator[None]:
     """Watch with CUPTI, which knows times; where it is taken, run on and say so in `priced`."""
     sensor = cupti.Cupti()
-    torch.cuda.synchronize()
     try:
         sensor.start()
     except NotMeasuredError as error:

@@ -124,6 +124,8 @@ class Cupti:
         """
         if active.profiling():
             raise NotMeasuredError("the watch around this one measures them, and CUPTI serves one at a time.")
+        # Work that was queued before would be recorded without the calls that launched it.
+        torch.cuda.synchronize()
         config = torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True)
         activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
         self._profiler = torch.profiler.profile(

@@ -1,0 +1,110 @@
+"""The CUDA sensors on a real GPU: every wait has a line, the virtual device agrees, and nothing stays hooked."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import syncwatch
+from tests.command import ROOT
+from tests.command import syncwatch as command
+
+pytestmark = pytest.mark.gpu
+
+
+def sites(report: dict[str, Any]) -> dict[str, list[tuple[str, int, str, int]]]:
+    return {
+        variant["name"]: sorted((each["file"], each["line"], each["code"], each["calls"]) for each in variant["sites"])
+        for variant in report["variants"]
+    }
+
+
+def run(folder: Path, device: str, *arguments: str) -> dict[str, Any]:
+    path = folder / f"{device}.json"
+    ended = command("run", *arguments, "--device", device, "-o", str(path), "--format", "json", cwd=ROOT)
+    assert ended.code == 0, ended.err
+    report: dict[str, Any] = json.loads(path.read_text())
+    return report
+
+
+def test_generate_waits_at_the_same_lines_on_both_devices(tmp_path: Path) -> None:
+    script = "tests/programs/llama_generate.py"
+
+    cuda, virtual = run(tmp_path, "cuda", script), run(tmp_path, "virtual", script)
+
+    assert sites(cuda) == sites(virtual)
+    assert cuda["coverage"]["seen"] == cuda["coverage"]["attributed"] == 45
+
+
+@pytest.mark.parametrize("more", [(), ("--cache-miss",)], ids=["cached", "cache missed"])
+def test_prefill_waits_at_the_same_lines_on_both_devices(tmp_path: Path, more: tuple[str, ...]) -> None:
+    arguments = ("gdn-prefill", "--preset", "tiny", "--steps", "3", "--warmup", "1", *more)
+
+    cuda, virtual = run(tmp_path, "cuda", *arguments), run(tmp_path, "virtual", *arguments)
+
+    assert sites(cuda) == sites(virtual)
+    assert sites(cuda)["precomputed"] == []
+    assert cuda["comparison"]["outputs_equal"] and virtual["comparison"]["outputs_equal"]
+    for figure in ("syncs", "d2h_copies", "d2h_bytes", "h2d_copies", "h2d_bytes"):
+        found = [[each["per_step"][figure] for each in report["variants"]] for report in (cuda, virtual)]
+        assert found[0] == found[1], figure
+
+
+def test_waits_of_every_kind_are_joined_to_their_line_and_time() -> None:
+    x = torch.arange(64, device="cuda", dtype=torch.float32)
+    host = torch.zeros(64)
+    torch.cuda.synchronize()
+
+    with syncwatch.watch(device="cuda") as watch:
+        x.sum().item()
+        x[x > 3]
+        torch.cuda.synchronize()
+        torch.cuda.current_stream().synchronize()
+        host.copy_(x, non_blocking=True)
+
+    found = {(site.code, site.explicit) for site in watch.report.sites}
+    assert found == {("SW101", False), ("SW201", False), ("SW401", True), ("SW402", True), ("SW304", False)}
+    assert all(site.host_blocked_us is not None for site in watch.report.sites)
+    assert (watch.report.coverage.seen, watch.report.coverage.attributed) == (5, 5)
+
+
+def test_a_wait_in_the_backward_pass_has_the_line_that_called_backward() -> None:
+    leaf = torch.linspace(-1, 1, 64, device="cuda", requires_grad=True)
+    mask = leaf.detach() > 0
+    torch.autograd.backward(leaf[mask].sum())
+
+    with syncwatch.watch(device="cuda") as watch:
+        loss = leaf[mask].sum()
+        torch.autograd.backward(loss)
+
+    lines = {site.source for site in watch.report.sites}
+    assert lines == {"loss = leaf[mask].sum()", "torch.autograd.backward(loss)"}
+
+
+def test_nothing_stays_hooked() -> None:
+    torch.cuda.set_sync_debug_mode("default")
+    before = (warnings.showwarning, list(warnings.filters), dict(vars(torch.Tensor)))
+
+    with pytest.raises(ZeroDivisionError), syncwatch.watch(device="cuda"):
+        _ = 1 / 0
+
+    after = (warnings.showwarning, list(warnings.filters), dict(vars(torch.Tensor)))
+    assert before == after
+    assert torch.cuda.get_sync_debug_mode() == 0
+
+
+def test_a_watch_inside_a_watch_has_lines_and_says_that_it_has_no_times() -> None:
+    x = torch.ones(4, device="cuda")
+
+    with syncwatch.watch(device="cuda") as outer, syncwatch.watch(device="cuda") as inner:
+        x.sum().item()
+
+    assert [site.calls for site in inner.report.sites] == [site.calls for site in outer.report.sites] == [1]
+    assert inner.report.sites[0].host_blocked_us is None
+    assert outer.report.sites[0].host_blocked_us is not None
+    assert any("no times" in note for variant in inner.report.variants for note in variant.notes)
