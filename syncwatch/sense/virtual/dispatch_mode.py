@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -11,14 +11,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from syncwatch.sense.virtual.blocking_ops import OpCall
 from syncwatch.sense.virtual.custom_ops import run_custom
 from syncwatch.sense.virtual.engine import Engine, Target, ThreadState
-from syncwatch.sense.virtual.fallback import run_on_cpu
+from syncwatch.sense.virtual.fallback import run_otherwise
 from syncwatch.sense.virtual.moves import crossing
-from syncwatch.sense.virtual.op_plans import FIRST_ON_DEVICE, HOST_OUTPUTS, OpKind, OpPlan, numel_bytes, plan_of
-from syncwatch.sense.virtual.residency import Allocation, is_pinned, is_resident, mark_resident
+from syncwatch.sense.virtual.op_plans import FIRST_ON_DEVICE, HOST_OUTPUTS, PLANS, OpKind, OpPlan, plan_of
+from syncwatch.sense.virtual.residency import MARK, Allocation, is_pinned, is_resident, mark_resident
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall
 
-_MARK: Final = "_syncwatch_place"
-_LISTS: Final = (list, tuple)
+_NUMBERS: Final = (int, float, bool, str)
 MIXED_DEVICES: Final = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
 
 
@@ -29,6 +28,11 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self._engine = engine
         self._state = state
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing is compiled while the device is on, and torch's guard against it costs 5 us an operator.
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -42,34 +46,35 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
 
     def _handle(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         engine, state = self._engine, self._state
-        plan = plan_of(func)
-        if not engine.active:
-            return func(*args, **kwargs)
-        if plan.kind is OpKind.VIEW:
+        plan = PLANS.get(func) or plan_of(func)
+        if plan.kind is OpKind.VIEW or not engine.active:
             engine.clock.work(state.ident, engine.rates.view_ns)
-            return func(*args, **kwargs)
+            return plan.call(*args, **kwargs)
         there, here, size = _survey(args)
         if kwargs:
-            there_named, here_named, size_named = _survey(tuple(kwargs.values()))
+            there_named, here_named, size_named = _survey(kwargs.values())
             there, here, size = there or there_named, here or here_named, size + size_named
-        on_device = self._belongs_on_device(there, without_inputs=not here and not size and not _has_tensor(args))
+        on_device = there
+        if state.target is not Target.INFER:
+            on_device = state.target is Target.DEVICE
+        elif not there and not here and not size:
+            on_device = self._factory_on_device(args)
         if not on_device and not there:
             engine.clock.work(state.ident, engine.rates.host_ns(size))
-            return func(*args, **kwargs)
+            return plan.call(*args, **kwargs)
         if plan.kind is OpKind.COPY:
             return self._copy(func, args, kwargs, size)
         if there and here and plan.checks_devices and on_device:
             raise RuntimeError(MIXED_DEVICES)
         return self._run(func, plan, args, kwargs, size, on_device)
 
-    def _belongs_on_device(self, there: bool, *, without_inputs: bool) -> bool:
-        target = self._state.target
-        if target is not Target.INFER:
-            return target is Target.DEVICE
-        if there:
-            return True
-        # A factory inside a composite operator was given the options of an argument that lives on the device.
-        return without_inputs and self._state.call != () and _any_resident(self._state.call)
+    def _factory_on_device(self, args: tuple[Any, ...]) -> bool:
+        """Return whether an operator without inputs belongs on the device.
+
+        A factory inside a composite operator was given the options of an argument that lives there.
+        """
+        call = self._state.call
+        return bool(call) and not any(isinstance(value, torch.Tensor) for value in args) and _survey(call)[0]
 
     def _run(
         self, func: Any, plan: OpPlan, args: tuple[Any, ...], kwargs: dict[str, Any], size: int, on_device: bool
@@ -80,11 +85,20 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
             calls = plan.row.calls(OpCall(plan.name, args, kwargs, plan.positions))
         if plan.random and on_device and kwargs.get("generator") is None:
             kwargs = {**kwargs, "generator": engine.generator}
-        out = run_custom(self, func, args, kwargs) if plan.custom else run_on_cpu(func, args, kwargs)
+        if plan.custom:
+            out = run_custom(self, func, args, kwargs)
+        else:
+            try:
+                out = plan.call(*args, **kwargs)
+            except (RuntimeError, NotImplementedError) as error:
+                out = run_otherwise(func, args, kwargs, error)
         if plan.makes_tensors and on_device:
             size += self._mark(plan, out)
         if plan.kind is OpKind.KERNEL:
-            engine.kernel(state, plan.name, self._duration(plan, args, kwargs, out, size))
+            duration = engine.rates.kernel_ns(size)
+            if plan.flops is not None:
+                duration = self._duration(plan.flops(args, kwargs, out), size, out)
+            engine.kernel(state, plan.name, duration)
         else:
             engine.clock.work(state.ident, engine.rates.view_ns)
         for call in calls:
@@ -92,29 +106,24 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         return out
 
     def _mark(self, plan: OpPlan, out: Any) -> int:
-        if plan.name in HOST_OUTPUTS:
-            return 0
         memory = self._engine.memory
         if isinstance(out, torch.Tensor):
+            if plan.name in HOST_OUTPUTS:
+                return 0
             mark_resident(out, memory)
-            return numel_bytes(out)
+            return out.numel() * out.element_size()
         size = 0
         if isinstance(out, (tuple, list)):
-            if plan.name in FIRST_ON_DEVICE:
-                out = out[:1]
-            for each in out:
+            for each in out[:1] if plan.name in FIRST_ON_DEVICE else out:
                 if isinstance(each, torch.Tensor):
                     mark_resident(each, memory)
-                    size += numel_bytes(each)
+                    size += each.numel() * each.element_size()
         return size
 
-    def _duration(self, plan: OpPlan, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any, size: int) -> int:
-        rates = self._engine.rates
-        if plan.flops is None:
-            return rates.kernel_ns(size)
+    def _duration(self, flops: int, size: int, out: Any) -> int:
         first = out[0] if isinstance(out, (tuple, list)) else out
         width = first.element_size() if isinstance(first, torch.Tensor) else 4
-        return rates.kernel_ns(size, plan.flops(args, kwargs, out), width)
+        return self._engine.rates.kernel_ns(size, flops, width)
 
     def _copy(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], size: int) -> Any:
         target, source = args[0], args[1]
@@ -131,30 +140,23 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         return out
 
 
-def _survey(values: Sequence[Any]) -> tuple[bool, bool, int]:
+def _survey(values: Iterable[Any]) -> tuple[bool, bool, int]:
     """Return whether a tensor is on the device, whether one with dimensions is on the host, and the bytes of all."""
     there = here = False
     size = 0
     for value in values:
-        if isinstance(value, torch.Tensor):
+        kind = type(value)
+        if kind is torch.Tensor or kind is torch.nn.Parameter or isinstance(value, torch.Tensor):
             try:
-                place = getattr(value.untyped_storage(), _MARK, None)
+                place = getattr(value.untyped_storage(), MARK, None)
                 size += value.numel() * value.element_size()
             except (NotImplementedError, RuntimeError):
-                place = getattr(value, _MARK, None)
+                place = getattr(value, MARK, None)
             if type(place) is Allocation:
                 there = True
             elif value.dim():
                 here = True
-        elif type(value) in _LISTS and value and not isinstance(value[0], (int, float, str)):
+        elif (kind is list or kind is tuple) and value and type(value[0]) not in _NUMBERS:
             inner = _survey(value)
             there, here, size = there or inner[0], here or inner[1], size + inner[2]
     return there, here, size
-
-
-def _has_tensor(values: Sequence[Any]) -> bool:
-    return any(isinstance(value, torch.Tensor) for value in values)
-
-
-def _any_resident(values: Sequence[Any]) -> bool:
-    return _survey(values)[0]

@@ -28,20 +28,17 @@ _WIDER = {
 }
 
 
-def run_on_cpu(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run `func`; where the CPU build lacks it for these types, run it in wider ones and convert the result back."""
-    try:
-        return func(*args, **kwargs)
-    except (RuntimeError, NotImplementedError) as error:
-        if not any(phrase in str(error) for phrase in _MISSING):
-            raise
-        reference = reference_of(func._schema.name.replace("::", "."))
-        if reference is not None:
-            return reference(*args, **kwargs)
-        narrow = next((t.dtype for t in _tensors(args) if t.dtype in _WIDER), None)
-        if narrow is None:
-            raise
-        return _run_wider(func, args, kwargs, narrow)
+def run_otherwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> Any:
+    """Compute what `func` refused with `error` by a reference or in wider types; raise `error` where neither can."""
+    if not any(phrase in str(error) for phrase in _MISSING):
+        raise error
+    reference = reference_of(func._schema.name.replace("::", "."))
+    if reference is not None:
+        return reference(*args, **kwargs)
+    narrow = next((tensor.dtype for tensor in _tensors(args) if tensor.dtype in _WIDER), None)
+    if narrow is None:
+        raise error
+    return _run_wider(func, args, kwargs, narrow)
 
 
 def _run_wider(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], narrow: torch.dtype) -> Any:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import torch
-
 from syncwatch.sense.virtual import blocking_rows
 from syncwatch.sense.virtual.blocking_ops import BlockingOp, row_of
 from syncwatch.sense.virtual.flops import Flops, flops_of
@@ -101,6 +99,8 @@ class OpPlan:
     """What is known of one overload."""
 
     name: str
+    call: Any
+    """The overload without its Python wrapper."""
     kind: OpKind
     row: BlockingOp | None
     positions: Mapping[str, int]
@@ -116,14 +116,14 @@ class OpPlan:
     """Whether it is not torch's own."""
 
 
-_PLANS: dict[Any, OpPlan] = {}
+PLANS: dict[Any, OpPlan] = {}
 
 
 def plan_of(overload: Any) -> OpPlan:
     """Return the plan of an overload."""
-    plan = _PLANS.get(overload)
+    plan = PLANS.get(overload)
     if plan is None:
-        plan = _PLANS[overload] = _make(overload)
+        plan = PLANS[overload] = _make(overload)
     return plan
 
 
@@ -135,6 +135,7 @@ def _make(overload: Any) -> OpPlan:
     arguments = overload._schema.arguments
     return OpPlan(
         name=name,
+        call=getattr(overload, "_op", overload),
         kind=_kind(overload, name),
         row=row_of(name),
         positions={argument.name: index for index, argument in enumerate(arguments)},
@@ -152,8 +153,3 @@ def _kind(overload: Any, name: str) -> OpKind:
     if overload.is_view:
         return OpKind.VIEW
     return OpKind.FREE if name in _FREE else OpKind.KERNEL
-
-
-def numel_bytes(tensor: torch.Tensor) -> int:
-    """Return the bytes of the elements of `tensor`."""
-    return tensor.numel() * tensor.element_size()

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import torch
 
-_MARK: Final = "_syncwatch_place"
+MARK: Final = "_syncwatch_place"
+"""The attribute of a storage that says where it is."""
 _BLOCK = 512
 """What CUDA's caching allocator rounds up to."""
 _SEGMENT = 2 * 1024 * 1024
@@ -87,22 +88,22 @@ _PINNED: Final = Pinned()
 def place_of(tensor: torch.Tensor) -> object | None:
     """Return the mark of `tensor`, or None for ordinary host memory."""
     try:
-        return getattr(tensor.untyped_storage(), _MARK, None)
+        return getattr(tensor.untyped_storage(), MARK, None)
     except (NotImplementedError, RuntimeError):
-        return getattr(tensor, _MARK, None)
+        return getattr(tensor, MARK, None)
 
 
 def is_resident(tensor: torch.Tensor) -> bool:
     """Return whether `tensor` lives on the virtual device."""
     try:
-        return type(getattr(tensor.untyped_storage(), _MARK, None)) is Allocation
+        return type(getattr(tensor.untyped_storage(), MARK, None)) is Allocation
     except (NotImplementedError, RuntimeError):
-        return type(getattr(tensor, _MARK, None)) is Allocation
+        return type(getattr(tensor, MARK, None)) is Allocation
 
 
 def is_storage_resident(storage: Any) -> bool:
     """Return whether an untyped storage lives on the virtual device."""
-    return type(getattr(storage, _MARK, None)) is Allocation
+    return type(getattr(storage, MARK, None)) is Allocation
 
 
 def mark_storage(storage: Any, memory: Memory) -> None:
@@ -112,7 +113,7 @@ def mark_storage(storage: Any, memory: Memory) -> None:
         torch.OutOfMemoryError: if it does not fit.
     """
     if not is_storage_resident(storage):
-        setattr(storage, _MARK, Allocation(memory, storage.nbytes()))
+        setattr(storage, MARK, Allocation(memory, storage.nbytes()))
 
 
 def is_pinned(tensor: torch.Tensor) -> bool:
@@ -131,12 +132,13 @@ def mark_resident(tensor: torch.Tensor, memory: Memory) -> None:
     except (NotImplementedError, RuntimeError):
         _mark_without_storage(tensor, memory)
         return
-    mark_storage(storage, memory)
+    if type(getattr(storage, MARK, None)) is not Allocation:
+        storage._syncwatch_place = Allocation(memory, storage.nbytes())
 
 
 def mark_pinned(tensor: torch.Tensor) -> None:
     """Say that the storage of `tensor` is page-locked."""
-    setattr(tensor.untyped_storage(), _MARK, _PINNED)
+    setattr(tensor.untyped_storage(), MARK, _PINNED)
 
 
 def unmark(tensor: torch.Tensor) -> None:
@@ -145,14 +147,14 @@ def unmark(tensor: torch.Tensor) -> None:
         storage: Any = tensor.untyped_storage()
     except (NotImplementedError, RuntimeError):
         storage = tensor
-    if hasattr(storage, _MARK):
-        delattr(storage, _MARK)
+    if hasattr(storage, MARK):
+        delattr(storage, MARK)
 
 
 def _mark_without_storage(tensor: torch.Tensor, memory: Memory) -> None:
     """Mark a sparse tensor itself; its parts, which are tensors with storages, carry the bytes."""
-    if type(getattr(tensor, _MARK, None)) is not Allocation:
-        setattr(tensor, _MARK, Allocation(memory, 0))
+    if type(getattr(tensor, MARK, None)) is not Allocation:
+        setattr(tensor, MARK, Allocation(memory, 0))
 
 
 def _readable(size: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NewType
+from typing import NamedTuple, NewType
 
 StreamId = NewType("StreamId", int)
 ThreadId = NewType("ThreadId", int)
@@ -16,9 +16,8 @@ ThreadId = NewType("ThreadId", int)
 DEFAULT_STREAM = StreamId(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of virtual time, in ns."""
+class Span(NamedTuple):
+    """A stretch of virtual time, in ns; a tuple because one is made for every operator."""
 
     start: int
     end: int
@@ -61,7 +60,10 @@ class VirtualClock:
 
     def work(self, thread: ThreadId, duration: int) -> int:
         """Let the host compute for `duration`, and return its new time."""
-        now = self._hosts[thread] = self.host(thread) + duration
+        try:
+            now = self._hosts[thread] = self._hosts[thread] + duration
+        except KeyError:
+            now = self._hosts[thread] = self.host(thread) + duration
         return now
 
     def tail(self, stream: StreamId) -> int:
@@ -70,14 +72,18 @@ class VirtualClock:
 
     def launch(self, thread: ThreadId, stream: StreamId, cost: int, duration: int) -> Span:
         """Queue a kernel of `duration`: the host pays `cost`, the kernel starts once the stream is free."""
-        now = self._hosts[thread] = self.host(thread) + cost
-        start = max(self._tails.get(stream, 0), now)
-        end = self._tails[stream] = start + duration
+        # Once an operator, so without further calls.
+        hosts, tails = self._hosts, self._tails
+        now = (hosts[thread] if thread in hosts else self.host(thread)) + cost
+        hosts[thread] = now
+        tail = tails.get(stream, 0)
+        start = tail if tail > now else now
+        end = tails[stream] = start + duration
         return Span(start, end)
 
     def copy(self, thread: ThreadId, stream: StreamId, engine: str, cost: int, duration: int) -> Span:
         """Queue a copy: it waits for its stream and for its engine, which copies of one direction share."""
-        now = self._hosts[thread] = self.host(thread) + cost
+        now = self.work(thread, cost)
         start = max(self._tails.get(stream, 0), self._engines.get(engine, 0), now)
         end = self._tails[stream] = self._engines[engine] = start + duration
         return Span(start, end)
