@@ -9,6 +9,7 @@ from syncwatch_kernels.gdn.chunk_states import chunk_states
 from syncwatch_kernels.gdn.cumsum import chunk_cumsum
 from syncwatch_kernels.gdn.index import resolve_chunk_metadata
 from syncwatch_kernels.gdn.l2norm import l2norm
+from syncwatch_kernels.gdn.validate import LOW_PRECISION, require_dtype, require_shape
 from syncwatch_kernels.gdn.wy_factors import wy_factors
 from syncwatch_kernels.gdn.wy_inverse import wy_inverse
 
@@ -54,6 +55,9 @@ def chunk_gated_delta_rule(
     Raises:
         ValueError: if a shape, dtype, device or head ratio does not fit.
     """
+    require_dtype("q", q, LOW_PRECISION)
+    require_dtype("k", k, (q.dtype,))
+    require_shape("k", k, q.shape)
     metadata = resolve_chunk_metadata(cu_seqlens, chunk_indices, chunk_offsets)
     if use_qk_l2norm:
         q, k = l2norm(q), l2norm(k)
