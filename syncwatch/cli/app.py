@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncwatch import __version__
-from syncwatch.cli import doctor, gate, listing, report, run
+from syncwatch.cli import doctor, gate, listing, probe, report, run
 from syncwatch.cli.screen import say
 from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError
 
@@ -28,6 +28,7 @@ app.command(name="gate")(gate.gate)
 app.command(name="report")(report.report)
 app.command(name="list")(listing.list_scenarios)
 app.command(name="doctor")(doctor.doctor)
+app.command(name="probe")(probe.probe)
 
 
 def _version(wanted: bool) -> None:

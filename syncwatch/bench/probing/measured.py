@@ -1,0 +1,123 @@
+"""Answers: what did one call do? Its waits and copies, from every sensor, and whether the host truly stood still."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from syncwatch.model.events import CopyEvent, Direction
+from syncwatch.model.session import DeviceKind, Recording
+from syncwatch.sense.base import WatchedDevice
+from syncwatch.sense.ranges import step
+
+QUEUED_CYCLES = 10_000_000
+"""Clock cycles of queued work to stand still behind: about 5 ms on an H200."""
+_BATCH = 400
+"""Calls that one recording holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Something to measure."""
+
+    name: str
+    prepare: Callable[[], Callable[[], object]]
+    """Makes fresh inputs, and returns the call on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one call did."""
+
+    syncs: dict[str, int]
+    """Kind of wait to how often."""
+    warned: int
+    """How many of the waits torch's debug mode saw."""
+    copies: dict[str, int]
+    """`d2h pinned`, `h2d pageable`, ... to how often; copies on the device are left out."""
+    stood_still: bool | None
+    """Whether the host waited for queued work; None where it was not tried."""
+
+    @property
+    def waits(self) -> bool:
+        """Return whether the host waits for the device."""
+        return bool(self.syncs)
+
+
+def measure(
+    calls: Sequence[Call], device: WatchedDevice, advance: Callable[[int], None] = lambda done: None
+) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Measure every call once, after one warm-up.
+
+    Args:
+        calls: what to measure.
+        device: where.
+        advance: called with the number of calls done.
+
+    Returns:
+        What each call did, and why the others could not run, both by name.
+    """
+    failed: dict[str, str] = {}
+    results: dict[str, Measured] = {}
+    for start in range(0, len(calls), _BATCH):
+        runnable = [call for call in calls[start : start + _BATCH] if _warmed(call, failed)]
+        with device.watch("probe") as recordings:
+            for call in runnable:
+                act = _ready(call)
+                with step():
+                    act()
+        still = [_stands_still(call) if device.kind is DeviceKind.CUDA else None for call in runnable]
+        for index, (call, stood_still) in enumerate(zip(runnable, still, strict=True)):
+            results[call.name] = _measured(recordings[0], index, stood_still)
+        advance(min(start + _BATCH, len(calls)))
+    return results, failed
+
+
+def _ready(call: Call) -> Callable[[], object]:
+    act = call.prepare()
+    torch.cuda.synchronize()
+    return act
+
+
+def _warmed(call: Call, failed: dict[str, str]) -> bool:
+    """Run it once, so that handles, modules and caches exist; what cannot run is noted."""
+    try:
+        _ready(call)()
+    except Exception as error:
+        first = str(error).splitlines()[0] if str(error) else ""
+        failed[call.name] = f"{type(error).__name__}: {first}"
+        return False
+    return True
+
+
+def _measured(recording: Recording, index: int, stood_still: bool | None) -> Measured:
+    syncs = [each for each in recording.syncs if each.step == index]
+    return Measured(
+        syncs=dict(sorted(Counter(each.kind.value for each in syncs).items())),
+        warned=sum("debug_mode" in each.seen_by for each in syncs),
+        copies=dict(sorted(Counter(_moves(recording.copies or (), index)).items())),
+        stood_still=stood_still,
+    )
+
+
+def _moves(copies: tuple[CopyEvent, ...], index: int) -> Iterator[str]:
+    for each in copies:
+        if each.step == index and each.direction is not Direction.D2D:
+            yield f"{each.direction.value} {each.memory.value if each.memory else '?'}"
+
+
+def _stands_still(call: Call) -> bool:
+    """Return whether the call returns only after work that was queued before it; a slow host gets three tries."""
+    return all(_outlasts_the_queue(call) for _ in range(3))
+
+
+def _outlasts_the_queue(call: Call) -> bool:
+    act = _ready(call)
+    queue_end = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    torch.cuda._sleep(QUEUED_CYCLES)  # type: ignore[no-untyped-call]
+    queue_end.record()
+    act()
+    return bool(queue_end.query())  # type: ignore[no-untyped-call]
