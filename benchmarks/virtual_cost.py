@@ -44,12 +44,13 @@ def main(rounds: Annotated[int, typer.Option(help="Rounds of each, in turn.")] =
 
 
 def _generator(hidden: int, device: str, changes: dict[str, int]) -> Callable[[], Any]:
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
+    library: Any = transformers
     torch.manual_seed(0)
     settings = {"vocab_size": 256, "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2}
-    config = LlamaConfig(hidden_size=hidden, pad_token_id=0, eos_token_id=255, **{**settings, **changes})
-    model: Any = LlamaForCausalLM(config).to(device).eval()
+    config = library.LlamaConfig(hidden_size=hidden, pad_token_id=0, eos_token_id=255, **{**settings, **changes})
+    model: Any = library.LlamaForCausalLM(config).to(device).eval()
     prompt = torch.randint(1, 250, (2, 32), device=device)
     mask = torch.ones_like(prompt)
 

@@ -84,8 +84,8 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         if plan.row is not None and not state.muted:
             calls = plan.row.calls(OpCall(plan.name, args, kwargs, plan.positions))
         if plan.random and on_device and kwargs.get("generator") is None:
-            kwargs = {**kwargs, "generator": engine.generator}
-        if plan.custom:
+            out = engine.draw(plan.call, args, kwargs)
+        elif plan.custom:
             out = run_custom(self, func, args, kwargs)
         else:
             try:

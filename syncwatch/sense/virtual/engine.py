@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -84,6 +86,17 @@ class Engine:
     def now_ns(self) -> int:
         """Return the virtual time of the calling thread."""
         return self.clock.host(self.state().ident)
+
+    def draw(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call `func` with the device's random numbers in the place of the CPU's; most operators take no generator."""
+        default = torch.default_generator
+        host = default.get_state()
+        default.set_state(self.generator.get_state())
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self.generator.set_state(default.get_state())
+            default.set_state(host)
 
     def kernel(self, state: ThreadState, name: str, duration: int) -> Span:
         """Launch a kernel on the thread's current stream."""

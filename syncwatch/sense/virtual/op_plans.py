@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import torch
+
 from syncwatch.sense.virtual import blocking_rows
 from syncwatch.sense.virtual.blocking_ops import BlockingOp, row_of
 from syncwatch.sense.virtual.flops import Flops, flops_of
@@ -108,7 +110,7 @@ class OpPlan:
     makes_tensors: bool
     """Whether it returns new tensors, not only what it was given."""
     random: bool
-    """Whether it takes a generator."""
+    """Whether it draws from a generator."""
     checks_devices: bool
     """Whether CUDA refuses operands on different devices."""
     flops: Flops | None
@@ -140,7 +142,7 @@ def _make(overload: Any) -> OpPlan:
         row=row_of(name),
         positions={argument.name: index for index, argument in enumerate(arguments)},
         makes_tensors=any(result.alias_info is None for result in overload._schema.returns),
-        random=any(argument.name == "generator" for argument in arguments),
+        random=torch.Tag.nondeterministic_seeded in overload.tags,
         checks_devices=namespace == "aten" and name not in _MIXES_DEVICES,
         flops=flops_of(overload, name),
         custom=namespace not in ("aten", "prim", "prims"),

@@ -93,7 +93,7 @@ def lu_factor(call: OpCall) -> Sequence[RuntimeCall]:
     return WAIT, WAIT, WAIT_DEVICE
 
 
-@blocks("aten._linalg_lu", "aten.linalg_lu", reason=Reason.SOLVER, why="factors with `linalg_lu_factor_ex`.")
+@blocks("aten.linalg_lu", reason=Reason.SOLVER, why="factors with `linalg_lu_factor_ex`.")
 def lu(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what the factorization does."""
     return lu_factor(call)

@@ -18,6 +18,11 @@ def _to(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dic
     tensor, rest = args[0], args[1:]
     other = rest[0] if rest else kwargs.get("other")
     copy, rest, named = _without_copy(rest, kwargs)
+    if type(other) is int:
+        # torch would ask the CPU build which accelerator a bare number means.
+        rest = (torch.device("cuda", other), *rest[1:])
+    elif type(named.get("device")) is int:
+        named = {**named, "device": torch.device("cuda", named["device"])}
     device, dtype, non_blocking, memory_format = torch._C._nn._parse_to(*rest, **named)
     if isinstance(other, torch.Tensor):
         place = Place.DEVICE if is_resident(other) else Place.HOST
