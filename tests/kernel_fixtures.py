@@ -96,11 +96,11 @@ def assert_close(actual: torch.Tensor, truth: torch.Tensor, tolerance: float = T
 
 
 def poison_fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fill what `torch.empty` returns with NaN, or with the lowest integer: reading it unwritten then shows."""
+    """Fill what `torch.empty` returns with NaN, or with -1: reading it unwritten then shows."""
     plain = torch.empty
 
     def poisoned(*arguments: Any, **named: Any) -> torch.Tensor:
         fresh = plain(*arguments, **named)
-        return fresh.fill_(float("nan") if fresh.is_floating_point() else torch.iinfo(fresh.dtype).min)
+        return fresh.fill_(float("nan") if fresh.is_floating_point() else -1)
 
     monkeypatch.setattr(torch, "empty", poisoned)

@@ -66,7 +66,7 @@ def causal_conv1d_fwd_kernel(
 
     o_p = i_c * BT + tl.arange(0, BT)
     m_p = o_p < eos - bos
-    b_y = tl.zeros((BT, BD), dtype=tl.float32)
+    b_y = tl.full((BT, BD), 0.0, dtype=tl.float32)
     for tap in tl.static_range(W):
         b_weight = tl.load(weight + o_d * W + tap, mask=o_d < C, other=0.0).to(tl.float32)  # [BD]
         o_tap = o_p + (tap - (W - 1))

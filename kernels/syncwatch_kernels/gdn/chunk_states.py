@@ -55,14 +55,14 @@ def chunk_states_fwd_kernel(
     bos = tl.load(cu_seqlens + i_n).to(tl.int64)
     eos = tl.load(cu_seqlens + i_n + 1).to(tl.int64)
     boh = tl.load(chunk_offsets + i_n).to(tl.int64)
-    chunks = tl.cdiv((eos - bos).to(tl.int32), BT)
+    chunks = (eos - bos + (BT - 1)).to(tl.int32) // BT
 
     o_c = tl.arange(0, BT)
     o_k = tl.arange(0, K)
     o_v = i_v * BV + tl.arange(0, BV)
     # Kept transposed, [K, BV], so that both products have at least 64 rows: what a warp group multiplies at once.
     p_state = o_v[None, :] * K + o_k[:, None]
-    b_h = tl.zeros((K, BV), dtype=tl.float32)
+    b_h = tl.full((K, BV), 0.0, dtype=tl.float32)
     if initial_state is not None:
         b_h += tl.load(initial_state + (i_n * Hv + i_h) * (V * K) + p_state)
 

@@ -11,7 +11,7 @@ import triton.language as tl
 
 from syncwatch_kernels.gdn.constants import L2_NORM_EPS
 from syncwatch_kernels.gdn.launch import kernel
-from syncwatch_kernels.gdn.numerics import narrow
+from syncwatch_kernels.gdn.numerics import narrow, sum_over
 from syncwatch_kernels.gdn.validate import (
     LOW_PRECISION,
     require_dense_tokens,
@@ -41,7 +41,7 @@ def l2norm_fwd_kernel(
     m_t = (o_t < T)[:, None]
 
     b_x = tl.load(x + o_t[:, None] * stride_x + o_k[None, :], mask=m_t, other=0.0).to(tl.float32)  # [BT, K]
-    b_norm = tl.sqrt(tl.sum(b_x * b_x, axis=1) + eps)  # [BT]
+    b_norm = tl.sqrt(sum_over(b_x * b_x, 1) + eps)  # [BT]
     b_y = b_x / b_norm[:, None]
     tl.store(y + o_t[:, None] * (H * K) + o_k[None, :], narrow(b_y, y.dtype.element_ty), mask=m_t)
 

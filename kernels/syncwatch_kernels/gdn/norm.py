@@ -11,7 +11,7 @@ import triton.language as tl
 
 from syncwatch_kernels.gdn.constants import RMS_NORM_EPS
 from syncwatch_kernels.gdn.launch import kernel
-from syncwatch_kernels.gdn.numerics import narrow
+from syncwatch_kernels.gdn.numerics import narrow, sum_over
 from syncwatch_kernels.gdn.validate import (
     FLOATING,
     LOW_PRECISION,
@@ -50,7 +50,7 @@ def gated_rms_norm_fwd_kernel(
     b_x = tl.load(x + o_t[:, None] * stride_x + o_hv[None, :], mask=m_t, other=0.0).to(tl.float32)  # [BT, V]
     b_z = tl.load(z + o_t[:, None] * stride_z + o_hv[None, :], mask=m_t, other=0.0).to(tl.float32)  # [BT, V]
     b_weight = tl.load(weight + o_v).to(tl.float32)  # [V]
-    b_rms = tl.sqrt(tl.sum(b_x * b_x, axis=1) / V + eps)  # [BT]
+    b_rms = tl.sqrt(sum_over(b_x * b_x, 1) / V + eps)  # [BT]
     b_y = b_x / b_rms[:, None] * b_weight[None, :] * (b_z / (1.0 + tl.exp(-b_z)))
     tl.store(y + o_t[:, None] * (H * V) + o_hv[None, :], narrow(b_y, y.dtype.element_ty), mask=m_t)
 

@@ -35,13 +35,13 @@ def narrow(b_x: tl.tensor, dtype: tl.constexpr) -> tl.tensor:
 
 
 @device_function
-def sum_over(b_x: tl.tensor, axis: tl.constexpr, keep_dims: tl.constexpr) -> tl.tensor:
+def sum_over(b_x: tl.tensor, axis: tl.constexpr) -> tl.tensor:
     """Return the sum of `b_x` over `axis`."""
     if INTERPRETED:
         # `tl.sum` is itself an interpreted function, and to enter one costs more than a hundred small sums.
-        return tl.reduce(b_x, axis, tl.standard._sum_combine, keep_dims=keep_dims)
+        return tl.reduce(b_x, axis, tl.standard._sum_combine)
     else:
-        return tl.sum(b_x, axis=axis, keep_dims=keep_dims)
+        return tl.sum(b_x, axis=axis)
 
 
 @device_function

@@ -1,8 +1,10 @@
 """Answers: what undoes the delta rule's corrections inside a chunk? The inverse of one triangular matrix.
 
 A[i, j] = beta_i <k_i, k_j> exp(g_i - g_j) for i > j. Its powers can grow like binomial coefficients although the
-inverse of I + A stays small, so the inverse is built by substitution in float32 and not as a product of powers: the
-four diagonal blocks of 16 rows by elimination, the blocks below them by X_ij = -X_ii sum_k A_ik X_kj.
+inverse of I + A stays small, so the inverse is built by substitution in float32 and not as a product of powers. With X
+the inverse of the diagonal blocks of n rows, and E the part of A that joins them in pairs, X - X E X is the inverse of
+the blocks of 2n rows. That gives the four diagonal blocks of 16 rows; the blocks below them are
+X_ij = -X_ii sum_k A_ik X_kj.
 """
 
 # Axis and block sizes keep the capitals of the mathematics.
@@ -57,19 +59,14 @@ def _decayed_products(
 def _pick_block(b_x3: tl.tensor, i: tl.constexpr, BLOCKS: tl.constexpr) -> tl.tensor:
     """Return block `i` of a stack of them."""
     o_b = tl.arange(0, BLOCKS)
-    return sum_over(tl.where(o_b[:, None, None] == i, b_x3, 0.0), 0, False)
+    return sum_over(tl.where(o_b[:, None, None] == i, b_x3, 0.0), 0)
 
 
 @device_function
-def _store_block(
-    p_chunk: tl.tensor, b_x: tl.tensor, row: tl.constexpr, col: tl.constexpr, rows: tl.tensor,
-    stride: tl.constexpr, BC: tl.constexpr,
-) -> None:  # fmt: skip
-    """Write a block whose first row and column in the chunk are given, as far as the chunk has `rows`."""
-    o_r = row + tl.arange(0, BC)
-    o_c = col + tl.arange(0, BC)
-    p_x = p_chunk + o_r[:, None] * stride + o_c[None, :]
-    tl.store(p_x, narrow(b_x, p_chunk.dtype.element_ty), mask=(o_r < rows)[:, None])
+def _join_halves(b_a: tl.tensor, b_x: tl.tensor, o_row: tl.tensor, o_col: tl.tensor, half: tl.constexpr) -> tl.tensor:
+    """Given the inverses of diagonal blocks of `half` rows, return those of twice as many."""
+    m_new = (o_row // (2 * half) == o_col // (2 * half)) & (o_row // half != o_col // half)
+    return b_x - dot(b_x, dot(tl.where(m_new, b_a, 0.0), b_x))
 
 
 @kernel(index_pointers=("cu_seqlens", "chunk_indices"))
@@ -104,7 +101,7 @@ def wy_inverse_fwd_kernel(
     p_g = g_sum + bos * Hv + i_h
     p_beta = beta + bos * Hv + i_h
 
-    # The diagonal blocks, stacked: one elimination for the four of them.
+    # The diagonal blocks, stacked: the four of them at once.
     b_k = tl.load(p_k + o_r[:, :, None] * (Hk * K) + o_k[None, None, :], mask=m_r[:, :, None], other=0.0)
     b_g = tl.load(p_g + o_r * Hv, mask=m_r, other=0.0)  # [BLOCKS, BC]
     b_beta = tl.load(p_beta + o_r * Hv, mask=m_r, other=0.0)  # [BLOCKS, BC]
@@ -114,10 +111,10 @@ def wy_inverse_fwd_kernel(
     b_decay = tl.exp(tl.where(m_below, b_g[:, :, None] - b_g[:, None, :], float("-inf")))
     b_a = dot(b_k, tl.permute(b_k, (0, 2, 1))) * b_beta[:, :, None] * b_decay  # [BLOCKS, BC, BC]
     b_x = tl.where((o_row == o_col) & (o_b >= 0)[:, None, None], 1.0, 0.0)  # [BLOCKS, BC, BC]
-    for j in range(0, BC - 1):
-        b_column = sum_over(tl.where(o_col == j, b_a, 0.0), 2, True)  # [BLOCKS, BC, 1]
-        b_final_row = sum_over(tl.where(o_row == j, b_x, 0.0), 1, True)  # [BLOCKS, 1, BC]
-        b_x -= b_column * b_final_row
+    b_x -= tl.where(o_row // 2 == o_col // 2, b_a, 0.0)
+    b_x = _join_halves(b_a, b_x, o_row, o_col, 2)
+    b_x = _join_halves(b_a, b_x, o_row, o_col, 4)
+    b_x = _join_halves(b_a, b_x, o_row, o_col, 8)
     b_x00 = _pick_block(b_x, 0, BLOCKS)  # [BC, BC]
     b_x11 = _pick_block(b_x, 1, BLOCKS)
     b_x22 = _pick_block(b_x, 2, BLOCKS)
@@ -144,12 +141,15 @@ def wy_inverse_fwd_kernel(
     p_chunk = inverse + (bos * Hv + i_h) * BT
     p_diagonal = p_chunk + o_r[:, :, None] * (Hv * BT) + (o_b[:, None] * BC + o_c[None, :])[:, None, :]
     tl.store(p_diagonal, narrow(b_x, inverse.dtype.element_ty), mask=m_r[:, :, None])
-    _store_block(p_chunk, b_x10, BC, 0, rows, Hv * BT, BC)
-    _store_block(p_chunk, b_x20, 2 * BC, 0, rows, Hv * BT, BC)
-    _store_block(p_chunk, b_x21, 2 * BC, BC, rows, Hv * BT, BC)
-    _store_block(p_chunk, b_x30, 3 * BC, 0, rows, Hv * BT, BC)
-    _store_block(p_chunk, b_x31, 3 * BC, BC, rows, Hv * BT, BC)
-    _store_block(p_chunk, b_x32, 3 * BC, 2 * BC, rows, Hv * BT, BC)
+    p_1 = p_chunk + (o_c[:, None] + BC) * (Hv * BT) + o_c[None, :]  # [BC, BC]
+    p_2 = p_1 + BC * Hv * BT
+    p_3 = p_2 + BC * Hv * BT
+    tl.store(p_1, narrow(b_x10, inverse.dtype.element_ty), mask=m_1[:, None])
+    tl.store(p_2, narrow(b_x20, inverse.dtype.element_ty), mask=m_2[:, None])
+    tl.store(p_2 + BC, narrow(b_x21, inverse.dtype.element_ty), mask=m_2[:, None])
+    tl.store(p_3, narrow(b_x30, inverse.dtype.element_ty), mask=m_3[:, None])
+    tl.store(p_3 + BC, narrow(b_x31, inverse.dtype.element_ty), mask=m_3[:, None])
+    tl.store(p_3 + 2 * BC, narrow(b_x32, inverse.dtype.element_ty), mask=m_3[:, None])
 
 
 def _wy_inverse_fwd(
