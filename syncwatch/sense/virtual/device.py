@@ -146,8 +146,6 @@ class _Machine:
     def modes(self) -> Iterator[None]:
         """Watch the calling thread."""
         state = self.engine.state()
-        with (
-            VirtualFunctionMode(self.engine, state, self._handlers, by_device),
-            VirtualDispatchMode(self.engine, state),
-        ):
+        function_mode = VirtualFunctionMode(self.engine, state, self._handlers, by_device)
+        with function_mode, VirtualDispatchMode(self.engine, state, function_mode):
             yield

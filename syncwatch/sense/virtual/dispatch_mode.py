@@ -12,6 +12,7 @@ from syncwatch.sense.virtual.blocking_ops import OpCall
 from syncwatch.sense.virtual.custom_ops import run_custom
 from syncwatch.sense.virtual.engine import Engine, Target, ThreadState
 from syncwatch.sense.virtual.fallback import run_otherwise
+from syncwatch.sense.virtual.function_mode import VirtualFunctionMode
 from syncwatch.sense.virtual.moves import crossing
 from syncwatch.sense.virtual.op_plans import FIRST_ON_DEVICE, HOST_OUTPUTS, PLANS, OpKind, OpPlan, plan_of
 from syncwatch.sense.virtual.residency import MARK, Allocation, is_pinned, is_resident, mark_resident
@@ -24,10 +25,11 @@ MIXED_DEVICES: Final = "Expected all tensors to be on the same device, but found
 class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own `__init_subclass__`
     """Sees every operator of one thread, also those inside composite ones and in backward."""
 
-    def __init__(self, engine: Engine, state: ThreadState) -> None:
+    def __init__(self, engine: Engine, state: ThreadState, function_mode: VirtualFunctionMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self._engine = engine
         self._state = state
+        self._function_mode = function_mode
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -50,6 +52,9 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         if plan.kind is OpKind.VIEW or not engine.active:
             engine.clock.work(state.ident, engine.rates.view_ns)
             return plan.call(*args, **kwargs)
+        if plan.kind is OpKind.COMPOSITE:
+            with self:
+                return func.decompose(*args, **kwargs)
         there, here, size = _survey(args)
         if kwargs:
             there_named, here_named, size_named = _survey(kwargs.values())
@@ -83,15 +88,13 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         calls: Sequence[RuntimeCall] = ()
         if plan.row is not None and not state.muted:
             calls = plan.row.calls(OpCall(plan.name, args, kwargs, plan.positions))
-        if plan.random and on_device and kwargs.get("generator") is None:
-            out = engine.draw(plan.call, args, kwargs)
-        elif plan.custom:
-            out = run_custom(self, func, args, kwargs)
+        if plan.custom:
+            out = run_custom(self, self._function_mode, func, args, kwargs)
+        elif plan.random and on_device and kwargs.get("generator") is None:
+            with engine.own_numbers():
+                out = self._compute(plan, func, args, kwargs)
         else:
-            try:
-                out = plan.call(*args, **kwargs)
-            except (RuntimeError, NotImplementedError) as error:
-                out = run_otherwise(func, args, kwargs, error)
+            out = self._compute(plan, func, args, kwargs)
         if plan.makes_tensors and on_device:
             size += self._mark(plan, out)
         if plan.kind is OpKind.KERNEL:
@@ -104,6 +107,12 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         for call in calls:
             engine.run(state, call, plan.name)
         return out
+
+    def _compute(self, plan: OpPlan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return plan.call(*args, **kwargs)
+        except (RuntimeError, NotImplementedError) as error:
+            return run_otherwise(func, args, kwargs, error)
 
     def _mark(self, plan: OpPlan, out: Any) -> int:
         memory = self._engine.memory

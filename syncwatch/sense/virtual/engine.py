@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 
@@ -87,13 +87,14 @@ class Engine:
         """Return the virtual time of the calling thread."""
         return self.clock.host(self.state().ident)
 
-    def draw(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call `func` with the device's random numbers in the place of the CPU's; most operators take no generator."""
+    @contextlib.contextmanager
+    def own_numbers(self) -> Iterator[None]:
+        """Put the device's random numbers in the place of the CPU's; most operators take no generator."""
         default = torch.default_generator
         host = default.get_state()
         default.set_state(self.generator.get_state())
         try:
-            return func(*args, **kwargs)
+            yield
         finally:
             self.generator.set_state(default.get_state())
             default.set_state(host)

@@ -10,6 +10,7 @@ from syncwatch.sense.virtual.references import reference_of
 
 _MISSING = (
     "Could not run",
+    "Unsupported dtype Half",
     "not implemented for",
     "not supported on CPU",
     "does not support",

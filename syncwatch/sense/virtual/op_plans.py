@@ -17,6 +17,8 @@ from syncwatch.sense.virtual.flops import Flops, flops_of
 class OpKind(Enum):
     """How the dispatch mode treats an operator."""
 
+    COMPOSITE = "composite"
+    """Made of others; torch takes it apart before a mode sees it, except in inference mode and custom operators."""
     VIEW = "view"
     """Outputs share storage with inputs: nothing is launched, residency follows by itself."""
     FREE = "free"
@@ -152,6 +154,8 @@ def _make(overload: Any) -> OpPlan:
 def _kind(overload: Any, name: str) -> OpKind:
     if name == "aten.copy_":
         return OpKind.COPY
+    if torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), "CompositeImplicitAutograd"):
+        return OpKind.COMPOSITE
     if overload.is_view:
         return OpKind.VIEW
     return OpKind.FREE if name in _FREE else OpKind.KERNEL

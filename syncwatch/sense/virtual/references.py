@@ -103,7 +103,43 @@ def _flash(
     return out, sums, None, None, query.shape[2], key.shape[2], seed, unused, nothing
 
 
+def _flash_forward(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    cum_seq_q: torch.Tensor | None,
+    cum_seq_k: torch.Tensor | None,
+    max_q: int,
+    max_k: int,
+    dropout_p: float,
+    is_causal: bool,
+    return_debug_mask: bool,
+    *,
+    scale: float | None = None,
+    **rest: Any,
+) -> tuple[Any, ...]:
+    causal = _CAUSAL_FROM_BOTTOM_RIGHT if is_causal else 0
+    seed, unused = _seeds()
+    if cum_seq_q is None or cum_seq_k is None:
+        out, sums = _attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), None, scale, causal)
+        return out.transpose(1, 2).contiguous(), sums, seed, unused, query.new_empty(0)
+    out = torch.empty_like(query)
+    sums = query.new_zeros(query.shape[1], query.shape[0], dtype=torch.float32)
+    starts_q, starts_k = cum_seq_q.tolist(), cum_seq_k.tolist()
+    for here, there, first, last in zip(starts_q, starts_q[1:], starts_k, starts_k[1:], strict=False):
+        parts = _one_batch(query[here:there]), _one_batch(key[first:last]), _one_batch(value[first:last])
+        piece, sums[:, here:there] = _attention(*parts, None, scale, causal)
+        out[here:there] = piece[0].transpose(0, 1)
+    return out, sums, seed, unused, query.new_empty(0)
+
+
+def _one_batch(rows: torch.Tensor) -> torch.Tensor:
+    """Return `[length, heads, size]` as `[1, heads, length, size]`."""
+    return rows.transpose(0, 1).unsqueeze(0)
+
+
 _REFERENCES = {
+    "aten._flash_attention_forward": _flash_forward,
     "aten._efficient_attention_forward": _efficient_forward,
     "aten._scaled_dot_product_efficient_attention": _efficient,
     "aten._scaled_dot_product_flash_attention": _flash,

@@ -295,3 +295,23 @@ def test_an_upload_is_seen_as_one(device: VirtualDevice, recorder: Recorder) -> 
 
     (found,) = recorder.copies
     assert (found.direction, found.bytes, found.blocking, found.op) == (Direction.H2D, 16, True, "aten._to_copy")
+
+
+def test_inference_mode_waits_like_any_other(device: VirtualDevice, recorder: Recorder) -> None:
+    x = torch.ones(3, device="cuda")
+
+    with torch.inference_mode():
+        assert x.sum().item() == 3.0
+        assert x[x > 0].float().reshape(3, 1).is_cuda
+        assert bool(torch.allclose(x, x.clone()))
+
+    assert [sync.op for sync in recorder.syncs] == ["aten._local_scalar_dense", "aten.index", "aten.allclose"]
+
+
+def test_the_body_of_a_custom_operator_is_watched(device: VirtualDevice, recorder: Recorder) -> None:
+    @torch.library.custom_op("syncwatch_tests::first_positive", mutates_args=())
+    def first_positive(x: torch.Tensor) -> torch.Tensor:
+        return torch.full((1,), x[x > 0][0].item(), device=x.device)
+
+    assert first_positive(torch.ones(3, device="cuda")).is_cuda
+    assert [sync.op for sync in recorder.syncs] == ["aten.index", "aten._local_scalar_dense"]
