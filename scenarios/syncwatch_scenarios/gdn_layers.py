@@ -26,7 +26,7 @@ class StatePool:
 
     conv_before: torch.Tensor
     conv_after: torch.Tensor
-    """[N, C, 3]"""
+    """[N, 3, C]"""
 
     recurrent_before: torch.Tensor
     recurrent_after: torch.Tensor
@@ -35,7 +35,7 @@ class StatePool:
     @classmethod
     def create(cls, shape: ModelShape, sequences: int, device: torch.device) -> StatePool:
         """Fill the slots that are read with noise."""
-        conv = torch.randn(sequences, shape.conv_width, CONV_WIDTH - 1, dtype=DTYPE, device=device)
+        conv = torch.randn(sequences, CONV_WIDTH - 1, shape.conv_width, dtype=DTYPE, device=device)
         size = shape.head_size
         recurrent = torch.randn(sequences, shape.value_heads, size, size, dtype=torch.float32, device=device)
         return cls(conv, torch.zeros_like(conv), recurrent.mul_(size**-0.5), torch.zeros_like(recurrent))

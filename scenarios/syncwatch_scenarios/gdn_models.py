@@ -55,7 +55,7 @@ class ModelShape:
 # Layers, hidden size and GDN heads are the published ones. Experts: ten routed and one shared, 512 (80B) or 1024 (397B)
 # wide each. The attention heads and the width of the 2B model's feed-forward are stand-ins of the family's proportions.
 PRESETS = {
-    "tiny": ModelShape(4, 64, 2, 4, 16, 2, 1, 32, 128, tokens=120, batch=3),
+    "tiny": ModelShape(4, 64, 2, 4, 16, 2, 1, 32, 128, tokens=100, batch=3),
     "qwen3.5-2b": ModelShape(24, 2048, 16, 16, 128, 8, 2, 256, 6144, tokens=8192, batch=8),
     "qwen3-next-80b": ModelShape(48, 2048, 16, 32, 128, 16, 2, 256, 11 * 512, tokens=8192, batch=8),
     "qwen3.5-397b": ModelShape(60, 4096, 16, 64, 128, 32, 2, 256, 11 * 1024, tokens=8192, batch=8),

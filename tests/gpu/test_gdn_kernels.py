@@ -119,7 +119,7 @@ def layer(problem: Problem, precomputed: bool) -> None:
     indices = upload(metadata.chunk_indices, CUDA) if precomputed else None
     offsets = upload(metadata.chunk_offsets, CUDA) if precomputed else None
     flat = problem.v[0].reshape(tokens, heads * size)
-    state = torch.zeros(len(cu_seqlens) - 1, heads * size, 3, dtype=flat.dtype, device=CUDA)
+    state = torch.zeros(len(cu_seqlens) - 1, 3, heads * size, dtype=flat.dtype, device=CUDA)
     weight = torch.ones(heads * size, 4, dtype=flat.dtype, device=CUDA)
     mixed, _ = causal_conv1d(flat, weight, cu_seqlens, state, True, indices)
     zeros = torch.zeros(heads, device=CUDA)
@@ -157,7 +157,7 @@ def test_causal_conv1d(lengths: list[int], with_state: bool) -> None:
     sums = make_problem(lengths, (1, 1), 16, with_state=False)
     x = torch.randn(sum(lengths), 1000, device=CUDA).bfloat16()
     weight = torch.randn(1000, 4, device=CUDA).bfloat16()
-    state = torch.randn(len(lengths), 1000, 3, device=CUDA).bfloat16() if with_state else None
+    state = torch.randn(len(lengths), 3, 1000, device=CUDA).bfloat16() if with_state else None
 
     y, final = causal_conv1d(x, weight, upload(sums.cu_seqlens_cpu, CUDA), state, output_final_state=True)
 

@@ -37,7 +37,7 @@ def _load_inputs(
     if initial_state is not None:
         o_past = o_p + (W - 1)
         m_old = (m_p & (o_p < 0))[:, None] & m_d
-        p_old = initial_state + (i_n * C + o_d)[None, :] * (W - 1) + o_past[:, None]
+        p_old = initial_state + (i_n * (W - 1) + o_past)[:, None] * C + o_d[None, :]
         b_x += tl.load(p_old, mask=m_old, other=0.0).to(tl.float32)
     return b_x
 
@@ -99,7 +99,7 @@ def causal_conv1d_state_kernel(
     m_w = o_w < W - 1
     o_p = eos - bos - (W - 1) + o_w
     b_x = _load_inputs(x, initial_state, bos, i_n, o_p, m_w, o_d, stride_x, C, W)  # [BW, BD]
-    p_final = final_state + (i_n * C + o_d)[None, :] * (W - 1) + o_w[:, None]
+    p_final = final_state + (i_n * (W - 1) + o_w)[:, None] * C + o_d[None, :]
     tl.store(p_final, narrow(b_x, final_state.dtype.element_ty), mask=m_w[:, None] & (o_d < C)[None, :])
 
 
@@ -119,7 +119,7 @@ def _causal_conv1d_fwd(
 
 def _causal_conv1d_state(x: torch.Tensor, cu_seqlens: torch.Tensor, initial_state: torch.Tensor | None) -> torch.Tensor:
     channels, sequences = x.shape[1], len(cu_seqlens) - 1
-    final_state = torch.empty(sequences, channels, CONV_WIDTH - 1, dtype=x.dtype, device=x.device)
+    final_state = torch.empty(sequences, CONV_WIDTH - 1, channels, dtype=x.dtype, device=x.device)
     causal_conv1d_state_kernel[(sequences, triton.cdiv(channels, _BLOCK_CHANNELS))](
         x, initial_state, final_state, cu_seqlens, x.stride(0),
         C=channels, W=CONV_WIDTH, BW=CONV_WIDTH, BD=_BLOCK_CHANNELS, num_warps=4,
@@ -141,13 +141,13 @@ def causal_conv1d(
         x: [T, C], bfloat16 or float16; tokens may be any stride apart.
         weight: [C, 4], dtype of `x`, contiguous; the last tap is on the current token.
         cu_seqlens: int32 [N + 1], prefix sum of the lengths, zero lengths allowed; the last is T.
-        initial_state: [N, C, 3], dtype of `x`, contiguous: the inputs before each sequence, oldest first; zero where
+        initial_state: [N, 3, C], dtype of `x`, contiguous: the inputs before each sequence, oldest first; zero where
             None. It is not written to.
         output_final_state: whether the second result is wanted.
         chunk_indices: int32 [NT, 2]; found by waiting for the device where None.
 
     Returns:
-        Contiguous [T, C] in the dtype of `x`, and the last three inputs of each sequence [N, C, 3], or None; a sequence
+        Contiguous [T, C] in the dtype of `x`, and the last three inputs of each sequence [N, 3, C], or None; a sequence
         shorter than that keeps the newest of its initial state. Source: the short convolution of Gated DeltaNet,
         arXiv 2412.06464, section 3.4.
 
@@ -160,7 +160,7 @@ def causal_conv1d(
     chunk_indices = resolve_chunk_indices(cu_seqlens, chunk_indices)
     per_channel: list[tuple[str, torch.Tensor, tuple[int, ...]]] = [("weight", weight, (x.shape[1], CONV_WIDTH))]
     if initial_state is not None:
-        per_channel.append(("initial_state", initial_state, (len(cu_seqlens) - 1, x.shape[1], CONV_WIDTH - 1)))
+        per_channel.append(("initial_state", initial_state, (len(cu_seqlens) - 1, CONV_WIDTH - 1, x.shape[1])))
     for name, tensor, shape in per_channel:
         require_shape(name, tensor, shape)
         require_dtype(name, tensor, (x.dtype,))

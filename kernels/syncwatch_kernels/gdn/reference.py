@@ -60,19 +60,19 @@ def reference_causal_conv1d(
         x: [T, C]
         weight: [C, 4], the last tap on the current token.
         cu_seqlens: N + 1 prefix sums of the lengths.
-        initial_state: [N, C, 3], the inputs before each sequence, oldest first; zero where None.
+        initial_state: [N, 3, C], the inputs before each sequence, oldest first; zero where None.
 
     Returns:
-        The output [T, C] and the last three inputs of each sequence [N, C, 3].
+        The output [T, C] and the last three inputs of each sequence [N, 3, C].
     """
     past = CONV_WIDTH - 1
     outputs, states = [], []
     for sequence, (start, end) in enumerate(pairwise(cu_seqlens)):
-        before = x.new_zeros(x.shape[1], past) if initial_state is None else initial_state[sequence]
-        line = torch.cat((before.to(x), x[start:end].T), dim=1)  # [C, 3 + length]
-        states.append(line[:, line.shape[1] - past :])
+        before = x.new_zeros(past, x.shape[1]) if initial_state is None else initial_state[sequence]
+        line = torch.cat((before.to(x), x[start:end]))  # [3 + length, C]
+        states.append(line[len(line) - past :])
         if end > start:
-            outputs.append((line.unfold(1, CONV_WIDTH, 1) * weight[:, None, :]).sum(-1).T)
+            outputs.append((line.unfold(0, CONV_WIDTH, 1) * weight).sum(-1))
     mixed = torch.cat(outputs) if outputs else x
     return functional.silu(mixed), torch.stack(states)
 

@@ -97,7 +97,7 @@ def test_causal_conv1d(lengths: list[int], with_state: bool) -> None:
     sums = make_problem(lengths, (1, 1), 16, with_state=False)
     x = strided(torch.randn(sum(lengths), 24, dtype=BFLOAT16))
     weight = torch.randn(24, 4, dtype=BFLOAT16)
-    state = torch.randn(len(lengths), 24, 3, dtype=BFLOAT16) if with_state else None
+    state = torch.randn(len(lengths), 3, 24, dtype=BFLOAT16) if with_state else None
 
     y, final = causal_conv1d(x, weight, sums.cu_seqlens, state, output_final_state=True)
 

@@ -62,7 +62,7 @@ def test_the_other_ops_refuse() -> None:
     cu_seqlens = torch.tensor([0, 4], dtype=torch.int32)
     with pytest.raises(ValueError, match=r"weight must have shape \(16, 4\)"):
         causal_conv1d(x, torch.zeros(16, 3, dtype=torch.bfloat16), cu_seqlens)
-    with pytest.raises(ValueError, match=r"initial_state must have shape \(1, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"initial_state must have shape \(1, 3, 16\)"):
         causal_conv1d(x, torch.zeros(16, 4, dtype=torch.bfloat16), cu_seqlens, torch.zeros(1, 16, 4))
     with pytest.raises(ValueError, match=r"a_log must have shape \(16,\)"):
         gating(x, x, torch.zeros(4), torch.zeros(16))
