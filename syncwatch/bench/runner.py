@@ -15,7 +15,7 @@ from syncwatch.sense.ranges import annotate, pacing, step
 
 ROUNDS = 5
 """Interleaved rounds of the time pass; the interval of the ratio is drawn over them."""
-_COMPARED_STEPS = 2
+_COMPARED_STEPS = {DeviceKind.CUDA: 2, DeviceKind.VIRTUAL: 1}
 _FILL_STEPS = 2
 """Steps at the start of a round that fill the run-ahead; their times are left out."""
 _RUN_AHEAD = 1
@@ -93,13 +93,14 @@ class ScenarioRun:
     def _compare(self, workload: Workload) -> None:
         """Compare the variants' outputs bit by bit, before any time is taken; this also compiles every kernel."""
         variants = self._plan.variants
-        self._enter("compare outputs", _COMPARED_STEPS)
+        total = _COMPARED_STEPS[self._device.kind]
+        self._enter("compare outputs", total)
         equal = True
-        for index in range(_COMPARED_STEPS):
+        for index in range(total):
             first = workload.step(variants[0], index).clone()
             for other in variants[1:]:
                 equal = equal and torch.equal(first, workload.step(other, index))
-            self._progress(self._phase, index + 1, _COMPARED_STEPS)
+            self._progress(self._phase, index + 1, total)
         if len(variants) > 1:
             self._outputs_equal = equal
 

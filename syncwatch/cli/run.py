@@ -45,7 +45,7 @@ def run(
     ] = None,
     steps: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=1, help="Measured steps of a scenario.", show_default="20, virtual 4"),
+        typer.Option(min=1, help="Measured steps of a scenario.", show_default="20, virtual 3"),
     ] = None,
     warmup: Annotated[
         Optional[int],  # noqa: UP045
@@ -107,7 +107,7 @@ class _Counts:
             offered = ", ".join(scenario.variants)
             raise UsageError(f"{scenario.name} has no variant {unknown[0]!r}. Choose from {offered}.")
         # A modelled step is exact at once, and takes the interpreter seconds.
-        steps, warmup = (20, 5) if device is DeviceKind.CUDA else (4, 1)
+        steps, warmup = (20, 5) if device is DeviceKind.CUDA else (3, 1)
         return Plan(
             variants=self.variants or scenario.variants,
             steps=self.steps if self.steps is not None else steps,
