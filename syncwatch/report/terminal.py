@@ -172,11 +172,11 @@ def _conclusion(comparison: Comparison) -> Text:
     ratio, word = comparison.step_time_ratio, comparison.verdict
     said = f"{text.shown(comparison.candidate)}: "
     if ratio is not None and word.startswith(("faster", "slower")):
-        said += f"{max(ratio, 1 / ratio):.2f}x "
+        said += f"{max(ratio, 1 / ratio):.3f}x "
     said += word
     if comparison.ci95 is not None:
         low, high = comparison.ci95
-        said += f" (step time ratio {ratio:.2f}, 95 % interval {low:.2f} to {high:.2f})"
+        said += f" (step time ratio {ratio:.3f}, 95 % interval {low:.3f} to {high:.3f})"
     good = word.startswith("faster")
     bad = comparison.outputs_equal is False or word.startswith("slower")
     outputs = {True: "outputs equal", False: "outputs differ", None: "outputs not compared"}[comparison.outputs_equal]
