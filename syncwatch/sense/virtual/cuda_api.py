@@ -37,7 +37,6 @@ def patch(patches: Patches, engine: Engine) -> None:
         patches.set_if_there(torch.cuda.memory, name, value)
     for name, value in _seed_functions(engine).items():
         patches.set_if_there(torch.cuda.random, name, value)
-    patches.set_if_there(torch.cuda.graphs, "is_current_stream_capturing", lambda: engine.capturing)
     for name in ("range_push", "range_pop", "mark", "range_start", "range_end"):
         patches.set_if_there(torch.cuda.nvtx, name, lambda *args, **kwargs: 0)
     for name, value in _accelerator_functions(engine).items():
@@ -99,7 +98,6 @@ def _stream_functions(engine: Engine) -> dict[str, Any]:
         "current_stream": lambda device=None: current(engine),
         "default_stream": lambda device=None: VirtualStream(stream_id=DEFAULT_STREAM),
         "set_stream": set_stream,
-        "is_current_stream_capturing": lambda: engine.capturing,
     }
 
 

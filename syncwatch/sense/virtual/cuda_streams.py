@@ -51,7 +51,7 @@ class VirtualStream:
 
     def is_capturing(self) -> bool:
         """Return whether a CUDA graph is being captured."""
-        return self.engine.capturing
+        return self.engine.capture is not None
 
     def wait_stream(self, stream: VirtualStream) -> None:
         """Let this stream wait for what is queued on `stream` now."""

@@ -10,7 +10,9 @@ from syncwatch.model.events import SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual import (
     cuda_api,
+    cuda_graphs,
     foreach,
+    refusals,
     storages,
     tensor_methods,
     threads,
@@ -131,6 +133,8 @@ class _Machine:
         try:
             torch_functions.patch(self._patches)
             cuda_api.patch(self._patches, self.engine)
+            cuda_graphs.patch(self._patches, self.engine)
+            refusals.patch(self._patches, self.engine)
             tensor_methods.patch(self._patches, self.engine)
             storages.patch(self._patches, self.engine)
             foreach.patch(self._patches)

@@ -95,6 +95,8 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
                 out = self._compute(plan, func, args, kwargs)
         else:
             out = self._compute(plan, func, args, kwargs)
+        if engine.capture is not None:
+            engine.capture.operator(plan.call, args, kwargs, out)
         if plan.makes_tensors and on_device:
             size += self._mark(plan, out)
         if plan.kind is OpKind.KERNEL:
@@ -142,6 +144,8 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         )
         out = func(*args, **kwargs)
         engine, state = self._engine, self._state
+        if engine.capture is not None:
+            engine.capture.operator(func, args, dict(kwargs), out)
         if plan is None:
             engine.kernel(state, "aten.copy_", engine.rates.kernel_ns(size))
         else:

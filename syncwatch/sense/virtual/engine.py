@@ -6,11 +6,12 @@ import contextlib
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -57,6 +58,17 @@ class ThreadState:
 
 
 @dataclass(slots=True)
+class Capture:
+    """What a CUDA graph will do when it is replayed."""
+
+    kernels: list[tuple[str, int]] = field(default_factory=list)
+    """Names and durations."""
+
+    def operator(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Keep one operator, to be run again."""
+
+
+@dataclass(slots=True)
 class Engine:
     """The device: everything that happens on it goes through here."""
 
@@ -69,8 +81,10 @@ class Engine:
     default_device: torch.device | None = None
     """What `torch.set_default_device` was given, where that is this device."""
     debug_mode: DebugMode = DebugMode.DEFAULT
-    capturing: bool = False
-    """Whether a CUDA graph is being captured: a wait fails then, as it does on CUDA."""
+    capture: Capture | None = None
+    """The CUDA graph that is being captured, if one is: a wait fails then, as it does on CUDA."""
+    notes: set[str] = field(default_factory=set)
+    """What a reader of the recording should know, a sentence each."""
     generator: torch.Generator = field(default_factory=torch.Generator)
     """The device's own random numbers, apart from the CPU's."""
     _local: threading.local = field(default_factory=threading.local)
@@ -100,11 +114,24 @@ class Engine:
             default.set_state(host)
 
     def kernel(self, state: ThreadState, name: str, duration: int) -> Span:
-        """Launch a kernel on the thread's current stream."""
+        """Launch a kernel on the thread's current stream, or put it into the graph that is captured."""
+        if self.capture is not None:
+            self.capture.kernels.append((name, duration))
+            now = self.clock.work(state.ident, self.rates.view_ns)
+            return Span(now, now)
         span = self.clock.launch(state.ident, state.stream, self.rates.kernel_launch_ns, duration)
         for recorder in self.recorders:
             recorder.kernel(name, state.stream, span.start, span.end)
         return span
+
+    def replay(self, capture: Capture) -> None:
+        """Launch a captured graph: the host pays for one launch, the kernels follow one another."""
+        state = self.state()
+        self.clock.work(state.ident, self.rates.kernel_launch_ns)
+        for name, duration in capture.kernels:
+            span = self.clock.launch(state.ident, state.stream, 0, duration)
+            for recorder in self.recorders:
+                recorder.kernel(name, state.stream, span.start, span.end)
 
     def run(self, state: ThreadState, call: RuntimeCall, op: str) -> None:
         """Do what an operator asks of the runtime: a copy, a wait, or both."""
@@ -162,7 +189,7 @@ class Engine:
         self._refuse(kind, user_frame())
 
     def _refuse(self, kind: SyncKind, frame: FrameType | None) -> None:
-        if self.capturing:
+        if self.capture is not None:
             raise torch.AcceleratorError("CUDA error: operation not permitted when stream is capturing")
         if self.debug_mode is DebugMode.DEFAULT or kind is not SyncKind.STREAM:
             return

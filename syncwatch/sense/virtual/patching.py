@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +13,17 @@ _ABSENT = object()
 class Patches:
     """Names that were replaced, to be put back."""
 
-    _undo: list[tuple[Any, str, Any]] = field(default_factory=list)
+    _undo: list[Callable[[], None]] = field(default_factory=list)
 
     def set(self, owner: Any, name: str, value: Any) -> None:
         """Replace `owner.name`."""
         before = vars(owner).get(name, _ABSENT)
         setattr(owner, name, value)
-        self._undo.append((owner, name, before))
+        self._undo.append(lambda: delattr(owner, name) if before is _ABSENT else setattr(owner, name, before))
+
+    def undo_with(self, end: Callable[[], None]) -> None:
+        """Call `end` when everything is put back."""
+        self._undo.append(end)
 
     def set_if_there(self, owner: Any, name: str, value: Any) -> None:
         """Replace `owner.name` where this torch has it."""
@@ -28,8 +33,4 @@ class Patches:
     def restore(self) -> None:
         """Put everything back."""
         while self._undo:
-            owner, name, before = self._undo.pop()
-            if before is _ABSENT:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, before)
+            self._undo.pop()()

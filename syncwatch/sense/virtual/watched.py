@@ -37,9 +37,9 @@ class WatchedVirtualDevice:
             with self._recording(recorder):
                 work()
         except BaseException:
-            yield _frozen(variant, recorder)
+            yield self._frozen(variant, recorder)
             raise
-        yield _frozen(variant, recorder)
+        yield self._frozen(variant, recorder)
 
     @contextlib.contextmanager
     def watch(self, variant: str) -> Iterator[list[Recording]]:
@@ -50,7 +50,7 @@ class WatchedVirtualDevice:
             with self._recording(recorder):
                 yield result
         finally:
-            result.append(_frozen(variant, recorder))
+            result.append(self._frozen(variant, recorder))
 
     def close(self) -> None:
         """Take the device off."""
@@ -66,8 +66,7 @@ class WatchedVirtualDevice:
             active.pop(recorder)
             self._device.record_into(None)
 
-
-def _frozen(variant: str, recorder: Recorder) -> Recording:
-    seen = sum(not event.pacing for event in recorder.syncs)
-    coverage = Coverage((VirtualDevice.name,), VirtualDevice.blind_to, seen, seen)
-    return recorder.freeze(variant, coverage, modelled=True)
+    def _frozen(self, variant: str, recorder: Recorder) -> Recording:
+        seen = sum(not event.pacing for event in recorder.syncs)
+        coverage = Coverage((VirtualDevice.name,), VirtualDevice.blind_to, seen, seen)
+        return recorder.freeze(variant, coverage, modelled=True, notes=tuple(sorted(self._device.engine.notes)))

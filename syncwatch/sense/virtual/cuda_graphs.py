@@ -1,0 +1,102 @@
+"""Answers: what is a CUDA graph here? The operators that were captured, run again into the same memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from syncwatch.sense.virtual.engine import Capture, Engine
+from syncwatch.sense.virtual.patching import Patches
+from syncwatch.sense.virtual.quiet import quiet
+
+_NOT_CAPTURED = "CUDA graphs must be captured before they are replayed"
+
+
+@dataclass(slots=True)
+class Recorded(Capture):
+    """What a graph holds."""
+
+    operators: list[Callable[[], None]] = field(default_factory=list)
+
+    def operator(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        """Keep one operator, to be run again with its output written over the first one's."""
+
+        def again() -> None:
+            _write_over(out, call(*args, **kwargs))
+
+        self.operators.append(again)
+
+
+def _write_over(before: Any, after: Any) -> None:
+    if isinstance(before, torch.Tensor):
+        if after is not before and before.numel():
+            before.copy_(after)
+    elif isinstance(before, (tuple, list)):
+        for old, new in zip(before, after, strict=True):
+            _write_over(old, new)
+
+
+class VirtualGraph:
+    """Stands for `torch.cuda.CUDAGraph`: kernels are launched once a replay, however many there are."""
+
+    engine: ClassVar[Engine]
+
+    def __init__(self, keep_graph: bool = False) -> None:
+        self._recorded: Recorded | None = None
+
+    def capture_begin(self, pool: Any = None, capture_error_mode: str = "global", **rest: Any) -> None:
+        """Begin to capture; a wait fails from here on.
+
+        Raises:
+            RuntimeError: if a capture is underway.
+        """
+        if self.engine.capture is not None:
+            raise RuntimeError("CUDA error: a stream is capturing already")
+        self.engine.capture = self._recorded = Recorded()
+
+    def capture_end(self) -> None:
+        """End the capture."""
+        self.engine.capture = None
+
+    def instantiate(self) -> None:
+        """Do nothing; there is nothing to build."""
+
+    def replay(self) -> None:
+        """Run everything captured again.
+
+        Raises:
+            RuntimeError: if nothing was captured.
+        """
+        recorded = self._recorded
+        if recorded is None:
+            raise RuntimeError(_NOT_CAPTURED)
+        with quiet(), torch.no_grad():
+            for operator in recorded.operators:
+                operator()
+        self.engine.replay(recorded)
+
+    def reset(self) -> None:
+        """Forget what was captured."""
+        self._recorded = None
+
+    def pool(self) -> tuple[int, int]:
+        """Return a name for the memory of this graph."""
+        return (0, id(self))
+
+    def enable_debug_mode(self) -> None:
+        """Do nothing."""
+
+
+def patch(patches: Patches, engine: Engine) -> None:
+    """Replace the names of `torch.cuda` that graphs go by."""
+    VirtualGraph.engine = engine
+    for owner in (torch.cuda, torch.cuda.graphs):
+        patches.set_if_there(owner, "CUDAGraph", VirtualGraph)
+        patches.set_if_there(owner, "graph_pool_handle", lambda: (0, 0))
+        patches.set_if_there(owner, "is_current_stream_capturing", lambda: engine.capture is not None)
+    # torch keeps the stream it captures on for ever; a virtual one must not outlive the device.
+    patches.set(torch.cuda.graphs.graph, "default_capture_stream", None)
+    patches.set(torch._C, "_host_emptyCache", lambda: None)

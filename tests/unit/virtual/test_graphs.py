@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from syncwatch.errors import NotMeasuredError
+from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.virtual.device import VirtualDevice
+
+cuda: Any = torch.cuda
+
+
+def test_a_graph_runs_again_on_new_input(device: VirtualDevice) -> None:
+    x = torch.ones(3, device="cuda")
+    graph = cuda.CUDAGraph()
+    with cuda.graph(graph):
+        y = (x * 2 + 1).relu()
+
+    x.fill_(5.0)
+    graph.replay()
+
+    assert y.tolist() == [11.0, 11.0, 11.0]
+
+
+def test_a_replay_costs_the_host_one_launch(device: VirtualDevice, recorder: Recorder) -> None:
+    x = torch.ones(3, device="cuda")
+    graph = cuda.CUDAGraph()
+    with cuda.graph(graph):
+        for _ in range(10):
+            x.add_(1)
+    torch.cuda.synchronize()
+    kernels, before = len(recorder.kernels), device.now_ns()
+
+    graph.replay()
+
+    assert len(recorder.kernels) - kernels == 10
+    assert device.now_ns() - before == device.engine.rates.kernel_launch_ns
+
+
+def test_a_wait_during_a_capture_fails_and_the_device_goes_on(device: VirtualDevice) -> None:
+    x = torch.ones(3, device="cuda")
+    with (
+        pytest.raises(torch.AcceleratorError, match="operation not permitted when stream is capturing"),
+        cuda.graph(cuda.CUDAGraph()),
+    ):
+        assert torch.cuda.is_current_stream_capturing()
+        x.sum().item()
+
+    assert not torch.cuda.is_current_stream_capturing()
+    assert x.sum().item() == 3.0
+
+
+def test_compiled_functions_run_as_they_are_written(device: VirtualDevice) -> None:
+    @torch.compile
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    assert double(torch.ones(2, device="cuda")).tolist() == [2.0, 2.0]
+    assert any("torch.compile ran eagerly" in note for note in device.engine.notes)
+
+
+def test_distributed_work_is_refused_with_a_next_step(device: VirtualDevice) -> None:
+    with pytest.raises(NotMeasuredError, match="without a process group"):
+        torch.distributed.init_process_group("nccl")
