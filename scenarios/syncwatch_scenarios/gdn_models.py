@@ -52,10 +52,10 @@ class ModelShape:
         return 2 * self.key_width + self.value_width
 
 
-# `tiny` is for Triton's interpreter, whose time goes with the number of (chunk, value head) pairs: with two value heads a
-# step takes one core 1.5 to 2 s. In the others layers, hidden size and GDN heads are the published ones. Experts: ten
-# routed and one shared, 512 (80B) or 1024 (397B) wide each. The attention heads and the width of the 2B model's
-# feed-forward are stand-ins of the family's proportions.
+# `tiny` is for Triton's interpreter, whose time goes with the number of (chunk, value head) pairs: with two value
+# heads a step takes one core 1.5 to 2 s. In the others layers, hidden size and GDN heads are the published ones.
+# Experts: ten routed and one shared, 512 (80B) or 1024 (397B) wide each. The attention heads and the width of the 2B
+# model's feed-forward are stand-ins of the family's proportions.
 PRESETS = {
     "tiny": ModelShape(4, 64, 1, 2, 16, 2, 1, 32, 128, tokens=150, batch=3),
     "qwen3.5-2b": ModelShape(24, 2048, 16, 16, 128, 8, 2, 256, 6144, tokens=8192, batch=8),
