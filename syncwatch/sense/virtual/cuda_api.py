@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from syncwatch.model.events import SyncKind
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.cuda_memory import memory_functions
 from syncwatch.sense.virtual.cuda_streams import (
     VirtualEvent,
@@ -55,7 +56,7 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
 
     def synchronize(device: Any = None) -> None:
         engine.refuse_explicit(SyncKind.DEVICE)
-        engine.wait(engine.state(), SyncKind.DEVICE, op=None, explicit=True)
+        engine.wait(engine.state(), SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
 
     return {
         "is_available": lambda: True,

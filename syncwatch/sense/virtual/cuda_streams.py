@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from syncwatch.model.events import SyncKind
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.places import CUDA
 from syncwatch.sense.virtual.streams import DEFAULT_STREAM, Moment, StreamId, elapsed_ms
@@ -41,7 +42,7 @@ class VirtualStream:
         """Let the host wait for everything queued here."""
         engine = self.engine
         engine.refuse_explicit(SyncKind.STREAM)
-        engine.wait(engine.state(), SyncKind.STREAM, op=None, explicit=True, stream=self.id)
+        engine.wait(engine.state(), SyncKind.STREAM, op=op_names.EXPLICIT, explicit=True, stream=self.id)
 
     def query(self) -> bool:
         """Return whether everything queued here is done; the host does not wait."""
@@ -124,7 +125,7 @@ class VirtualEvent:
         engine.refuse_explicit(SyncKind.EVENT)
         moment = self._moment
         stream, until = (DEFAULT_STREAM, 0) if moment is None else (moment.stream, moment.at)
-        engine.wait(engine.state(), SyncKind.EVENT, op=None, explicit=True, stream=stream, until=until)
+        engine.wait(engine.state(), SyncKind.EVENT, op=op_names.EXPLICIT, explicit=True, stream=stream, until=until)
 
     def elapsed_time(self, end_event: VirtualEvent) -> float:
         """Return the ms from this event to `end_event` on the virtual clock.

@@ -12,6 +12,7 @@ from syncwatch.sense.virtual import (
     cuda_api,
     cuda_graphs,
     foreach,
+    op_names,
     refusals,
     storages,
     tensor_methods,
@@ -96,7 +97,7 @@ class VirtualDevice:
     def sync_all(self) -> None:
         """Let the host wait for everything, as the runner does between rounds."""
         engine = self.engine
-        engine.wait(engine.state(), SyncKind.DEVICE, op=None, explicit=True)
+        engine.wait(engine.state(), SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
 
 
 class _Machine:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.blocking_ops import OpCall
 from syncwatch.sense.virtual.custom_ops import run_custom
 from syncwatch.sense.virtual.engine import Engine, Target, ThreadState
@@ -147,9 +148,9 @@ class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  
         if engine.capture is not None:
             engine.capture.operator(func, args, dict(kwargs), out)
         if plan is None:
-            engine.kernel(state, "aten.copy_", engine.rates.kernel_ns(size))
+            engine.kernel(state, op_names.COPY, engine.rates.kernel_ns(size))
         else:
-            engine.run(state, RuntimeCall(plan.direction, plan.memory, plan.size, plan.wait), "aten.copy_")
+            engine.run(state, RuntimeCall(plan.direction, plan.memory, plan.size, plan.wait), op_names.COPY)
         return out
 
 

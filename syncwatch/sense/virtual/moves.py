@@ -8,13 +8,11 @@ from typing import Any
 import torch
 
 from syncwatch.sense.copying import CopyPlan, Side, plan_copy
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.quiet import quiet
 from syncwatch.sense.virtual.residency import is_pinned, is_resident, mark_pinned, mark_resident
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall
-
-MOVE_OP = "aten._to_copy"
-"""What `.to`, `.cuda`, `.cpu`, `.tolist` and `torch.tensor(..., device=)` are called: what they come down to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class Move:
     dtype: torch.dtype | None = None
     non_blocking: bool = False
     memory_format: torch.memory_format = torch.preserve_format
-    op: str = MOVE_OP
+    op: str = op_names.MOVE
 
     def apply(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a copy of `tensor` on the other side; gradients come back the other way."""

@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.places import CUDA, Place, place_named
 from syncwatch.sense.virtual.quiet import quiet
 from syncwatch.sense.virtual.residency import is_storage_resident, mark_storage
 from syncwatch.sense.virtual.runtime_calls import read_pageable, upload
-
-_OP = "aten.copy_"
 
 
 def patch(patches: Patches, engine: Engine) -> None:
@@ -41,7 +40,7 @@ def patch(patches: Patches, engine: Engine) -> None:
     def read_back(self: Any) -> None:
         # Triton's interpreter copies its arguments this way too; the modes are off then.
         if self.nbytes() and torch._C._is_torch_function_enabled():
-            engine.run(engine.state(), read_pageable(self.nbytes()), _OP)
+            engine.run(engine.state(), read_pageable(self.nbytes()), op_names.COPY)
 
     def write_file(self: Any, *arguments: Any) -> None:
         if is_storage_resident(self):
@@ -59,7 +58,7 @@ def patch(patches: Patches, engine: Engine) -> None:
         copy = _host_copy(self)
         mark_storage(copy, engine.memory)
         if self.nbytes():
-            engine.run(engine.state(), upload(self.nbytes()), _OP)
+            engine.run(engine.state(), upload(self.nbytes()), op_names.COPY)
         return copy
 
     patches.set(kind, "clone", clone)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.quiet import quiet
@@ -32,7 +33,7 @@ def patch(patches: Patches, engine: Engine) -> None:
             copy = plain_deepcopy(self, memo)
             mark_resident(copy, engine.memory)
             duration = engine.rates.kernel_ns(2 * self.numel() * self.element_size())
-        engine.kernel(engine.state(), "aten.copy_", duration)
+        engine.kernel(engine.state(), op_names.COPY, duration)
         return copy
 
     def hand_out(self: torch.Tensor, **kwargs: Any) -> Any:

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.engine import Target
 from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
 from syncwatch.sense.virtual.residency import is_resident
 from syncwatch.sense.virtual.runtime_calls import read, read_pageable, upload
 
-_SCALAR_READ = "aten._local_scalar_dense"
 _MEAN = 1
 
 
@@ -22,7 +22,7 @@ def _one_hot(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs
         return mode.call(func, args, kwargs, Target.INFER)
     classes = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
     if classes == -1 and labels.numel():
-        mode.engine.run(mode.state, read(labels.element_size()), _SCALAR_READ)
+        mode.engine.run(mode.state, read(labels.element_size()), op_names.SCALAR)
     return mode.muted(func, args, kwargs)
 
 
@@ -39,10 +39,10 @@ def _ctc_loss(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwarg
         return mode.call(func, args, kwargs, Target.INFER)
     lengths = [each for each in args[2:4] if isinstance(each, torch.Tensor) and is_resident(each)]
     for each in [*lengths, *lengths[:1]]:
-        mode.engine.run(mode.state, read_pageable(each.nbytes), "aten._to_copy")
+        mode.engine.run(mode.state, read_pageable(each.nbytes), op_names.MOVE)
     reduction = args[5] if len(args) > 5 else kwargs.get("reduction", _MEAN)
     if reduction == _MEAN:
-        mode.engine.run(mode.state, upload(8 * args[0].shape[1]), "aten._to_copy")
+        mode.engine.run(mode.state, upload(8 * args[0].shape[1]), op_names.MOVE)
     return mode.call(func, args, kwargs, Target.INFER)
 
 

@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from torch.utils._device import _device_constructors
 
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.engine import Target
 from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
-from syncwatch.sense.virtual.moves import MOVE_OP, to_place
+from syncwatch.sense.virtual.moves import to_place
 from syncwatch.sense.virtual.places import CPU, Place, place_named
 from syncwatch.sense.virtual.quiet import quiet
 from syncwatch.sense.virtual.residency import is_resident, mark_pinned, mark_resident
 from syncwatch.sense.virtual.runtime_calls import read, upload
-
-_SCALAR_READ = "aten._local_scalar_dense"
 
 
 def by_device(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -73,7 +72,7 @@ def _from_data(
         return mode.call(func, args, kwargs, Target.HOST)
     engine, state = mode.engine, mode.state
     for element in _resident_elements(data):
-        engine.run(state, read(element.element_size()), _SCALAR_READ)
+        engine.run(state, read(element.element_size()), op_names.SCALAR)
     with quiet():
         out = func(*args, **{**kwargs, "device": CPU, "pin_memory": False} if func is torch.tensor else _on_cpu(kwargs))
     if kwargs.get("pin_memory"):
@@ -81,7 +80,7 @@ def _from_data(
     if place is Place.DEVICE:
         mark_resident(out, engine.memory)
         if out.numel():
-            engine.run(state, upload(out.numel() * out.element_size()), MOVE_OP)
+            engine.run(state, upload(out.numel() * out.element_size()), op_names.MOVE)
     return out
 
 

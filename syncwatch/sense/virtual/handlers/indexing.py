@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.engine import Target
 from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
-from syncwatch.sense.virtual.moves import MOVE_OP
 from syncwatch.sense.virtual.quiet import quiet
 from syncwatch.sense.virtual.residency import is_resident, mark_resident
 from syncwatch.sense.virtual.runtime_calls import upload
@@ -50,7 +50,7 @@ def _upload(mode: VirtualFunctionMode, sequence: Any) -> torch.Tensor:
             indices = indices.long()
         mark_resident(indices, mode.engine.memory)
     if indices.numel():
-        mode.engine.run(mode.state, upload(indices.numel() * indices.element_size()), MOVE_OP)
+        mode.engine.run(mode.state, upload(indices.numel() * indices.element_size()), op_names.MOVE)
     return indices
 
 

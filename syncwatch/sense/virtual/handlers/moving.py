@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.engine import Target
 from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
-from syncwatch.sense.virtual.moves import MOVE_OP, to_place
+from syncwatch.sense.virtual.moves import to_place
 from syncwatch.sense.virtual.places import Place, place_named
 from syncwatch.sense.virtual.residency import is_resident
 from syncwatch.sense.virtual.runtime_calls import read_pageable
@@ -107,7 +108,7 @@ def _type(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: d
 def _tolist(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensor = args[0]
     if is_resident(tensor) and tensor.numel():
-        mode.engine.run(mode.state, read_pageable(tensor.numel() * tensor.element_size()), MOVE_OP)
+        mode.engine.run(mode.state, read_pageable(tensor.numel() * tensor.element_size()), op_names.MOVE)
     return func(tensor)
 
 
