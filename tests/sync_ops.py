@@ -158,8 +158,9 @@ def ignored_labels() -> torch.Tensor:
     return torch.where(torch.arange(16, device="cuda") < 4, -100, torch.arange(16, device="cuda"))
 
 
-def _backward(loss: torch.Tensor) -> None:
-    loss.backward()
+def _backward(loss: torch.Tensor) -> torch.Tensor:
+    torch.autograd.backward(loss)
+    return loss
 
 
 # Reading values back.
@@ -582,7 +583,7 @@ _add(
 def _scaled_step(x: torch.Tensor) -> None:
     scaler = torch.amp.GradScaler("cuda")
     optimizer = torch.optim.SGD([x], lr=0.1)
-    scaler.scale((x * x).sum()).backward()
+    torch.autograd.backward(scaler.scale((x * x).sum()))
     scaler.step(optimizer)
     scaler.update()
 
@@ -600,7 +601,10 @@ _add(
     "train",
     "ctc_loss",
     lambda x: F.ctc_loss(
-        x.view(16, 1, 16).log_softmax(-1), torch.ones(1, 4, dtype=torch.long, device="cuda"), (16,), (4,)
+        x.view(16, 1, 16).log_softmax(-1),
+        torch.ones(1, 4, dtype=torch.long, device="cuda"),
+        torch.tensor([16]),
+        torch.tensor([4]),
     ),
     mat,
 )

@@ -112,7 +112,7 @@ class Cupti:
         """Return why it cannot run here, or None."""
         if not torch.cuda.is_available():
             return "no CUDA GPU: use --device virtual"
-        if torch.profiler.ProfilerActivity.CUDA not in torch.profiler.supported_activities():  # type: ignore[no-untyped-call]
+        if torch.profiler.ProfilerActivity.CUDA not in torch.profiler.supported_activities():
             return "this torch was built without CUPTI: install a build with CUDA profiling"
         return None
 

@@ -116,8 +116,8 @@ def _stands_still(call: Call) -> bool:
 
 def _outlasts_the_queue(call: Call) -> bool:
     act = _ready(call)
-    queue_end = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    torch.cuda._sleep(QUEUED_CYCLES)  # type: ignore[no-untyped-call]
+    queue_end = torch.cuda.Event()
+    torch.cuda._sleep(QUEUED_CYCLES)
     queue_end.record()
     act()
-    return bool(queue_end.query())  # type: ignore[no-untyped-call]
+    return bool(queue_end.query())

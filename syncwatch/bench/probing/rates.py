@@ -70,8 +70,8 @@ def _device_ns(act: Callable[[], object]) -> int:
     calls = 200
     found: list[float] = []
     for _ in range(REPEATS):
-        torch.cuda._sleep(20_000_000)  # type: ignore[no-untyped-call]
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        torch.cuda._sleep(20_000_000)
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         for _ in range(calls):
             act()
@@ -91,7 +91,7 @@ def _span_us(act: Callable[[], object]) -> float:
     found: list[float] = []
     act()
     for _ in range(REPEATS):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         act()
         end.record()

@@ -23,11 +23,11 @@ _NUMBERS: Final = (int, float, bool, str)
 MIXED_DEVICES: Final = "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"
 
 
-class VirtualDispatchMode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own `__init_subclass__`
+class VirtualDispatchMode(TorchDispatchMode):
     """Sees every operator of one thread, also those inside composite ones and in backward."""
 
     def __init__(self, engine: Engine, state: ThreadState, function_mode: VirtualFunctionMode) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
+        super().__init__()
         self._engine = engine
         self._state = state
         self._function_mode = function_mode
