@@ -27,7 +27,7 @@ class VirtualDispatchMode(TorchDispatchMode):
     """Sees every operator of one thread, also those inside composite ones and in backward."""
 
     def __init__(self, engine: Engine, state: ThreadState, function_mode: VirtualFunctionMode) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self._engine = engine
         self._state = state
         self._function_mode = function_mode
