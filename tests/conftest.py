@@ -1,8 +1,15 @@
-"""Answers: which options and fixtures does every test share?"""
+"""Answers: which options and settings does every test share?"""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Before any test module defines a kernel: Triton decides at its definition how it will run.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
