@@ -12,6 +12,7 @@ from syncwatch.sense.virtual import (
     cuda_api,
     cuda_graphs,
     foreach,
+    jiterator,
     op_names,
     refusals,
     storages,
@@ -136,6 +137,7 @@ class _Machine:
             cuda_api.patch(self._patches, self.engine)
             cuda_graphs.patch(self._patches, self.engine)
             refusals.patch(self._patches, self.engine)
+            jiterator.patch(self._patches)
             tensor_methods.patch(self._patches, self.engine)
             storages.patch(self._patches, self.engine)
             foreach.patch(self._patches)

@@ -64,3 +64,18 @@ def test_compiled_functions_run_as_they_are_written(device: VirtualDevice) -> No
 def test_distributed_work_is_refused_with_a_next_step(device: VirtualDevice) -> None:
     with pytest.raises(NotMeasuredError, match="without a process group"):
         torch.distributed.init_process_group("nccl")
+
+
+def test_element_wise_kernels_of_the_jiterator_are_computed(device: VirtualDevice) -> None:
+    code = "template <typename T> T scaled(T x, T y, T alpha) { return -x + alpha * y; }"
+    scaled: Any = torch.cuda.jiterator._create_jit_fn(code, alpha=1.0)
+    x = torch.ones(3, device="cuda")
+
+    assert scaled(x, x, alpha=3.0).tolist() == [2.0, 2.0, 2.0]
+
+
+def test_what_is_more_than_arithmetic_is_refused(device: VirtualDevice) -> None:
+    sine: Any = torch.cuda.jiterator._create_jit_fn("template <typename T> T sine(T x) { return ::sin(x); }")
+
+    with pytest.raises(NotMeasuredError, match="more than arithmetic"):
+        sine(torch.ones(3, device="cuda"))

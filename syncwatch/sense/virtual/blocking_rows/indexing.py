@@ -67,7 +67,8 @@ def _index_calls(call: OpCall) -> Sequence[RuntimeCall]:
             calls.append(read(8))
         elif mask:
             # The host counts its own mask; the indices travel through pinned memory (pytorch #156384, from 2.9).
-            calls += [upload_pinned(8 * int(index.count_nonzero()))] * index.dim()
+            count = int(index.count_nonzero())
+            calls += [upload_pinned(8 * count)] * (index.dim() if count else 0)
         elif not there and index.numel():
             calls.append(upload(8 * index.numel()))
     return calls

@@ -11,9 +11,12 @@ import torch
 
 from syncwatch.model.events import Direction, HostMemory
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
+from syncwatch.sense.virtual.runtime_calls import WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
 
 _INFO = 4
+_COPY_BACK = RuntimeCall(Direction.D2H, HostMemory.PINNED, 8, None)
+_COPY_IN = RuntimeCall(Direction.H2D, HostMemory.PINNED, 8, None)
+"""Copies that a solver makes by itself."""
 
 
 def _batch(matrix: torch.Tensor) -> int:
@@ -63,9 +66,8 @@ def eig(call: OpCall) -> Sequence[RuntimeCall]:
     checks = [read(1)] * (3 if vectors else 2)
     if not matrix.numel():
         return checks
-    reads, uploads, waits = (12, 7, 6) if vectors else (8, 5, 7)
-    sent = RuntimeCall(Direction.H2D, HostMemory.PINNED, 8, WAIT.wait)
-    return checks + ([read(8)] * reads + [sent] * uploads + [WAIT] * (waits - 1)) * _batch(matrix)
+    reads, uploads = (12, 7) if vectors else (8, 5)
+    return checks + ([_COPY_BACK] * reads + [_COPY_IN] * uploads) * _batch(matrix)
 
 
 @blocks("aten.cholesky", reason=Reason.CHECK, why="checks `info` of the factorization.")
@@ -90,7 +92,7 @@ def lu_factor(call: OpCall) -> Sequence[RuntimeCall]:
     matrix = call.tensor("A")
     if not matrix.numel() or matrix.shape[-1] == matrix.shape[-2]:
         return ()
-    return WAIT, WAIT, WAIT_DEVICE
+    return (WAIT_DEVICE,)
 
 
 @blocks("aten.linalg_lu", reason=Reason.SOLVER, why="factors with `linalg_lu_factor_ex`.")
@@ -105,6 +107,17 @@ def ldl_factor(call: OpCall) -> Sequence[RuntimeCall]:
     matrix = call.tensor("self")
     columns = matrix.shape[-1] * _batch(matrix)
     return [read_pageable(8)] * (columns + 1) if columns else ()
+
+
+@blocks("aten.linalg_ldl_solve", reason=Reason.SOLVER, why="copies the pivots to the host, and frees memory.")
+def ldl_solve(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return a copy for each matrix, and the wait of the free."""
+    pivots = call.tensor("pivots")
+    if not pivots.numel():
+        return ()
+    rows = pivots.shape[-1]
+    copy = RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, 4 * rows, None)
+    return [copy] * (pivots.numel() // rows) + [WAIT_DEVICE]
 
 
 @blocks("aten.linalg_lstsq", reason=Reason.CHECK, why="checks `info` of the factorization.")

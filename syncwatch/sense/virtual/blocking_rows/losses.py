@@ -10,11 +10,9 @@ from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read_pageable, up
 
 @blocks("aten._ctc_loss", reason=Reason.UPLOAD, why="uploads lengths and offsets, and reads the target lengths.")
 def ctc_loss(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return three uploads and one read; lengths on the device are read first."""
+    """Return one read and three uploads; lengths on the device were read before, by `ctc_loss` (see `branches.py`)."""
     lengths = 8 * call.tensor("log_probs").shape[1]
-    on_device = [name for name in ("input_lengths", "target_lengths") if call.resident(name)]
-    reads = [read_pageable(lengths)] * len(on_device)
-    return [*reads, read_pageable(lengths), upload(lengths), upload(lengths), upload(lengths)]
+    return read_pageable(lengths), upload(lengths), upload(lengths), upload(lengths)
 
 
 @blocks("aten._ctc_loss_backward", reason=Reason.UPLOAD, why="uploads lengths and offsets once more.")

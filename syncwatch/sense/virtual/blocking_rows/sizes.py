@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from syncwatch.model.events import Direction, HostMemory
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
 from syncwatch.sense.virtual.runtime_calls import WAIT, RuntimeCall, read, read_pageable, upload
 
@@ -115,7 +116,11 @@ def isin(call: OpCall) -> Sequence[RuntimeCall]:
 )
 def sparse(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the number; a compressed layout counts twice."""
-    return (read(_COUNT),) if call.name == "aten._to_sparse" else (read(_COUNT), read(_COUNT))
+    if call.name != "aten._to_sparse":
+        return read(_COUNT), read(_COUNT)
+    hybrid = call.get("sparse_dim") not in (None, call.tensor("self").dim())
+    indices = RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, _COUNT, None)
+    return (indices, read(_COUNT)) if hybrid else (read(_COUNT),)
 
 
 @blocks("aten._coalesce", reason=Reason.SIZE, why="sorts and reduces indices with Thrust, which waits at each stage.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload_pinned
 
 _BOOL = 1
 
@@ -70,6 +70,12 @@ def normal(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the check, where `std` is a tensor."""
     std = call.get("std")
     return (read(_BOOL),) * 2 if call.resident("std") and std.numel() else ()
+
+
+@blocks("aten._chunk_cat", reason=Reason.UPLOAD, why="sends sizes and addresses through pinned memory.")
+def chunk_cat(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload that nobody waits for."""
+    return (upload_pinned(32 * len(call.get("tensors"))),)
 
 
 @blocks(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from syncwatch.sense.virtual import op_names
+from syncwatch.sense.virtual.blocking_ops import OpCall, row_of
 from syncwatch.sense.virtual.engine import Target
 from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
 from syncwatch.sense.virtual.residency import is_resident
@@ -46,6 +47,18 @@ def _ctc_loss(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwarg
     return mode.call(func, args, kwargs, Target.INFER)
 
 
+def _eigvals(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`eigvals` asks for vectors as well where a mode is on; a GPU would not."""
+    matrix = args[0] if args else kwargs["input"]
+    row = row_of("aten._linalg_eigvals")
+    if not is_resident(matrix) or row is None:
+        return mode.call(func, args, kwargs, Target.INFER)
+    out = mode.muted(func, args, kwargs)
+    for call in row.calls(OpCall(row.name, (matrix,), {}, {"self": 0})):
+        mode.engine.run(mode.state, call, row.name)
+    return out
+
+
 def handlers() -> dict[Any, Handler]:
     """Return the handlers of this family."""
     tensor: Any = torch.Tensor
@@ -56,4 +69,5 @@ def handlers() -> dict[Any, Handler]:
         tensor.quantile: _unchecked,
         tensor.nanquantile: _unchecked,
         torch.ctc_loss: _ctc_loss,
+        torch.linalg.eigvals: _eigvals,
     }
