@@ -117,10 +117,16 @@ SPECIMENS: list[tuple[str, Call, int, int, int]] = [
     ("normal of tensors", lambda t: torch.normal(t.x, t.x.abs()), 2, 2, 0),
     ("dropout", lambda t: F.dropout(t.x, 0.5), 0, 0, 0),
     ("histc", lambda t: t.x.histc(), 2, 2, 0),
+    ("ctc_loss with host lengths", lambda t: _ctc(t), 5, 1, 4),
     ("clip_grad_norm_", lambda t: _clipped(t), 0, 0, 0),
     ("backward through a mask", lambda t: t.x.requires_grad_()[t.mask].sum().backward(), 2, 2, 0),
     ("scaled step", lambda t: _scaled(t), 1, 1, 0),
 ]
+
+
+def _ctc(tensors: Any) -> None:
+    targets = torch.ones(1, 4, dtype=torch.long, device="cuda")
+    F.ctc_loss(tensors.m.view(16, 1, 16).log_softmax(-1), targets, torch.tensor([16]), torch.tensor([4]))
 
 
 def _clipped(tensors: Any) -> None:

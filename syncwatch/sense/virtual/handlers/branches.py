@@ -10,7 +10,8 @@ from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.blocking_ops import OpCall, row_of
 from syncwatch.sense.virtual.engine import Target
 from syncwatch.sense.virtual.function_mode import Handler, VirtualFunctionMode
-from syncwatch.sense.virtual.residency import is_resident
+from syncwatch.sense.virtual.quiet import quiet
+from syncwatch.sense.virtual.residency import is_resident, mark_resident
 from syncwatch.sense.virtual.runtime_calls import read, read_pageable, upload
 
 _MEAN = 1
@@ -44,7 +45,18 @@ def _ctc_loss(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwarg
     reduction = args[5] if len(args) > 5 else kwargs.get("reduction", _MEAN)
     if reduction == _MEAN:
         mode.engine.run(mode.state, upload(8 * args[0].shape[1]), op_names.MOVE)
+    # The CPU build divides by the lengths where they are; the upload above has put them beside the losses.
+    args = (*args[:2], *(_beside(mode, each) for each in args[2:4]), *args[4:])
     return mode.call(func, args, kwargs, Target.INFER)
+
+
+def _beside(mode: VirtualFunctionMode, lengths: Any) -> Any:
+    if not isinstance(lengths, torch.Tensor) or is_resident(lengths):
+        return lengths
+    with quiet():
+        copy = lengths.clone()
+        mark_resident(copy, mode.engine.memory)
+    return copy
 
 
 def _eigvals(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
