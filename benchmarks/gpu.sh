@@ -25,4 +25,4 @@ prefill 80b_1024_miss --preset qwen3-next-80b --tokens 1024 --cache-miss --steps
 
 "$python" -m syncwatch run tests/programs/llama_generate.py --device cuda --format json > "$out/llama_generate.json"
 "$python" benchmarks/sync_ops.py run --device cuda -o "$out/sync_ops.json"
-"$python" benchmarks/real_programs.py run --device cuda -o "$out/real_programs_h200.json"
+"$python" benchmarks/real_programs.py run --device cuda -o "$out/real_programs.json"

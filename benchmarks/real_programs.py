@@ -2,9 +2,9 @@
 
 Run it once on each device, then compare:
 
-    python benchmarks/real_programs.py run --device cuda -o benchmarks/results/real_programs_h200.json
+    python benchmarks/real_programs.py run --device cuda -o benchmarks/results/real_programs.json
     python benchmarks/real_programs.py run --device virtual -o /tmp/virtual.json
-    python benchmarks/real_programs.py compare benchmarks/results/real_programs_h200.json /tmp/virtual.json
+    python benchmarks/real_programs.py compare benchmarks/results/real_programs.json /tmp/virtual.json
 
 Needs transformers (`pip install 'syncwatch[test]'`).
 """
