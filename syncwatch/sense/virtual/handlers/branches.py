@@ -36,12 +36,13 @@ def _unchecked(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwar
 
 
 def _ctc_loss(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`ctc_loss` reads lengths on the device, the first one twice (to choose cuDNN), and uploads them for a mean."""
+    """`ctc_loss` reads lengths on the device, targets to choose cuDNN, and uploads lengths for a mean."""
     if not is_resident(args[0]):
         return mode.call(func, args, kwargs, Target.INFER)
-    lengths = [each for each in args[2:4] if isinstance(each, torch.Tensor) and is_resident(each)]
-    for each in [*lengths, *lengths[:1]]:
-        mode.engine.run(mode.state, read_pageable(each.nbytes), op_names.MOVE)
+    lengths = [each for each in args[2:4] if isinstance(each, torch.Tensor)]
+    on_device = [each for each in lengths if is_resident(each)]
+    for each in [*on_device, *lengths[:1]]:
+        mode.engine.run(mode.state, read_pageable(each.numel() * each.element_size()), op_names.MOVE)
     reduction = args[5] if len(args) > 5 else kwargs.get("reduction", _MEAN)
     if reduction == _MEAN:
         mode.engine.run(mode.state, upload(8 * args[0].shape[1]), op_names.MOVE)
