@@ -64,12 +64,12 @@ def run(
         sys.path.insert(0, str(ROOT))
         import transformers
 
-        from tests.programs.zoo import PROGRAMS
+        from tests.programs import menagerie, zoo
 
         transformers.logging.set_verbosity_error()
         programs: dict[str, Program] = {}
         failed: dict[str, str] = {}
-        for name, function in PROGRAMS.items():
+        for name, function in {**zoo.PROGRAMS, **menagerie.PROGRAMS}.items():
             if only not in name:
                 continue
             try:
@@ -77,7 +77,7 @@ def run(
                 with syncwatch.watch(device.value, target=name) as watch:
                     function()
             except Exception as error:
-                failed[name] = f"{type(error).__name__}: {error}"
+                failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else str()}"
                 continue
             programs[name] = _program(watch.report)
             typer.echo(f"{name}: {programs[name].syncs} syncs at {len(programs[name].sites)} lines", err=True)

@@ -34,8 +34,8 @@ class Measured:
 
     syncs: dict[str, int]
     """Kind of wait to how often."""
-    warned: int
-    """How many of the waits torch's debug mode saw."""
+    seen: dict[str, int]
+    """Sensor to how many of the waits it saw."""
     copies: dict[str, int]
     """`d2h pinned`, `h2d pageable`, ... to how often; copies on the device are left out."""
     stood_still: bool | None
@@ -97,7 +97,7 @@ def _measured(recording: Recording, index: int, stood_still: bool | None) -> Mea
     syncs = [each for each in recording.syncs if each.step == index]
     return Measured(
         syncs=dict(sorted(Counter(each.kind.value for each in syncs).items())),
-        warned=sum("debug_mode" in each.seen_by for each in syncs),
+        seen=dict(sorted(Counter(sensor for each in syncs for sensor in each.seen_by).items())),
         copies=dict(sorted(Counter(_moves(recording.copies or (), index)).items())),
         stood_still=stood_still,
     )
