@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
-import torch
+from syncwatch.sense.virtual.callbacks import function_mode_on
 
 
 def run_custom(dispatch_mode: Any, function_mode: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -17,10 +16,5 @@ def run_custom(dispatch_mode: Any, function_mode: Any, func: Any, args: tuple[An
         return func(*args, **kwargs)
     backends: dict[Any, Any] = definition._backend_fns
     body = backends.get("cuda") or backends.get(None) or definition._init_fn
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(torch._C._EnableTorchFunction())
-        if not torch._C._len_torch_function_stack():
-            # torch took the mode off to call the operator; in backward it is still on.
-            stack.enter_context(function_mode)
-        stack.enter_context(dispatch_mode)
+    with function_mode_on(function_mode), dispatch_mode:
         return body(*args, **kwargs)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual import (
+    callbacks,
     cuda_api,
     cuda_graphs,
     foreach,
@@ -139,6 +140,7 @@ class _Machine:
             refusals.patch(self._patches, self.engine)
             jiterator.patch(self._patches)
             tensor_methods.patch(self._patches, self.engine)
+            callbacks.patch(self._patches, self.engine)
             storages.patch(self._patches, self.engine)
             foreach.patch(self._patches)
             triton_launch.patch(self._patches, self.engine)
@@ -153,6 +155,6 @@ class _Machine:
     def modes(self) -> Iterator[None]:
         """Watch the calling thread."""
         state = self.engine.state()
-        function_mode = VirtualFunctionMode(self.engine, state, self._handlers, by_device)
-        with function_mode, VirtualDispatchMode(self.engine, state, function_mode):
+        state.function_mode = VirtualFunctionMode(self.engine, state, self._handlers, by_device)
+        with state.function_mode, VirtualDispatchMode(self.engine, state):
             yield

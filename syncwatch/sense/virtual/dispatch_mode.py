@@ -13,7 +13,6 @@ from syncwatch.sense.virtual.blocking_ops import OpCall
 from syncwatch.sense.virtual.custom_ops import run_custom
 from syncwatch.sense.virtual.engine import Engine, Target, ThreadState
 from syncwatch.sense.virtual.fallback import run_otherwise
-from syncwatch.sense.virtual.function_mode import VirtualFunctionMode
 from syncwatch.sense.virtual.moves import crossing
 from syncwatch.sense.virtual.op_plans import FIRST_ON_DEVICE, HOST_OUTPUTS, PLANS, OpKind, OpPlan, plan_of
 from syncwatch.sense.virtual.residency import MARK, Allocation, is_pinned, is_resident, mark_resident
@@ -26,11 +25,10 @@ MIXED_DEVICES: Final = "Expected all tensors to be on the same device, but found
 class VirtualDispatchMode(TorchDispatchMode):
     """Sees every operator of one thread, also those inside composite ones and in backward."""
 
-    def __init__(self, engine: Engine, state: ThreadState, function_mode: VirtualFunctionMode) -> None:
+    def __init__(self, engine: Engine, state: ThreadState) -> None:
         TorchDispatchMode.__init__(self)
         self._engine = engine
         self._state = state
-        self._function_mode = function_mode
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -90,7 +88,7 @@ class VirtualDispatchMode(TorchDispatchMode):
         if plan.row is not None and not state.muted:
             calls = plan.row.calls(OpCall(plan.name, args, kwargs, plan.positions))
         if plan.custom:
-            out = run_custom(self, self._function_mode, func, args, kwargs)
+            out = run_custom(self, state.function_mode, func, args, kwargs)
         elif plan.random and on_device and kwargs.get("generator") is None:
             with engine.own_numbers():
                 out = self._compute(plan, func, args, kwargs)

@@ -53,6 +53,8 @@ class ThreadState:
     target: Target = Target.INFER
     call: tuple[object, ...] = ()
     """The arguments of the torch function that runs, to tell where an operator without inputs belongs."""
+    function_mode: Any = None
+    """The mode of the thread, to be put on again in callbacks."""
     muted: bool = False
     """Whether what operators ask of the runtime is left out: CUDA takes another way here."""
 

@@ -315,3 +315,34 @@ def test_the_body_of_a_custom_operator_is_watched(device: VirtualDevice, recorde
 
     assert first_positive(torch.ones(3, device="cuda")).is_cuda
     assert [sync.op for sync in recorder.syncs] == ["aten.index", "aten._local_scalar_dense"]
+
+
+def test_checkpointed_layers_are_computed_again_on_the_device(device: VirtualDevice) -> None:
+    layer: Any = torch.nn.Linear(4, 4, device="cuda")
+    x = torch.ones(2, 4, device="cuda", requires_grad=True)
+
+    loss: Any = torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False).sum()
+    loss.backward()
+
+    assert x.grad is not None
+    assert x.grad.is_cuda
+
+
+def test_activations_saved_on_the_host_are_copied(device: VirtualDevice, recorder: Recorder) -> None:
+    x = torch.ones(4, device="cuda", requires_grad=True)
+
+    with torch.autograd.graph.save_on_cpu():
+        loss: Any = x.exp().sum()
+    loss.backward()
+
+    assert [each.direction for each in recorder.copies] == [Direction.D2H, Direction.H2D]
+
+
+def test_what_autograd_makes_belongs_on_the_device(device: VirtualDevice) -> None:
+    x = torch.arange(8.0, device="cuda", requires_grad=True)
+
+    loss: Any = x.as_strided((3, 4), (2, 1)).mul(2).sum()
+    loss.backward()
+
+    assert x.grad is not None
+    assert x.grad.is_cuda
