@@ -62,6 +62,7 @@ def run(
     # Modules are watched from their first import on, as `syncwatch run` would.
     with contextlib.closing(open_device(device)) as opened:
         sys.path.insert(0, str(ROOT))
+        import torch
         import transformers
 
         from tests.programs import menagerie, zoo
@@ -72,12 +73,14 @@ def run(
         for name, function in {**zoo.PROGRAMS, **menagerie.PROGRAMS}.items():
             if only not in name:
                 continue
+            # The first torch.compile of a process switches this off for all that follow (torch/_dynamo/eval_frame.py).
+            torch.distributions.Distribution.set_default_validate_args(__debug__)
             try:
                 function()  # the first run also loads modules and compiles
                 with syncwatch.watch(device.value, target=name) as watch:
                     function()
             except Exception as error:
-                failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else str()}"
+                failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 continue
             programs[name] = _program(watch.report)
             typer.echo(f"{name}: {programs[name].syncs} syncs at {len(programs[name].sites)} lines", err=True)

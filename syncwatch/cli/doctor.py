@@ -16,6 +16,7 @@ _PACKAGES = ("torch", "triton", "nvtx", "rich", "typer", "pytest", "transformers
 def doctor() -> None:
     """Say what is installed, which sensors work here, and why the others do not."""
     require_torch()
+    from syncwatch.bench.probing.table import SHIPPED, ProbedTable
     from syncwatch.sense.environment import installed
     from syncwatch.sense.survey import survey
 
@@ -30,7 +31,11 @@ def doctor() -> None:
     for entry in survey():
         here = "works" if entry.unavailable is None else f"no: {entry.unavailable}"
         sensors.add_row(entry.name, here, entry.sees, "; ".join(entry.blind_to) or "nothing known")
-    console.print(sensors)
+    console.print(sensors, "")
+    known = ProbedTable.load(SHIPPED).environment
+    console.print(f"The virtual device's table was measured on {known.gpu} with torch {known.torch}.", soft_wrap=True)
+    if installed("torch") != known.torch:
+        console.print("On a GPU, `syncwatch probe` says where the installed torch differs from it.", soft_wrap=True)
 
 
 def _table(*headings: str) -> Table:

@@ -136,3 +136,4 @@ def test_doctor_says_what_works_here_and_why_the_rest_does_not() -> None:
 
     assert ended.code == 0, ended.err
     assert "no CUDA GPU" in ended.out and "virtual" in ended.out
+    assert "measured on NVIDIA H200 with torch 2.11" in ended.out
