@@ -29,7 +29,7 @@ def doctor() -> None:
     console.print(packages, "")
     sensors = _table("sensor", "here", "sees", "blind to")
     for entry in survey():
-        here = "works" if entry.unavailable is None else f"no: {entry.unavailable}"
+        here = entry.unavailable or "works"
         sensors.add_row(entry.name, here, entry.sees, "; ".join(entry.blind_to) or "nothing known")
     console.print(sensors, "")
     known = ProbedTable.load(SHIPPED).environment

@@ -1,0 +1,54 @@
+"""The virtual device against an H200: idioms, operators and real programs, each with the figure that was promised."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from syncwatch.bench.probing.table import SHIPPED, ProbedTable
+from tests.command import ROOT, syncwatch
+
+
+def benchmark(script: str, *arguments: str) -> str:
+    command = [sys.executable, f"benchmarks/{script}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    return done.stdout + done.stderr
+
+
+def test_idioms(tmp_path: Path) -> None:
+    benchmark("sync_ops.py", "run", "--device", "virtual", "-o", str(tmp_path / "here.json"))
+
+    said = benchmark("sync_ops.py", "compare", "tests/sync_ops_h200.json", str(tmp_path / "here.json"))
+
+    agree, total = map(int, re.findall(r"(\d+) of (\d+) idioms agree", said)[0])
+    assert total >= 200 and agree / total >= 0.99, said
+
+
+def test_operators(tmp_path: Path) -> None:
+    ended = syncwatch("probe", "--device", "virtual", "-o", str(tmp_path / "here.json"))
+    assert ended.code == 0, ended.err
+
+    gpu, here = ProbedTable.load(SHIPPED), ProbedTable.load(tmp_path / "here.json")
+    cannot = [name for name in here.failed if name in gpu.operators]
+    both = [name for name in gpu.operators if gpu.signatures[name] == here.signatures.get(name)]
+    found = [(gpu.operators[name].waits, here.operators[name].waits) for name in both]
+    hits = found.count((True, True))
+    assert len(both) > 5_900 and hits > 400
+    assert sum(there == mine for there, mine in found) / len(found) >= 0.995
+    assert hits / (hits + found.count((True, False))) >= 0.99, "recall"
+    assert hits / (hits + found.count((False, True))) >= 0.99, "precision"
+    assert len(cannot) / len(gpu.operators) <= 0.005, cannot
+
+
+def test_real_programs(tmp_path: Path) -> None:
+    benchmark("real_programs.py", "run", "--device", "virtual", "-o", str(tmp_path / "here.json"))
+
+    said = benchmark(
+        "real_programs.py", "compare", "benchmarks/results/real_programs.json", str(tmp_path / "here.json")
+    )
+
+    (score,) = re.findall(r"F1 over lines with their counts: ([\d.]+)", said)
+    assert float(score) >= 0.99, said
+    assert "not run on virtual" not in said
