@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from syncwatch.sense.virtual.engine import Capture, Engine
 from syncwatch.sense.virtual.patching import Patches
@@ -39,6 +40,39 @@ def _write_over(before: Any, after: Any) -> None:
             _write_over(old, new)
 
 
+class _CaptureGuard(TorchDispatchMode):
+    """Keeps the memory that captured operators write over, as it was before the first of them."""
+
+    def __init__(self) -> None:
+        TorchDispatchMode.__init__(self)
+        self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.is_mutable:
+            named = kwargs or {}
+            for place, argument in enumerate(func._schema.arguments):
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    self._keep(args[place] if place < len(args) else named.get(argument.name))
+        return func(*args, **(kwargs or {}))
+
+    def _keep(self, value: Any) -> None:
+        if isinstance(value, (list, tuple)):
+            for each in value:
+                self._keep(each)
+        elif isinstance(value, torch.Tensor):
+            storage = value.untyped_storage()
+            if storage._cdata not in self._before:
+                with quiet():
+                    self._before[storage._cdata] = (storage, storage.clone())
+
+    def restore(self) -> None:
+        """Put everything back."""
+        with quiet():
+            for storage, before in self._before.values():
+                storage.copy_(before)
+        self._before.clear()
+
+
 class VirtualGraph:
     """Stands for `torch.cuda.CUDAGraph`: kernels are launched once a replay, however many there are."""
 
@@ -46,6 +80,8 @@ class VirtualGraph:
 
     def __init__(self, keep_graph: bool = False) -> None:
         self._recorded: Recorded | None = None
+        self._guard: Any = None
+        """Stands around the operators while they are captured."""
 
     def capture_begin(self, pool: Any = None, capture_error_mode: str = "global", **rest: Any) -> None:
         """Begin to capture; a wait fails from here on.
@@ -56,10 +92,16 @@ class VirtualGraph:
         if self.engine.capture is not None:
             raise RuntimeError("CUDA error: a stream is capturing already")
         self.engine.capture = self._recorded = Recorded()
+        self._guard = _CaptureGuard()
+        self._guard.__enter__()
 
     def capture_end(self) -> None:
-        """End the capture."""
+        """End the capture, and leave what it would have written as it was: a capture records and runs nothing."""
         self.engine.capture = None
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.__exit__(None, None, None)
+            guard.restore()
 
     def instantiate(self) -> None:
         """Do nothing; there is nothing to build."""

@@ -16,6 +16,7 @@ _MISSING = (
     "does not support",
     "is not implemented on CPU",
 )
+_NO_MEMORY = "can't allocate memory"
 _WIDER = {
     torch.float16: torch.float32,
     torch.bfloat16: torch.float32,
@@ -30,7 +31,16 @@ _WIDER = {
 
 
 def run_otherwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> Any:
-    """Compute what `func` refused with `error` by a reference or in wider types; raise `error` where neither can."""
+    """Compute what `func` refused with `error` by a reference or in wider types; raise `error` where neither can.
+
+    Raises:
+        torch.OutOfMemoryError: if the host has no memory left to hold what a GPU would.
+    """
+    if _NO_MEMORY in str(error):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. The virtual device keeps its tensors in this machine's memory, which is full: "
+            "watch a smaller model or batch."
+        ) from error
     if not any(phrase in str(error) for phrase in _MISSING):
         raise error
     reference = reference_of(func._schema.name.replace("::", "."))

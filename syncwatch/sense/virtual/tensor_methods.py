@@ -12,6 +12,8 @@ from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.quiet import quiet
 from syncwatch.sense.virtual.residency import is_resident, mark_resident
 
+_NO_HANDING_OUT = "The virtual CUDA device has no GPU memory to hand out through {}. Call .cpu() first."
+
 
 def patch(patches: Patches, engine: Engine) -> None:
     """Replace the methods."""
@@ -36,12 +38,24 @@ def patch(patches: Patches, engine: Engine) -> None:
         engine.kernel(engine.state(), op_names.COPY, duration)
         return copy
 
+    exchange: Any = torch.utils.dlpack
+    plain_capsule = exchange.to_dlpack
+    plain_array: Any = tensor.__dict__["__cuda_array_interface__"]
+
     def hand_out(self: torch.Tensor, **kwargs: Any) -> Any:
         if is_resident(self):
-            raise BufferError(
-                "The virtual CUDA device has no GPU memory to hand out through DLPack. Call .cpu() first."
-            )
+            raise BufferError(_NO_HANDING_OUT.format("DLPack"))
         return plain_dlpack(self, **kwargs)
+
+    def capsule(self: torch.Tensor) -> Any:
+        if is_resident(self):
+            raise BufferError(_NO_HANDING_OUT.format("DLPack"))
+        return plain_capsule(self)
+
+    def array_interface(self: torch.Tensor) -> Any:
+        if is_resident(self):
+            raise AttributeError(_NO_HANDING_OUT.format("__cuda_array_interface__"))
+        return plain_array.fget(self)
 
     def record_stream(self: torch.Tensor, s: Any) -> None:
         """It only keeps the allocator from reusing memory, and ours reuses none."""
@@ -51,3 +65,6 @@ def patch(patches: Patches, engine: Engine) -> None:
     patches.set(torch.Tensor, "__repr__", text_of)
     patches.set(torch.Tensor, "__deepcopy__", deep_copy)
     patches.set(torch.Tensor, "__dlpack__", hand_out)
+    patches.set(torch.Tensor, "__cuda_array_interface__", property(array_interface))
+    for owner in (torch, torch.utils.dlpack, torch._C):
+        patches.set_if_there(owner, "to_dlpack" if owner is not torch._C else "_to_dlpack", capsule)

@@ -79,3 +79,17 @@ def test_what_is_more_than_arithmetic_is_refused(device: VirtualDevice) -> None:
 
     with pytest.raises(NotMeasuredError, match="more than arithmetic"):
         sine(torch.ones(3, device="cuda"))
+
+
+def test_a_capture_runs_nothing(device: VirtualDevice) -> None:
+    x, y = torch.ones(3, device="cuda"), torch.zeros(3, device="cuda")
+    graph = cuda.CUDAGraph()
+
+    with cuda.graph(graph):
+        y.add_(x)
+        x.mul_(2)
+
+    assert (x.tolist(), y.tolist()) == ([1.0] * 3, [0.0] * 3)
+    graph.replay()
+    graph.replay()
+    assert (x.tolist(), y.tolist()) == ([4.0] * 3, [3.0] * 3)
