@@ -18,17 +18,24 @@ import typer
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
 
-SIZES = {64: {"intermediate_size": 128, "num_attention_heads": 4}, 1024: {"intermediate_size": 2816}}
+TINY_VOCABULARY = 256
+SIZES: dict[str, dict[str, int]] = {
+    "hidden 64": {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "vocab_size": TINY_VOCABULARY},
+    "hidden 1024": {"hidden_size": 1024},
+    "hidden 1024, narrow": {"hidden_size": 1024, "intermediate_size": 2816, "vocab_size": TINY_VOCABULARY},
+}
+"""What is not named has the default of `LlamaConfig`; all have two layers and eight heads, two for keys."""
 
 
 def main(rounds: Annotated[int, typer.Option(help="Rounds of each, in turn.")] = 7) -> None:
-    """Print the medians and their ratio for each hidden size."""
-    for hidden, changes in SIZES.items():
-        plain = _generator(hidden, "cpu", changes)
+    """Print the medians and their ratio for each model."""
+    typer.echo("| model | plain | virtual | ratio |\n|---|---|---|---|")
+    for name, changes in SIZES.items():
+        plain = _generator("cpu", changes)
         device = VirtualDevice()
         device.start(Recorder(now_ns=device.now_ns))
         try:
-            virtual = _generator(hidden, "cuda", changes)
+            virtual = _generator("cuda", changes)
         finally:
             device.stop()
         times: dict[str, list[float]] = {"plain": [], "virtual": []}
@@ -40,16 +47,16 @@ def main(rounds: Annotated[int, typer.Option(help="Rounds of each, in turn.")] =
             finally:
                 device.stop()
         ours, theirs = statistics.median(times["virtual"]), statistics.median(times["plain"])
-        typer.echo(f"hidden {hidden}: plain {theirs:.1f} ms, virtual {ours:.1f} ms, ratio {ours / theirs:.2f}")
+        typer.echo(f"| {name} | {theirs:.1f} ms | {ours:.1f} ms | {ours / theirs:.2f} |")
 
 
-def _generator(hidden: int, device: str, changes: dict[str, int]) -> Callable[[], Any]:
+def _generator(device: str, changes: dict[str, int]) -> Callable[[], Any]:
     import transformers
 
     library: Any = transformers
     torch.manual_seed(0)
-    settings = {"vocab_size": 256, "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2}
-    config = library.LlamaConfig(hidden_size=hidden, pad_token_id=0, eos_token_id=255, **{**settings, **changes})
+    settings = {"num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 2}
+    config = library.LlamaConfig(pad_token_id=0, eos_token_id=255, **{**settings, **changes})
     model: Any = library.LlamaForCausalLM(config).to(device).eval()
     prompt = torch.randint(1, 250, (2, 32), device=device)
     mask = torch.ones_like(prompt)

@@ -70,6 +70,8 @@ class VirtualDispatchMode(TorchDispatchMode):
             return self._copy(func, args, kwargs, size)
         if there and here and plan.checks_devices and on_device:
             raise RuntimeError(MIXED_DEVICES)
+        if plan.plain and on_device and engine.capture is None:
+            return self._run_plain(func, plan, args, kwargs, size)
         return self._run(func, plan, args, kwargs, size, on_device)
 
     def _factory_on_device(self, args: tuple[Any, ...]) -> bool:
@@ -79,6 +81,24 @@ class VirtualDispatchMode(TorchDispatchMode):
         """
         call = self._state.call
         return bool(call) and not any(isinstance(value, torch.Tensor) for value in args) and _survey(call)[0]
+
+    def _run_plain(self, func: Any, plan: OpPlan, args: tuple[Any, ...], kwargs: dict[str, Any], size: int) -> Any:
+        """Do what `_run` does for most operators, with nothing in the way."""
+        engine = self._engine
+        try:
+            out = plan.call(*args, **kwargs)
+        except (RuntimeError, NotImplementedError) as error:
+            out = run_otherwise(func, args, kwargs, error)
+        if type(out) is torch.Tensor:
+            mark_resident(out, engine.memory)
+            size += out.numel() * out.element_size()
+        else:
+            size += self._mark(plan, out)
+        duration = engine.rates.kernel_ns(size)
+        if plan.flops is not None:
+            duration = self._duration(plan.flops(args, kwargs, out), size, out)
+        engine.kernel(self._state, plan.name, duration)
+        return out
 
     def _run(
         self, func: Any, plan: OpPlan, args: tuple[Any, ...], kwargs: dict[str, Any], size: int, on_device: bool

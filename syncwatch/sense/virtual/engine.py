@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.model.events import Direction, HostMemory, KernelEvent, SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.rates import Rates
 from syncwatch.sense.virtual.residency import Memory
@@ -121,9 +121,10 @@ class Engine:
             self.capture.kernels.append((name, duration))
             now = self.clock.work(state.ident, self.rates.view_ns)
             return Span(now, now)
-        span = self.clock.launch(state.ident, state.stream, self.rates.kernel_launch_ns, duration)
+        stream = state.stream
+        span = self.clock.launch(state.ident, stream, self.rates.kernel_launch_ns, duration)
         for recorder in self.recorders:
-            recorder.kernel(name, state.stream, span.start, span.end)
+            recorder.kernels.append(KernelEvent(recorder.current_step, stream, name, span[0], span[1]))
         return span
 
     def replay(self, capture: Capture) -> None:

@@ -33,7 +33,14 @@ class VirtualFunctionMode(TorchFunctionMode):
                 return handler(self, func, args, kwargs or {})
             if kwargs and ("device" in kwargs or "pin_memory" in kwargs):
                 return self._by_device(self, func, args, kwargs)
-        return self.call(func, args, kwargs, Target.INFER)
+        # As `call` does, without one call more for every function of torch.
+        state = self.state
+        outer_call, outer_target = state.call, state.target
+        state.call, state.target = args, Target.INFER
+        try:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        finally:
+            state.call, state.target = outer_call, outer_target
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, target: Target) -> Any:
         """Call a torch function, its outputs belonging to `target`."""

@@ -118,6 +118,8 @@ class OpPlan:
     flops: Flops | None
     custom: bool
     """Whether it is not torch's own."""
+    plain: bool
+    """Whether it is a kernel and nothing else: no row, no random numbers, all outputs new and on the device."""
 
 
 PLANS: dict[Any, OpPlan] = {}
@@ -137,17 +139,23 @@ def _make(overload: Any) -> OpPlan:
     namespace, _, bare = overload._schema.name.partition("::")
     name = f"{namespace}.{bare}"
     arguments = overload._schema.arguments
+    kind, row = _kind(overload, name), row_of(name)
+    makes_tensors = any(result.alias_info is None for result in overload._schema.returns)
+    random = torch.Tag.nondeterministic_seeded in overload.tags
+    custom = namespace not in ("aten", "prim", "prims")
+    special = row is not None or random or custom or name in HOST_OUTPUTS or name in FIRST_ON_DEVICE
     return OpPlan(
         name=name,
         call=getattr(overload, "_op", overload),
-        kind=_kind(overload, name),
-        row=row_of(name),
+        kind=kind,
+        row=row,
         positions={argument.name: index for index, argument in enumerate(arguments)},
-        makes_tensors=any(result.alias_info is None for result in overload._schema.returns),
-        random=torch.Tag.nondeterministic_seeded in overload.tags,
+        makes_tensors=makes_tensors,
+        random=random,
         checks_devices=namespace == "aten" and name not in _MIXES_DEVICES,
         flops=flops_of(overload, name),
-        custom=namespace not in ("aten", "prim", "prims"),
+        custom=custom,
+        plain=kind is OpKind.KERNEL and makes_tensors and not special,
     )
 
 

@@ -36,7 +36,9 @@ class Rates:
 
     def kernel_ns(self, size: int, flops: int = 0, width: int = 4) -> int:
         """Return the device time of a kernel that moves `size` bytes and computes `flops` on `width`-byte numbers."""
-        duration = max(self.min_kernel_ns, size * 1000 // self.hbm_bytes_per_us)
+        duration = size * 1000 // self.hbm_bytes_per_us
+        if duration < self.min_kernel_ns:
+            duration = self.min_kernel_ns
         if flops:
             duration = max(duration, flops * 1000 // self._flops_per_us(width))
         return duration

@@ -31,11 +31,11 @@ class Memory:
     reserved_peak: int = 0
     allocations: int = 0
 
-    def take(self, size: int) -> None:
-        """Count an allocation.
+    def grow(self, size: int) -> None:
+        """Make room for `size` bytes more than ever before.
 
         Raises:
-            torch.OutOfMemoryError: if it does not fit.
+            torch.OutOfMemoryError: if there is none.
         """
         used = self.allocated + size
         if used > self.capacity:
@@ -43,17 +43,10 @@ class Memory:
                 f"CUDA out of memory. Tried to allocate {_readable(size)}. GPU 0 has a total capacity of "
                 f"{_readable(self.capacity)} of which {_readable(self.capacity - self.allocated)} is free."
             )
-        self.allocated = used
-        self.allocations += 1
-        if used > self.peak:
-            self.peak = used
+        self.peak = used
         if used > self.reserved:
             self.reserved = -(-used // _SEGMENT) * _SEGMENT
             self.reserved_peak = max(self.reserved_peak, self.reserved)
-
-    def give(self, size: int) -> None:
-        """Count a release; the memory stays reserved, as it does on CUDA."""
-        self.allocated -= size
 
     def empty_cache(self) -> None:
         """Give back what is reserved and not in use."""
@@ -68,12 +61,17 @@ class Allocation:
     def __init__(self, memory: Memory, size: int) -> None:
         self._memory = memory
         self._size = 0
-        rounded = -(-size // _BLOCK) * _BLOCK
-        memory.take(rounded)
+        rounded = (size + _BLOCK - 1) // _BLOCK * _BLOCK
+        used = memory.allocated + rounded
+        if used > memory.peak:
+            memory.grow(rounded)
+        # One is made for almost every operator, so the counting is done here.
+        memory.allocated = used
+        memory.allocations += 1
         self._size = rounded
 
     def __del__(self) -> None:
-        self._memory.give(self._size)
+        self._memory.allocated -= self._size
 
 
 class Pinned:

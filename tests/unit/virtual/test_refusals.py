@@ -11,6 +11,7 @@ from syncwatch.sense.virtual.device import VirtualDevice
 
 exchange: Any = torch.utils.dlpack
 
+
 def test_memory_that_is_not_there_cannot_be_handed_out(device: VirtualDevice) -> None:
     x: Any = torch.ones(3, device="cuda")
 

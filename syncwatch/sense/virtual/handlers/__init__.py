@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from syncwatch.sense.virtual.function_mode import Handler
-from syncwatch.sense.virtual.handlers import branches, factories, indexing, looking, moving
+from syncwatch.sense.virtual.handlers import branches, factories, indexing, looking, moving, whole
 
 
 def all_handlers() -> dict[Any, Handler]:
@@ -15,7 +15,7 @@ def all_handlers() -> dict[Any, Handler]:
         ValueError: if two families claim a function.
     """
     merged: dict[Any, Handler] = {}
-    for family in (looking, moving, factories, indexing, branches):
+    for family in (looking, moving, factories, indexing, branches, whole):
         for func, handler in family.handlers().items():
             if func in merged:
                 raise ValueError(f"{func} has two handlers")
