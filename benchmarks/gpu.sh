@@ -20,6 +20,8 @@ prefill() {  # NAME ARGUMENTS...: one comparison of the two variants
 }
 prefill 397b_8192 --preset qwen3.5-397b --tokens 8192 --steps 10 --warmup 3
 prefill 80b_8192 --preset qwen3-next-80b --tokens 8192 --steps 20 --warmup 5
+prefill tiny --preset tiny --steps 200 --warmup 20
+prefill tiny_miss --preset tiny --cache-miss --steps 200 --warmup 20
 prefill 2b_1024 --preset qwen3.5-2b --tokens 1024 --steps 20 --warmup 5
 prefill 80b_1024_miss --preset qwen3-next-80b --tokens 1024 --cache-miss --steps 20 --warmup 5
 
