@@ -188,12 +188,11 @@ def _coverage(report: Report) -> Iterator[str]:
     coverage = report.coverage
     who = "CUPTI" if "cupti" in coverage.sensors else "The sensors"
     who = "The virtual device" if report.device is DeviceKind.VIRTUAL else who
+    lines = f"{coverage.attributed} {'has' if coverage.attributed == 1 else 'have'}"
     if coverage.seen is None:
-        yield f"Coverage: nothing counted the synchronizations independently; {coverage.attributed} have a line."
+        yield f"Coverage: nothing counted the synchronizations independently; {lines} a line."
     else:
-        yield (
-            f"Coverage: {who} saw {text.plural(coverage.seen, 'synchronization')}; {coverage.attributed} have a line."
-        )
+        yield (f"Coverage: {who} saw {text.plural(coverage.seen, 'synchronization')}; {lines} a line.")
     if coverage.sensors:
         yield f"Sensors: {', '.join(map(text.shown, coverage.sensors))}."
     if coverage.blind_to:
