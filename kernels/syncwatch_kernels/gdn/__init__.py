@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syncwatch_kernels.gdn.causal_conv1d import causal_conv1d
+from syncwatch_kernels.gdn.causal_conv1d_update import causal_conv1d_update
 from syncwatch_kernels.gdn.chunk import chunk_gated_delta_rule
 from syncwatch_kernels.gdn.constants import CHUNK_SIZE
 from syncwatch_kernels.gdn.gating import gating
@@ -15,6 +16,7 @@ from syncwatch_kernels.gdn.index import (
 )
 from syncwatch_kernels.gdn.l2norm import l2norm
 from syncwatch_kernels.gdn.norm import gated_rms_norm
+from syncwatch_kernels.gdn.recurrent import recurrent_gated_delta_rule_decode
 from syncwatch_kernels.gdn.staging import upload
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "ChunkMetadata",
     "build_chunk_metadata",
     "causal_conv1d",
+    "causal_conv1d_update",
     "chunk_gated_delta_rule",
     "gated_rms_norm",
     "gating",
@@ -29,5 +32,6 @@ __all__ = [
     "prepare_chunk_indices",
     "prepare_chunk_metadata",
     "prepare_chunk_offsets",
+    "recurrent_gated_delta_rule_decode",
     "upload",
 ]
