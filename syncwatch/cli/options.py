@@ -6,7 +6,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from syncwatch.model.finding import Report
 from syncwatch.report.base import Reporter
 from syncwatch.report.json import JsonReporter
 from syncwatch.report.terminal import TerminalReporter
+from syncwatch.sense.device import DeviceChoice
 
 
 class Format(str, Enum):
@@ -37,6 +38,43 @@ class Format(str, Enum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to show the report.")]
+
+TargetArgument = Annotated[
+    Optional[str],  # noqa: UP045  # typer evaluates this on Python 3.10
+    typer.Argument(help="A scenario, a script.py, or pkg.mod:function.", show_default=False),
+]
+ArgumentsArgument = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Argument(help="Arguments of the script or module, after --.", show_default=False),
+]
+ModuleOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("-m", "--module", help="Run a module, as python -m does.", metavar="PKG.MOD"),
+]
+DeviceOption = Annotated[
+    DeviceChoice, typer.Option(help="auto takes the GPU if there is one, else the virtual device.")
+]
+StepsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Measured steps of a scenario.", show_default="20, virtual 3"),
+]
+WarmupOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=0, help="Steps before the measured ones.", show_default="5, virtual 1"),
+]
+PresetOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Model shapes of a scenario; see syncwatch list."),
+]
+TokensOption = Annotated[Optional[int], typer.Option(min=1, help="Tokens a step.")]  # noqa: UP045
+BatchOption = Annotated[Optional[int], typer.Option(min=1, help="Sequences a step.")]  # noqa: UP045
+LayersOption = Annotated[Optional[int], typer.Option(min=1, help="Layers of the stack.")]  # noqa: UP045
+CacheMissOption = Annotated[bool, typer.Option("--cache-miss", help="Defeat identity caches: one host read a layer.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of weights and batches.")]
+OutputOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("-o", "--output", help="Write the run: the JSON report and the recording behind it."),
+]
 
 
 def show(report: Report, form: Format) -> None:

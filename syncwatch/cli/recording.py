@@ -1,0 +1,163 @@
+"""Answers: how does what the user typed become a recorded session? `run` and `gate` share this."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from syncwatch.cli.screen import print_user_traceback, progress, stdout_to_stderr
+from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError, UsageError
+from syncwatch.model.session import DeviceKind, Session
+from syncwatch.sense.device import DeviceChoice, open_device, require_torch
+from syncwatch.watching import watch
+
+if TYPE_CHECKING:
+    from syncwatch.bench.runner import Plan
+    from syncwatch.bench.scenario import Scenario
+    from syncwatch.bench.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked to be run; None where the device or the preset decides."""
+
+    words: tuple[str, ...]
+    """The target and its arguments; arguments alone where `module` is given."""
+    module: str | None
+    device: DeviceChoice
+    variants: tuple[str, ...]
+    """Empty for the caller's default."""
+    steps: int | None
+    warmup: int | None
+    preset: str | None
+    tokens: int | None
+    batch: int | None
+    layers: int | None
+    cache_miss: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: what was recorded, and what else the user must be told."""
+
+    session: Session
+    exit_code: int = EXIT_CLEAN
+    message: str | None = None
+
+
+def words_of(target: str | None, arguments: list[str] | None, module: str | None) -> tuple[str, ...]:
+    """Return what was typed beside the options.
+
+    Raises:
+        UsageError: if that is nothing.
+    """
+    words = tuple(word for word in (target, *(arguments or ())) if word is not None)
+    if module is None and not words:
+        raise UsageError("Nothing to run. Give a scenario (see syncwatch list), a script.py, or pkg.mod:function.")
+    return words
+
+
+def record(request: Request, *, only_report: bool, candidate_only: bool = False) -> Outcome:
+    """Run what was asked and return what the sensors recorded.
+
+    Args:
+        request: what was asked.
+        only_report: whether stdout is for a report alone, so that the watched code prints to stderr.
+        candidate_only: whether a scenario without named variants runs its last one instead of all.
+
+    Raises:
+        UsageError: if there is no such target.
+        NotMeasuredError: if the device cannot be watched here.
+    """
+    require_torch()
+    from syncwatch.bench.target import is_code
+
+    if request.module is None and not is_code(request.words[0]):
+        return _run_scenario(request, candidate_only)
+    with stdout_to_stderr(only_report):
+        arguments = request.words if request.module else request.words[1:]
+        return _run_code(_code_target(request), list(arguments), request.device)
+
+
+def _run_scenario(request: Request, candidate_only: bool) -> Outcome:
+    from syncwatch.bench import registry
+    from syncwatch.bench.runner import ScenarioRun
+    from syncwatch.bench.scenario import ScenarioOptions
+
+    name, *rest = request.words
+    if rest:
+        raise UsageError(f"A scenario takes no arguments, and {rest[0]!r} is one. See syncwatch run --help.")
+    registry.require(name)
+    with closing(open_device(request.device)) as device:
+        # After the device: it decides how the scenario's Triton kernels are run.
+        scenario = registry.load(name)
+        options = ScenarioOptions(
+            preset=request.preset or scenario.default_preset(device.kind is DeviceKind.VIRTUAL),
+            tokens=request.tokens,
+            batch=request.batch,
+            layers=request.layers,
+            cache_miss=request.cache_miss,
+            seed=request.seed,
+        )
+        plan = _plan(request, scenario, device.kind, candidate_only)
+        with progress(f"{name} on {device.kind.value}") as advance:
+            scenario_run = ScenarioRun(scenario, options, device, plan, advance)
+            try:
+                scenario_run.run()
+            except KeyboardInterrupt:
+                return Outcome(scenario_run.session(), EXIT_INTERRUPTED, "Interrupted: the report is partial.")
+        return Outcome(scenario_run.session())
+
+
+def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_only: bool) -> Plan:
+    from syncwatch.bench.runner import Plan
+
+    unknown = [name for name in request.variants if name not in scenario.variants]
+    if unknown:
+        offered = ", ".join(scenario.variants)
+        raise UsageError(f"{scenario.name} has no variant {unknown[0]!r}. Choose from {offered}.")
+    default = scenario.variants[-1:] if candidate_only else scenario.variants
+    # A modelled step is exact at once, and takes the interpreter seconds.
+    steps, warmup = (20, 5) if device is DeviceKind.CUDA else (3, 1)
+    return Plan(
+        variants=request.variants or default,
+        steps=request.steps if request.steps is not None else steps,
+        warmup=request.warmup if request.warmup is not None else warmup,
+    )
+
+
+def _code_target(request: Request) -> Target:
+    from syncwatch.bench import target
+
+    if request.module is not None:
+        return target.module(request.module)
+    name = request.words[0]
+    if name.endswith(".py") or ":" not in name:
+        return target.script(name)
+    return target.function(name)
+
+
+def _run_code(target: Target, arguments: list[str], choice: DeviceChoice) -> Outcome:
+    watching = watch(choice.value, target=target.name)
+    try:
+        with watching:
+            target.run(arguments)
+    except SyncwatchError:
+        raise
+    except KeyboardInterrupt:
+        return Outcome(watching.session, EXIT_INTERRUPTED, "Interrupted: the report is partial.")
+    except SystemExit as end:
+        if end.code in (None, 0):
+            return Outcome(replace(watching.session, complete=True, missing=()))
+        return _ended(target, watching.session, f"ended with exit status {end.code}")
+    except Exception as error:
+        print_user_traceback(error)
+        return _ended(target, watching.session, f"raised {type(error).__name__}")
+    return Outcome(watching.session)
+
+
+def _ended(target: Target, session: Session, how: str) -> Outcome:
+    message = f"{target.name} {how}: the report covers what ran before. Make it run to its end, then watch it again."
+    return Outcome(session, EXIT_NOT_MEASURED, message)
