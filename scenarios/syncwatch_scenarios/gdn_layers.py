@@ -119,8 +119,8 @@ class AttentionStandIn:
         self._out = _weight(self._query_width, shape.hidden, device)
         self._feedforward = FeedForward(shape, device)
 
-    def __call__(self, hidden: torch.Tensor, metadata: StepMetadata) -> torch.Tensor:
-        """Map hidden states [T, hidden] to the next."""
+    def __call__(self, hidden: torch.Tensor, metadata: StepMetadata | None = None) -> torch.Tensor:
+        """Map hidden states [T, hidden] to the next; the metadata is not looked at."""
         projected = functional.linear(rms_norm(hidden), self._in)
         query, gate = projected[:, : 2 * self._query_width].chunk(2, dim=1)
         return self._feedforward(hidden + functional.linear(query * gate.sigmoid(), self._out))

@@ -64,8 +64,8 @@ PRESETS = {
 }
 
 
-def find_preset(name: str) -> ModelShape:
-    """Return the shape of preset `name`.
+def find_preset(name: str, scenario: str = "gdn-prefill") -> ModelShape:
+    """Return the shape of preset `name`, for `scenario`.
 
     Raises:
         UsageError: with the nearest names.
@@ -73,5 +73,5 @@ def find_preset(name: str) -> ModelShape:
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Presets: {', '.join(PRESETS)}."
-        raise UsageError(f"gdn-prefill has no preset {name!r}. {hint}")
+        raise UsageError(f"{scenario} has no preset {name!r}. {hint}")
     return PRESETS[name]

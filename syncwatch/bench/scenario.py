@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+
+from syncwatch.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,10 @@ class ScenarioOptions:
     cache_miss: bool = False
     """Whether identity caches are defeated, so that a cached host read happens once a layer."""
     seed: int = 0
+    regime: str | None = None
+    """How much the host has to do beside launching: a name that the scenario knows."""
+    lengths: str | None = None
+    """The sequences of a step, as `8x1024`, `512,1024` or `ragged`."""
 
 
 class Workload(Protocol):
@@ -58,7 +64,7 @@ class Scenario(Protocol):
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """The ways to run it, the baseline first."""
+        """The ways to run it, the baseline first, the best last."""
 
     @property
     def presets(self) -> tuple[str, ...]:
@@ -73,3 +79,38 @@ class Scenario(Protocol):
         Raises:
             UsageError: if an option is out of range, with the range.
         """
+
+
+@runtime_checkable
+class MoreVariants(Protocol):
+    """A scenario with variants that run only where they are asked for by name."""
+
+    @property
+    def extra_variants(self) -> tuple[str, ...]:
+        """Their names."""
+
+
+def variants_of(scenario: Scenario) -> tuple[str, ...]:
+    """Return every variant that `--variant` takes: those that run by default, then the others."""
+    return scenario.variants + (scenario.extra_variants if isinstance(scenario, MoreVariants) else ())
+
+
+def refuse_options(scenario: str, options: ScenarioOptions, *fields: str) -> None:
+    """Refuse options that mean nothing in `scenario`.
+
+    Raises:
+        UsageError: naming the first that was given.
+    """
+    for field in fields:
+        if getattr(options, field) not in (None, False):
+            raise UsageError(f"--{field.replace('_', '-')} means nothing in {scenario}. Leave it out.")
+
+
+def require_range(option: str, value: int, low: int, high: int) -> None:
+    """Refuse a value outside `low` to `high`.
+
+    Raises:
+        UsageError: with the range.
+    """
+    if not low <= value <= high:
+        raise UsageError(f"{option} must be from {low} to {high} here, but is {value}.")

@@ -12,11 +12,12 @@ def list_scenarios() -> None:
     """List the scenarios that `syncwatch run` knows."""
     require_torch()
     from syncwatch.bench import registry
+    from syncwatch.bench.scenario import variants_of
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("scenario", "what it runs", "variants", "presets"):
         table.add_column(heading, overflow="fold")
     for name in registry.names():
         scenario = registry.load(name)
-        table.add_row(name, scenario.summary, ", ".join(scenario.variants), ", ".join(scenario.presets))
+        table.add_row(name, scenario.summary, ", ".join(variants_of(scenario)), ", ".join(scenario.presets))
     Console(highlight=False).print(table)

@@ -70,6 +70,14 @@ TokensOption = Annotated[Optional[int], typer.Option(min=1, help="Tokens a step.
 BatchOption = Annotated[Optional[int], typer.Option(min=1, help="Sequences a step.")]  # noqa: UP045
 LayersOption = Annotated[Optional[int], typer.Option(min=1, help="Layers of the stack.")]  # noqa: UP045
 CacheMissOption = Annotated[bool, typer.Option("--cache-miss", help="Defeat identity caches: one host read a layer.")]
+RegimeOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="The host's own work a step: gpu-bound, balanced or host-bound.", show_default="none"),
+]
+LengthsOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Sequences of a step: 1x8192, 8x1024, 512,100 or ragged.", show_default="ragged"),
+]
 SeedOption = Annotated[int, typer.Option(help="Seed of weights and batches.")]
 OutputOption = Annotated[
     Optional[Path],  # noqa: UP045

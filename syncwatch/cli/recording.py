@@ -36,6 +36,8 @@ class Request:
     layers: int | None
     cache_miss: bool
     seed: int
+    regime: str | None = None
+    lengths: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ def _run_scenario(request: Request, candidate_only: bool) -> Outcome:
             layers=request.layers,
             cache_miss=request.cache_miss,
             seed=request.seed,
+            regime=request.regime,
+            lengths=request.lengths,
         )
         plan = _plan(request, scenario, device.kind, candidate_only)
         with progress(f"{name} on {device.kind.value}") as advance:
@@ -113,10 +117,11 @@ def _run_scenario(request: Request, candidate_only: bool) -> Outcome:
 
 def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_only: bool) -> Plan:
     from syncwatch.bench.runner import Plan
+    from syncwatch.bench.scenario import variants_of
 
-    unknown = [name for name in request.variants if name not in scenario.variants]
+    unknown = [name for name in request.variants if name not in variants_of(scenario)]
     if unknown:
-        offered = ", ".join(scenario.variants)
+        offered = ", ".join(variants_of(scenario))
         raise UsageError(f"{scenario.name} has no variant {unknown[0]!r}. Choose from {offered}.")
     default = scenario.variants[-1:] if candidate_only else scenario.variants
     # A modelled step is exact at once, and takes the interpreter seconds.

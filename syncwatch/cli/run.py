@@ -15,9 +15,11 @@ from syncwatch.cli.options import (
     Format,
     FormatOption,
     LayersOption,
+    LengthsOption,
     ModuleOption,
     OutputOption,
     PresetOption,
+    RegimeOption,
     SeedOption,
     StepsOption,
     TargetArgument,
@@ -48,6 +50,8 @@ def run(
     batch: BatchOption = None,
     layers: LayersOption = None,
     cache_miss: CacheMissOption = False,
+    regime: RegimeOption = None,
+    lengths: LengthsOption = None,
     seed: SeedOption = 0,
     output: OutputOption = None,
     form: FormatOption = Format.TERMINAL,
@@ -70,6 +74,8 @@ def run(
         layers=layers,
         cache_miss=cache_miss,
         seed=seed,
+        regime=regime,
+        lengths=lengths,
     )
     _finish(record(request, only_report=form is Format.JSON), output, form)
 
