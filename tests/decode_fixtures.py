@@ -13,6 +13,8 @@ from syncwatch_kernels.gdn.reference import reference_l2norm
 from syncwatch_kernels.gdn.reference_decode import reference_recurrent_decode
 from torch.nn import functional
 
+from tests.kernel_fixtures import assert_close
+
 FLOAT32 = 1e-5
 """Largest relative RMSE of float32 arithmetic against float64, over a few tokens."""
 
@@ -111,3 +113,17 @@ def make_pool(slots: int, batch: Batch, used: Sequence[int]) -> torch.Tensor:
     pool = torch.full((slots, heads, value_size, batch.k.shape[3]), float("nan"), device=batch.v.device)
     pool[list(used)] = torch.randn(len(used), *pool.shape[1:], device=batch.v.device)
     return pool
+
+
+def check(batch: Batch, states: torch.Tensor, written: list[int], tolerance: float = FLOAT32) -> torch.Tensor:
+    """Run `batch` and compare the output and the `written` slots with the truth, all others bit by bit with before."""
+    before = states.clone()
+    true_o, true_states = batch.truth(states)
+
+    o = batch.run(states)
+
+    assert_close(o, true_o, 0.005 if o.dtype == torch.bfloat16 else tolerance)
+    assert_close(states[written], true_states[written], tolerance)
+    others = [slot for slot in range(len(states)) if slot not in written]
+    assert torch.equal(states[others].view(torch.int32), before[others].view(torch.int32))
+    return o

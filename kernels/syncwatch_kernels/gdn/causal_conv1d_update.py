@@ -73,10 +73,11 @@ def causal_conv1d_update_kernel(
         # Position 2 + t of the state is token t, so the two inputs before the step stand at the front.
         tl.store(p_state, b_x1, mask=m_state)
         tl.store(p_state + C, b_x2, mask=m_state)
-    b_w0 = tl.load(weight + o_d * 4, mask=m_d, other=0.0).to(tl.float32)
-    b_w1 = tl.load(weight + o_d * 4 + 1, mask=m_d, other=0.0).to(tl.float32)
-    b_w2 = tl.load(weight + o_d * 4 + 2, mask=m_d, other=0.0).to(tl.float32)
-    b_w3 = tl.load(weight + o_d * 4 + 3, mask=m_d, other=0.0).to(tl.float32)
+    # Whole rows: a tap alone is 2 bytes in 8, and a load of it touches four times the sectors.
+    b_weight = tl.load(weight + o_d[:, None] * 4 + tl.arange(0, 4)[None, :], mask=m_d[:, None], other=0.0)
+    b_even, b_odd = tl.split(tl.reshape(b_weight.to(tl.float32), (BD, 2, 2)))
+    b_w0, b_w2 = tl.split(b_even)  # [BD]
+    b_w1, b_w3 = tl.split(b_odd)
     b_bias = tl.full((BD,), 0.0, dtype=tl.float32)
     if bias is not None:
         b_bias += tl.load(bias + o_d, mask=m_d, other=0.0).to(tl.float32)

@@ -10,24 +10,10 @@ import torch
 from syncwatch_kernels.gdn import chunk_gated_delta_rule, recurrent_gated_delta_rule_decode
 from syncwatch_kernels.gdn.reference import reference_l2norm, reference_recurrent
 
-from tests.decode_fixtures import FLOAT32, Batch, between, make_batch, make_pool, make_tokens
+from tests.decode_fixtures import FLOAT32, between, check, make_batch, make_pool, make_tokens
 from tests.kernel_fixtures import assert_close, make_problem
 
 INT32 = torch.int32
-
-
-def check(batch: Batch, states: torch.Tensor, written: list[int], tolerance: float = FLOAT32) -> torch.Tensor:
-    """Run `batch` and compare the output and the `written` slots with the truth, all others bit by bit with before."""
-    before = states.clone()
-    true_o, true_states = batch.truth(states)
-
-    o = batch.run(states)
-
-    assert_close(o, true_o, 0.005 if o.dtype == torch.bfloat16 else tolerance)
-    assert_close(states[written], true_states[written], tolerance)
-    others = [slot for slot in range(len(states)) if slot not in written]
-    assert torch.equal(states[others].view(INT32), before[others].view(INT32))
-    return o
 
 
 @pytest.mark.parametrize(
