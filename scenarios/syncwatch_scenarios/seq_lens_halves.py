@@ -1,8 +1,8 @@
 """Answers: what does each half of a batch know of the sequence lengths, when the cut goes through a request?
 
 Two micro-batches overlap the communication of one with the computation of the other. They are cut at half of the
-tokens, wherever that is: the request in the middle then ends at the cut in the first half, and goes on from there in the
-second, with all tokens before it as context.
+tokens, wherever that is: the request in the middle then ends at the cut in the first half, and goes on from there in
+the second, with all tokens before it as context.
 """
 
 from __future__ import annotations

@@ -103,6 +103,11 @@ class VirtualDevice:
         engine.wait(engine.state(), SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
 
 
+def running_engine() -> Engine | None:
+    """Return the engine of the device that is on in this process, or None where there is none."""
+    return None if _Machine.running is None else _Machine.running.engine
+
+
 class _Machine:
     """What is on in this process: the engine, the patches and the modes of the thread that started it."""
 

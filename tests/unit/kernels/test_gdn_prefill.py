@@ -10,7 +10,7 @@ from syncwatch_scenarios.gdn_batches import draw_batch, upload_metadata
 from syncwatch_scenarios.gdn_models import PRESETS
 from syncwatch_scenarios.gdn_prefill import SCENARIO
 
-from syncwatch.bench.scenario import Scenario, ScenarioOptions, Workload
+from syncwatch.bench.scenario import Scenario, ScenarioOptions, Workload, variants_of
 from syncwatch.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -37,19 +37,22 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_variants_give_the_same_bits_and_steps_differ() -> None:
     workload = build()
 
-    outputs = {(name, index): workload.step(name, index) for name in scenario.variants for index in range(2)}
+    variants = variants_of(scenario)
+    outputs = {(name, index): workload.step(name, index) for name in variants for index in range(2)}
 
     assert outputs["naive", 0].shape == (20, 64)
     assert torch.isfinite(outputs["naive", 0]).all()
-    assert torch.equal(outputs["naive", 0], outputs["precomputed", 0])
-    assert torch.equal(outputs["naive", 1], outputs["precomputed", 1])
+    assert variants == ("naive", "precomputed", "precomputed-pageable")
+    for variant in variants[1:]:
+        assert torch.equal(outputs["naive", 0], outputs[variant, 0])
+        assert torch.equal(outputs["naive", 1], outputs[variant, 1])
     assert not torch.equal(outputs["naive", 0], outputs["naive", 1])
     assert torch.equal(workload.step("naive", 0), outputs["naive", 0])
 
 
 @pytest.mark.parametrize(
     ("variant", "cache_miss", "expected"),
-    [("naive", False, 1), ("naive", True, 5), ("precomputed", False, 0), ("precomputed", True, 0)],
+    [("naive", False, 1), ("naive", True, 5), ("precomputed", False, 0), ("precomputed-pageable", True, 0)],
 )
 def test_reads_a_step(variant: str, cache_miss: bool, expected: int, reads: list[int]) -> None:
     workload = build(cache_miss=cache_miss)
@@ -78,10 +81,11 @@ def test_batches_are_ragged_complete_and_repeatable() -> None:
     assert draw_batch(5, 5, seed=0, index=0).lengths == (1, 1, 1, 1, 1)
 
 
-def test_metadata_says_what_the_batch_is() -> None:
+@pytest.mark.parametrize("pinned", [True, False])
+def test_metadata_says_what_the_batch_is(pinned: bool) -> None:
     batch = draw_batch(300, 4, seed=0, index=0)
 
-    metadata = upload_metadata(batch, CPU, precomputed=True)
+    metadata = upload_metadata(batch, CPU, precomputed=True, pinned=pinned)
 
     sums: list[int] = metadata.cu_seqlens.tolist()
     assert tuple(end - start for start, end in pairwise(sums)) == batch.lengths
@@ -100,6 +104,14 @@ def test_metadata_says_what_the_batch_is() -> None:
         (ScenarioOptions("tiny", tokens=4, batch=5), "--batch must be from 1 to 4 here, but is 5"),
         (ScenarioOptions("tiny", batch=0), "--batch must be from 1 to "),
         (ScenarioOptions("tiny", layers=0), "--layers must be from 1 to "),
+        (ScenarioOptions("tiny", lengths="8x"), "--lengths '8x' names no batch. Give it as 8x1024"),
+        (ScenarioOptions("tiny", lengths="100,0"), "--lengths '100,0' names no batch"),
+        (ScenarioOptions("tiny", lengths="70000x1"), "--lengths '70000x1' names no batch"),
+        (ScenarioOptions("tiny", lengths="65536x9999"), "the sum of --lengths must be from 1 to 1000000 here"),
+        (ScenarioOptions("tiny", tokens=8, lengths="8x1"), "--lengths 8x1 and --tokens say the same twice"),
+        (ScenarioOptions("tiny", batch=8, lengths="8x1"), "Leave --batch out"),
+        (ScenarioOptions("tiny", regime="balance"), "no regime 'balance'. Did you mean balanced"),
+        (ScenarioOptions("tiny", regime="x"), "Regimes: gpu-bound, balanced, host-bound"),
     ],
 )
 def test_options_out_of_range_are_refused(options: ScenarioOptions, sentence: str) -> None:

@@ -1,0 +1,79 @@
+"""Answers: how much does the host do in a step beside launching, against what the GPU has to do?
+
+That decides what a wait costs. Where the GPU is always behind, the host makes a wait good again while the GPU works;
+where the host is always behind, the GPU has nothing that could be waited for. In between, with steps that differ, now
+the one and now the other is late: run-ahead evens that out, and a wait takes the run-ahead away.
+"""
+
+from __future__ import annotations
+
+import difflib
+from enum import Enum
+
+from typing_extensions import assert_never
+
+from syncwatch.errors import UsageError
+from syncwatch_scenarios.gdn_models import ModelShape
+from syncwatch_scenarios.host_work import HostWork
+
+LIGHT_US = 1000
+"""What an engine does at least. vLLM 0.18.1 takes 0.84 ms for one mixed build of its GDN metadata alone (H200 host)."""
+SPREAD = 0.5
+"""Chosen: steps in which requests come and go have more to do than others."""
+LAUNCH_US_PER_LAYER = 590
+"""Launching one layer of `gdn-prefill`. Measured on an H200 host with 1,024 tokens: 560 (48 layers) to 630 us (24)."""
+_SHORT_TOKENS = 1024
+"""Where vLLM #38361's review found launching to take over twice the time of the kernels."""
+
+GPU_NS_PER_LAYER_TOKEN = {"tiny": 0, "qwen3.5-2b": 240, "qwen3-next-80b": 318, "qwen3.5-397b": 955}
+"""GPU time of one layer and token of `gdn-prefill`. Measured on an H200 with 8,192 tokens, that of the 2B model by its
+FLOPs beside the 80B model's; `tiny` has kernels that are shorter than their launches, so it is host-bound in any case.
+"""
+
+
+class Regime(str, Enum):
+    """Who is late."""
+
+    GPU_BOUND = "gpu-bound"
+    """The host has little to do besides launching."""
+    BALANCED = "balanced"
+    """Host and GPU take equally long."""
+    HOST_BOUND = "host-bound"
+    """The host takes twice as long as the GPU."""
+
+
+def find_regime(name: str) -> Regime:
+    """Return the regime `name`.
+
+    Raises:
+        UsageError: with the nearest names.
+    """
+    names = [regime.value for regime in Regime]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"Did you mean {near[0]}?" if near else f"Regimes: {', '.join(names)}."
+        raise UsageError(f"There is no regime {name!r}. {hint}")
+    return Regime(name)
+
+
+def tokens_in(regime: Regime, tokens: int) -> int:
+    """Return the tokens a step of a preset that has `tokens`, where the user gave none."""
+    return tokens if regime is Regime.GPU_BOUND else min(tokens, _SHORT_TOKENS)
+
+
+def host_work_in(regime: Regime, preset: str, shape: ModelShape) -> HostWork:
+    """Return the host's own work that puts a step of `shape` into `regime`, on an H200 and its host."""
+    gpu_us = GPU_NS_PER_LAYER_TOKEN[preset] * shape.layers * shape.tokens // 1000
+    launches_us = LAUNCH_US_PER_LAYER * shape.layers
+    return HostWork(max(LIGHT_US, _host_us(regime, gpu_us) - launches_us), SPREAD)
+
+
+def _host_us(regime: Regime, gpu_us: int) -> int:
+    """Return the host's time for a step, launches included."""
+    if regime is Regime.GPU_BOUND:
+        return 0
+    if regime is Regime.BALANCED:
+        return gpu_us
+    if regime is Regime.HOST_BOUND:
+        return 2 * gpu_us
+    assert_never(regime)
