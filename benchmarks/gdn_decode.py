@@ -33,11 +33,11 @@ COPY_BYTES = 1 << 31
 POOL_BYTES = 1 << 29
 """What one graph's steps touch at least, several times the L2 cache of any card; for one request less."""
 MAX_STEPS = 256
+# num_stages is not tried: nothing in the kernel is pipelined, and the machine code for 1 and 3 is the same.
 BLOCKINGS = [
-    Blocking(values, warps, stages)
+    Blocking(values, warps)
     for values in (8, 16, 32, 64, 128)
     for warps in (1, 2, 4, 8)
-    for stages in (1, 3)
     if 16 <= values * SIZE // (32 * warps) <= 64  # floats of the state in one thread's registers
 ]
 
@@ -95,7 +95,6 @@ class Row(msgspec.Struct, frozen=True):
     drafts: int
     block_values: int
     warps: int
-    stages: int
     step_us: Figure
     bytes: int
     gbytes_per_s: float
@@ -147,7 +146,6 @@ def _cases(tune: bool) -> list[Case]:
         for drafts in DRAFTS
         for requests in REQUESTS
         for blocking in (BLOCKINGS if tune else [choose_blocking(SIZE)])
-        if drafts or blocking.stages == 1  # one token has no loop to overlap
     ]
 
 
@@ -211,7 +209,6 @@ def _row(case: Case, seconds: np.ndarray, copies: np.ndarray) -> Row:
         drafts=case.drafts,
         block_values=case.blocking.values,
         warps=case.blocking.warps,
-        stages=case.blocking.stages,
         step_us=_figure(seconds * 1e6),
         bytes=case.moved_bytes,
         gbytes_per_s=float(np.median(rates)),
@@ -233,13 +230,13 @@ def _best(rows: Sequence[Row]) -> list[Row]:
 
 
 def _print(rows: Sequence[Row]) -> None:
-    typer.echo("| heads | drafts | requests | BV, warps, stages | step (95 % interval) | GB/s | share of the copy |")
+    typer.echo("| heads | drafts | requests | BV, warps | step (95 % interval) | GB/s | share of the copy |")
     typer.echo("|---|---|---|---|---|---|---|")
     for row in rows:
         low, high = row.step_us.ci95
         typer.echo(
             f"| {row.heads[0]}/{row.heads[1]} | {row.drafts} | {row.requests} "
-            f"| {row.block_values}, {row.warps}, {row.stages} "
+            f"| {row.block_values}, {row.warps} "
             f"| {row.step_us.median:.1f} µs ({low:.1f} to {high:.1f}) | {row.gbytes_per_s:.0f} "
             f"| {row.copy_share.median:.1%} |"
         )

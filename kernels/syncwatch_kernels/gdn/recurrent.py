@@ -35,7 +35,6 @@ class Blocking:
     values: int
     """Rows of one head's state, [V, K], in one program."""
     warps: int
-    stages: int
 
 
 @device_function
@@ -154,7 +153,7 @@ def choose_blocking(value_size: int) -> Blocking:
 
     One warp needs no barrier for its sums, and small blocks spread a single request over the card.
     """
-    return Blocking(values=min(8, value_size), warps=1, stages=1)
+    return Blocking(values=min(8, value_size), warps=1)
 
 
 def _recurrent_decode(
@@ -169,7 +168,7 @@ def _recurrent_decode(
         q, k, v, g, beta, o, states, slots, cu_seqlens, num_accepted_tokens, scale, L2_NORM_EPS,
         q.stride(1), k.stride(1), v.stride(1), states.stride(0), slots.stride(0), rows, tokens, states.shape[0],
         COLUMNS=1 if slots.dim() == 1 else slots.shape[1], Hk=k.shape[2], Hv=value_heads, K=k.shape[3], V=value_size,
-        BV=blocking.values, L2NORM=l2norm, num_warps=blocking.warps, num_stages=blocking.stages,
+        BV=blocking.values, L2NORM=l2norm, num_warps=blocking.warps,
     )  # fmt: skip
     return o
 
