@@ -7,9 +7,9 @@ from types import TracebackType
 
 from syncwatch.errors import UsageError
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Recording, Session
+from syncwatch.model.session import Session
 from syncwatch.pipeline import report_of
-from syncwatch.sense.base import WatchedDevice
+from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.device import DeviceChoice, open_device
 
 VARIANT = "watched"
@@ -38,7 +38,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         self._target = target
         self._stack = ExitStack()
         self._device: WatchedDevice | None = None
-        self._recordings: list[Recording] = []
+        self._sensed: Sensed | None = None
         self._missing: tuple[str, ...] = ()
         self._finished: Session | None = None
 
@@ -46,7 +46,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         self._device = open_device(self._choice)
         self._stack.callback(self._device.close)
         try:
-            self._recordings = self._stack.enter_context(self._device.watch(VARIANT))
+            self._sensed = self._stack.enter_context(self._device.watch(VARIANT))
         except BaseException:
             self._stack.close()
             raise
@@ -55,8 +55,8 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        device = self._device
-        if device is None:
+        device, sensed = self._device, self._sensed
+        if device is None or sensed is None:
             return
         if kind is not None:
             self._missing = (f"The run was ended by {kind.__name__}; what came after it is not in the report.",)
@@ -66,7 +66,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             target=self._target,
             device=device.kind,
             environment=environment,
-            recordings=tuple(self._recordings),
+            recordings=() if sensed.recording is None else (sensed.recording,),
             outputs_equal=None,
             complete=kind is None,
             missing=self._missing,

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from syncwatch.analyse.timeline import Span
 
 
-def bubbles(waits: Sequence[Span], busy: Sequence[Span], end_ns: int) -> tuple[int, ...]:
-    """Return the bubble that follows each wait, in nanoseconds.
+def bubbles(waits: Sequence[Span], busy: Sequence[Span], end_ns: int) -> tuple[Span, ...]:
+    """Return the bubble that follows each wait, as the time span in which the GPU stood idle.
 
     A bubble begins when the GPU's queue has run empty, within the wait, and ends with the next work on the GPU, with
-    the next wait (its idle time is its own), or with the recording. It is 0 where work was queued behind the wait, so
-    that the GPU never stood still. No nanosecond is charged twice.
+    the next wait (its idle time is its own), or with the recording. It is empty where work was queued behind the wait,
+    so that the GPU never stood still. No nanosecond is charged twice.
 
     Args:
         waits: host waits, in any order.
@@ -23,7 +23,7 @@ def bubbles(waits: Sequence[Span], busy: Sequence[Span], end_ns: int) -> tuple[i
     starts = [start for start, _ in busy]
     begins = sorted(start for start, _ in waits)
     charged_until = 0
-    result = [0] * len(waits)
+    result = [(resumed, resumed) for _, resumed in waits]
     for index in sorted(range(len(waits)), key=lambda position: (waits[position][1], waits[position][0], position)):
         wait_start, resumed = waits[index]
         following = bisect_right(starts, resumed)
@@ -34,6 +34,7 @@ def bubbles(waits: Sequence[Span], busy: Sequence[Span], end_ns: int) -> tuple[i
         next_work = starts[following] if following < len(starts) else end_ns
         next_wait = bisect_left(begins, resumed) if wait_start < resumed else bisect_right(begins, resumed)
         high = min(next_work, begins[next_wait] if next_wait < len(begins) else end_ns, end_ns)
-        result[index] = max(0, high - low)
+        if low < high:
+            result[index] = (low, high)
         charged_until = max(charged_until, high)
     return tuple(result)

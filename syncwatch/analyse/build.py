@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from syncwatch.analyse.compare import compare, step_time
-from syncwatch.analyse.price import idle_by_sync, per_step, sites
-from syncwatch.analyse.timeline import split_early, window_of
+from syncwatch.analyse.compare import compare, price_overhead, step_time
+from syncwatch.analyse.per_step import per_step
+from syncwatch.analyse.price import prices
+from syncwatch.analyse.sites import only_in_warmup, sites
+from syncwatch.analyse.timeline import split_early, warmup_of, window_of
+from syncwatch.analyse.what_if import what_if
 from syncwatch.model.finding import NO_LINE, Attributed, Report, Variant
 from syncwatch.model.session import Coverage, Recording, Session
 
@@ -42,10 +45,12 @@ def merge(coverages: Iterable[Coverage]) -> Coverage:
 
 
 def _variant(recording: Recording, found: Sequence[Attributed]) -> Variant:
-    window = window_of(recording)
+    window, warmup = window_of(recording), warmup_of(recording)
     early, late = split_early((item.sync for item in found), window)
     lineless = sum(window.counts(item.sync.step) and item.finding.file == NO_LINE for item in found)
-    idle = idle_by_sync(recording)
+    costs = prices(recording)
+    figures = per_step(found, recording, window, costs)
+    measured = sites(found, recording, window, costs, figures.gpu_span_us)
     notes = list(recording.notes)
     if late:
         notes.append(f"{_counted(late)} outside every step {'is' if late == 1 else 'are'} not counted.")
@@ -54,10 +59,13 @@ def _variant(recording: Recording, found: Sequence[Attributed]) -> Variant:
     return Variant(
         name=recording.variant,
         steps=window.steps,
-        per_step=per_step(found, recording, window, idle),
+        per_step=figures,
         step_ms=step_time(recording),
-        sites=sites(found, recording, window, idle),
+        sites=measured,
         warmup_syncs=early,
+        warmup_sites=only_in_warmup(sites(found, recording, warmup, costs, None), measured) if warmup.steps else (),
+        price_overhead=price_overhead(recording),
+        what_if=what_if(recording),
         pacing_waits=sum(sync.pacing and window.counts(sync.step) for sync in recording.syncs),
         coverage=recording.coverage,
         notes=tuple(notes),

@@ -1,170 +1,112 @@
-"""Answers: what does each line cost a step? Calls, host time, GPU idle time and bytes."""
+"""Answers: what did each wait cost? Host time, split, and the idle time of the GPU that followed. Integers only."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from syncwatch.analyse.bubbles import bubbles
-from syncwatch.analyse.timeline import Window, busy_spans, end_of
-from syncwatch.model.events import CopyEvent, Direction, SyncEvent
-from syncwatch.model.finding import Attributed, Finding, PerStep, Site
+from syncwatch.analyse.timeline import Span, busy_spans, end_of, stream_spans
+from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
 
-_US = 1000.0
-_StackKey = tuple[int, int]
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one wait cost, in nanoseconds."""
+
+    blocked_ns: int
+    drain_ns: int | None
+    """The part of `blocked_ns` in which what was waited for still ran; None where the GPU's work was not recorded."""
+    idle: Span | None
+    """When the whole GPU then had nothing to do: the bubble."""
+    stream_idle: Span | None
+    """When the stream that was waited for then had nothing to do."""
+
+    @property
+    def overhead_ns(self) -> int | None:
+        """Return the part of `blocked_ns` that is the call itself and the waking up."""
+        return None if self.drain_ns is None else self.blocked_ns - self.drain_ns
+
+    @property
+    def idle_ns(self) -> int | None:
+        """Return the length of `idle`."""
+        return None if self.idle is None else self.idle[1] - self.idle[0]
+
+    @property
+    def stream_idle_ns(self) -> int | None:
+        """Return the length of `stream_idle`."""
+        return None if self.stream_idle is None else self.stream_idle[1] - self.stream_idle[0]
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What one site adds up to over the measured steps."""
-
-    finding: Finding
-    sync: SyncEvent
-    calls: int = 0
-    blocked_ns: int | None = 0
-    idle_ns: int | None = 0
-    stacks: set[_StackKey] = field(default_factory=set)
+Prices = Mapping[int, Price]
+"""The price of each timed wait by its `id`."""
 
 
-Idle = Mapping[int, int]
-"""The bubble of each timed synchronization in nanoseconds, by `id`."""
-
-
-def sites(found: Sequence[Attributed], recording: Recording, window: Window, idle: Idle | None) -> tuple[Site, ...]:
-    """Return the sites of the measured steps, the worst first, implicit ones before those that were asked for."""
-    tallies: dict[tuple[str, str, int, str], _Tally] = {}
-    for item in found:
-        finding, sync = item.finding, item.sync
-        if not window.counts(sync.step):
-            continue
-        key = (finding.code, finding.file, finding.line, finding.function)
-        tally = tallies.setdefault(key, _Tally(finding, sync))
-        tally.calls += 1
-        tally.blocked_ns = _add(tally.blocked_ns, blocked_ns(sync))
-        tally.idle_ns = _add(tally.idle_ns, idle.get(id(sync)) if idle is not None else None)
-        if sync.stack is not None:
-            tally.stacks.add((sync.thread, sync.stack))
-    moved = _bytes_by_stack(recording, window)
-    return tuple(sorted((_site(tally, moved, window.steps) for tally in tallies.values()), key=_badness))
-
-
-def per_step(found: Iterable[Attributed], recording: Recording, window: Window, idle: Idle | None) -> PerStep:
-    """Return the figures of a step of `recording`."""
-    if not window.steps:
-        return PerStep(0.0, 0.0, None, None, None, None, None, None)
-    counted = [item for item in found if window.counts(item.sync.step)]
-    # No wait and no sensor that counts is silence, not health.
-    watched = bool(counted) or recording.coverage.seen is not None
-    blocked = _total((blocked_ns(item.sync) for item in counted), watched)
-    bubble = _total((idle.get(id(item.sync)) for item in counted), watched) if idle is not None else None
-    return PerStep(
-        syncs=len(counted) / window.steps,
-        explicit_syncs=sum(item.finding.explicit for item in counted) / window.steps,
-        d2h_copies=_copies(recording, window, Direction.D2H),
-        d2h_bytes=_bytes(recording, window, Direction.D2H),
-        h2d_copies=_copies(recording, window, Direction.H2D),
-        h2d_bytes=_bytes(recording, window, Direction.H2D),
-        host_blocked_us=_a_step(blocked, window.steps),
-        gpu_idle_us=_a_step(bubble, window.steps),
-    )
-
-
-def blocked_ns(sync: SyncEvent) -> int | None:
-    """Return how long the host stood still, or None where it was not measured."""
-    return None if sync.start_ns is None or sync.end_ns is None else sync.end_ns - sync.start_ns
-
-
-def idle_by_sync(recording: Recording) -> Idle | None:
-    """Return the bubble of each timed synchronization; None where the GPU's work was not recorded.
+def prices(recording: Recording) -> Prices:
+    """Return the price of every wait of `recording` that has a time.
 
     The runner's pacing waits take part, so that their idle time is charged to nobody else.
     """
-    busy = busy_spans(recording)
-    if busy is None:
-        return None
     timed = [
         (sync, (sync.start_ns, sync.end_ns))
         for sync in recording.syncs
         if sync.start_ns is not None and sync.end_ns is not None
     ]
-    gaps = bubbles([span for _, span in timed], busy, end_of(recording))
-    return {id(sync): gap for (sync, _), gap in zip(timed, gaps, strict=True)}
+    busy = busy_spans(recording)
+    if busy is None:
+        return {id(sync): Price(end - start, None, None, None) for sync, (start, end) in timed}
+    by_stream = stream_spans(recording)
+    drain = _Drain(busy, by_stream)
+    drained = [drain.within(sync.stream, span) for sync, span in timed]
+    # An allocator call that did not wait leaves the idle time around it to the wait that caused it.
+    waits = [
+        (sync, span, drained_ns)
+        for (sync, span), drained_ns in zip(timed, drained, strict=True)
+        if sync.kind is not SyncKind.ALLOCATION or drained_ns
+    ]
+    end = end_of(recording)
+    idle = bubbles([span for _, span, _ in waits], busy, end)
+    of_stream = _stream_idle([sync for sync, _, _ in waits], [span for _, span, _ in waits], by_stream, idle, end)
+    priced = {id(sync): Price(stop - start, 0, (stop, stop), (stop, stop)) for sync, (start, stop) in timed}
+    for (sync, (start, stop), drained_ns), gap, stream_gap in zip(waits, idle, of_stream, strict=True):
+        priced[id(sync)] = Price(stop - start, drained_ns, gap, stream_gap)
+    return priced
 
 
-def _site(tally: _Tally, moved: Mapping[_StackKey, int] | None, steps: int) -> Site:
-    finding = tally.finding
-    total = None if moved is None else sum(moved.get(stack, 0) for stack in tally.stacks)
-    return Site(
-        code=finding.code,
-        title=finding.title,
-        file=finding.file,
-        line=finding.line,
-        function=finding.function,
-        source=finding.source,
-        expression=finding.expression,
-        op=tally.sync.op,
-        api=tally.sync.kind.api(),
-        explicit=finding.explicit,
-        calls=tally.calls,
-        calls_per_step=tally.calls / steps,
-        host_blocked_us=_a_step(tally.blocked_ns, steps),
-        gpu_idle_us=_a_step(tally.idle_ns, steps),
-        bytes=None if total is None else round(total / steps),
-        hint=finding.hint,
-    )
+def _stream_idle(
+    syncs: Sequence[SyncEvent],
+    spans: Sequence[Span],
+    by_stream: Mapping[int, tuple[Span, ...]],
+    idle: Sequence[Span],
+    end_ns: int,
+) -> list[Span]:
+    """Return the idle time of the stream each wait was for; of the whole GPU where no single stream is known."""
+    result = list(idle)
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, sync in enumerate(syncs):
+        if sync.stream is not None and sync.stream in by_stream:
+            groups[sync.stream].append(index)
+    for stream, members in groups.items():
+        gaps = bubbles([spans[index] for index in members], by_stream[stream], end_ns)
+        for index, gap in zip(members, gaps, strict=True):
+            result[index] = gap
+    return result
 
 
-def _badness(site: Site) -> tuple[bool, float, float, int, str, str, int]:
-    return (
-        site.explicit,
-        -(site.gpu_idle_us or 0.0),
-        -(site.host_blocked_us or 0.0),
-        -site.calls,
-        site.code,
-        site.file,
-        site.line,
-    )
+class _Drain:
+    """Tells how long what a wait was for still ran."""
 
+    def __init__(self, busy: tuple[Span, ...], by_stream: dict[int, tuple[Span, ...]]) -> None:
+        self._busy: dict[int | None, tuple[Span, ...]] = {None: busy, **by_stream}
+        self._starts = {stream: [start for start, _ in spans] for stream, spans in self._busy.items()}
 
-def _bytes_by_stack(recording: Recording, window: Window) -> Mapping[_StackKey, int] | None:
-    if recording.copies is None:
-        return None
-    moved: dict[_StackKey, int] = defaultdict(int)
-    for copy in _counted(recording, window):
-        if copy.stack is not None and copy.direction is not Direction.D2D:
-            moved[copy.thread, copy.stack] += copy.bytes
-    return moved
-
-
-def _counted(recording: Recording, window: Window) -> list[CopyEvent]:
-    return [copy for copy in recording.copies or () if window.counts(copy.step)]
-
-
-def _copies(recording: Recording, window: Window, direction: Direction) -> float | None:
-    if recording.copies is None:
-        return None
-    return sum(copy.direction is direction for copy in _counted(recording, window)) / window.steps
-
-
-def _bytes(recording: Recording, window: Window, direction: Direction) -> float | None:
-    if recording.copies is None:
-        return None
-    return sum(copy.bytes for copy in _counted(recording, window) if copy.direction is direction) / window.steps
-
-
-def _add(total: int | None, more: int | None) -> int | None:
-    """Return the sum; one unmeasured part leaves the whole unmeasured."""
-    return None if total is None or more is None else total + more
-
-
-def _total(parts: Iterable[int | None], watched: bool) -> int | None:
-    total: int | None = 0 if watched else None
-    for part in parts:
-        total = _add(total, part)
-    return total
-
-
-def _a_step(total_ns: int | None, steps: int) -> float | None:
-    return None if total_ns is None else total_ns / _US / steps
+    def within(self, stream: int | None, wait: Span) -> int:
+        """Return how much of `wait` lies before the end of the last work that began in or before it."""
+        known = stream if stream in self._busy else None
+        before = bisect_left(self._starts[known], wait[1])
+        if not before:
+            return 0
+        return max(0, min(wait[1], self._busy[known][before - 1][1]) - wait[0])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from syncwatch.model.events import SyncEvent
+from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
 
 Span = tuple[int, int]
@@ -39,11 +39,18 @@ def window_of(recording: Recording) -> Window:
     return Window(frozenset(step.index for step in kept), min((step.start_ns for step in kept), default=None))
 
 
+def warmup_of(recording: Recording) -> Window:
+    """Return the steps of `recording` that warm up."""
+    return Window(frozenset(step.index for step in recording.steps if step.warmup), None)
+
+
 def split_early(syncs: Iterable[SyncEvent], window: Window) -> tuple[int, int]:
     """Return how many uncounted waits came before the first measured step, and how many later, between steps."""
     early = late = 0
     begun = False
     for sync in syncs:
+        if sync.kind is SyncKind.ALLOCATION:
+            continue
         if window.counts(sync.step):
             begun = True
         elif sync.step is not None:
@@ -58,15 +65,26 @@ def split_early(syncs: Iterable[SyncEvent], window: Window) -> tuple[int, int]:
 
 def busy_spans(recording: Recording) -> tuple[Span, ...] | None:
     """Return the union of everything that ran on the GPU, in order; None where kernels were not recorded."""
-    if recording.kernels is None:
-        return None
-    spans = [(kernel.start_ns, kernel.end_ns) for kernel in recording.kernels]
-    spans += [
-        (copy.start_ns, copy.end_ns)
-        for copy in recording.copies or ()
-        if copy.start_ns is not None and copy.end_ns is not None
-    ]
-    return union(spans)
+    return None if recording.kernels is None else union(span for _, span in work_of(recording))
+
+
+def stream_spans(recording: Recording) -> dict[int, tuple[Span, ...]]:
+    """Return the union of what ran on each stream, in order."""
+    streams: dict[int, list[Span]] = {}
+    for stream, span in work_of(recording):
+        if stream is not None:
+            streams.setdefault(stream, []).append(span)
+    return {stream: union(spans) for stream, spans in streams.items()}
+
+
+def work_of(recording: Recording, window: Window | None = None) -> Iterator[tuple[int | None, Span]]:
+    """Yield stream and time of every kernel and copy on the GPU, or of those whose step counts in `window`."""
+    for kernel in recording.kernels or ():
+        if window is None or window.counts(kernel.step):
+            yield kernel.stream, (kernel.start_ns, kernel.end_ns)
+    for copy in recording.copies or ():
+        if copy.start_ns is not None and copy.end_ns is not None and (window is None or window.counts(copy.step)):
+            yield copy.stream, (copy.start_ns, copy.end_ns)
 
 
 def union(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing_extensions import assert_never
 
 from syncwatch.attribute import names
-from syncwatch.attribute.causes import copies, explicit_waits, libraries, reading, shapes, unclassified
+from syncwatch.attribute.causes import allocator, copies, explicit_waits, libraries, reading, shapes, unclassified
 from syncwatch.attribute.causes.base import Cause
 from syncwatch.attribute.forms import Call, Form, Subscript, form_of, is_tested
 from syncwatch.attribute.stacks import Place
@@ -31,8 +31,10 @@ class Evidence:
     """Where the copies of the same call went; None where none was recorded or they went both ways."""
     small: bool
     """Whether copies were recorded and each is one element."""
-    only_cupti: bool
+    foreign: bool
     """Whether no hook inside torch saw it."""
+    api: str | None
+    """The runtime call, where a sensor named it."""
 
     @property
     def operator(self) -> str | None:
@@ -46,7 +48,8 @@ class Evidence:
 def classify(evidence: Evidence) -> Cause:
     """Return the cause of one synchronization."""
     return (
-        _explicit_wait(evidence)
+        _allocator_call(evidence)
+        or _explicit_wait(evidence)
         or _by_frames(evidence)
         or _by_source(evidence)
         or _by_operator(evidence)
@@ -55,13 +58,19 @@ def classify(evidence: Evidence) -> Cause:
     )
 
 
+def _allocator_call(evidence: Evidence) -> Cause | None:
+    if evidence.kind is not SyncKind.ALLOCATION:
+        return None
+    return allocator.PINNED_MEMORY if evidence.api and "Host" in evidence.api else allocator.DEVICE_MEMORY
+
+
 def _explicit_wait(evidence: Evidence) -> Cause | None:
     functions = [frame.function.rpartition(".")[2] for frame in evidence.place.below]
     user = _user_form(evidence)
     asked = evidence.explicit or "synchronize" in functions or any(c.name == "synchronize" for c in user.calls)
     if evidence.kind is SyncKind.COPY:
         return copies.NON_BLOCKING_THAT_BLOCKS
-    if not asked:
+    if not asked or evidence.kind is SyncKind.ALLOCATION:
         return None
     if evidence.kind is SyncKind.DEVICE:
         return explicit_waits.DEVICE
@@ -221,7 +230,7 @@ def _by_copy(evidence: Evidence) -> Cause | None:
 
 
 def _by_kind(evidence: Evidence) -> Cause:
-    foreign = evidence.only_cupti or evidence.kind in (SyncKind.DEVICE, SyncKind.EVENT)
+    foreign = evidence.foreign or evidence.kind in (SyncKind.DEVICE, SyncKind.EVENT)
     return libraries.UNDER_TORCH if foreign else unclassified.UNCLASSIFIED
 
 

@@ -13,10 +13,13 @@ from syncwatch.model.session import Recording
 
 _Key = tuple[int, "int | None", "int | None"]
 """Thread, step and stack."""
-_Likeness = tuple["int | None", SyncKind, bool, "str | None", tuple[str, ...], "Direction | None", bool]
+_Likeness = tuple["int | None", SyncKind, bool, "str | None", "str | None", tuple[str, ...], "Direction | None", bool]
 
 _Moved = tuple["Direction | None", bool]
 _NOTHING: _Moved = (None, False)
+
+_TORCH_HOOKS = frozenset({"gpu_trace", "debug_mode"})
+"""Sensors that torch itself tells of its waits."""
 
 SCALAR_BYTES = 16
 """The largest element there is: complex128."""
@@ -38,7 +41,7 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
             continue
         key = (sync.thread, sync.step, sync.stack)
         direction, small = moved.get(key, _NOTHING) if sync.stack is not None else _NOTHING
-        likeness = (sync.stack, sync.kind, sync.explicit, sync.op, sync.seen_by, direction, small)
+        likeness = (sync.stack, sync.kind, sync.explicit, sync.op, sync.api, sync.seen_by, direction, small)
         if likeness not in known:
             place = places[sync.stack] if sync.stack is not None else nowhere
             evidence = Evidence(
@@ -48,7 +51,9 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
                 place=place,
                 direction=direction,
                 small=small,
-                only_cupti=sync.seen_by == ("cupti",),
+                foreign=not _TORCH_HOOKS.isdisjoint(recording.coverage.sensors)
+                and _TORCH_HOOKS.isdisjoint(sync.seen_by),
+                api=sync.api,
             )
             known[likeness] = _finding(place, classify(evidence), sync.explicit)
         found.append(Attributed(sync, known[likeness]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ import torch
 
 from syncwatch.bench.scenario import Scenario, ScenarioOptions, Workload
 from syncwatch.model.session import DeviceKind, Recording, Session
-from syncwatch.sense.base import WatchedDevice
+from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.ranges import annotate, pacing, step
 
 ROUNDS = 5
@@ -49,7 +49,8 @@ class ScenarioRun:
         self._phase = "build"
         self._parameters: dict[str, str] | None = None
         self._rounds: dict[str, list[tuple[int, ...]]] = {name: [] for name in plan.variants}
-        self._recordings: dict[str, Recording] = {}
+        self._priced: dict[str, tuple[int, ...]] = {}
+        self._sensed: dict[str, Sensed] = {}
         self._outputs_equal: bool | None = None
         self._complete = False
 
@@ -65,8 +66,10 @@ class ScenarioRun:
         self._compare(workload)
         if self._device.kind is DeviceKind.CUDA:
             self._time(workload)
-        for variant in self._plan.variants:
-            self._sense(workload, variant)
+        # Every variant is sensed before the first is priced: torch.profiler keeps CUPTI's callbacks once it has run.
+        sensed = [self._sense(workload, variant) for variant in self._plan.variants]
+        for each in sensed:
+            self._price(workload, each)
         self._complete = True
 
     def session(self) -> Session:
@@ -76,15 +79,18 @@ class ScenarioRun:
             target=self._scenario.name,
             device=self._device.kind,
             environment=self._device.environment(),
-            recordings=tuple(self._with_rounds(name) for name in self._plan.variants if name in self._recordings),
+            recordings=tuple(self._recordings()),
             outputs_equal=self._outputs_equal,
             complete=self._complete,
             missing=missing,
             parameters=self._parameters,
         )
 
-    def _with_rounds(self, variant: str) -> Recording:
-        return replace(self._recordings[variant], rounds_ns=tuple(self._rounds[variant]))
+    def _recordings(self) -> Iterator[Recording]:
+        for name, sensed in self._sensed.items():
+            if sensed.recording is not None:
+                priced = self._priced.get(name, ())
+                yield replace(sensed.recording, rounds_ns=tuple(self._rounds[name]), priced_ns=priced)
 
     def _enter(self, phase: str, total: int) -> None:
         self._phase = phase
@@ -116,19 +122,25 @@ class ScenarioRun:
                 times = self._steps(workload, variant, self._plan.steps + _FILL_STEPS, warmup=_FILL_STEPS)
                 self._rounds[variant].append(tuple(times))
 
-    def _sense(self, workload: Workload, variant: str) -> None:
-        warmup, total = self._plan.warmup, self._plan.warmup + self._plan.steps
-        self._enter(f"sense {variant}", total)
-        sensed: list[Sequence[int]] = []
-
-        def work() -> Sequence[int]:
-            sensed.append(self._steps(workload, variant, total, warmup=warmup))
-            return sensed[-1]
-
-        for recording in self._device.sense(variant, work):
-            self._recordings[variant] = recording
+    def _sense(self, workload: Workload, variant: str) -> Sensed:
+        self._enter(f"sense {variant}", self._plan.warmup + self._plan.steps)
+        with self._device.sense(variant) as sensed:
+            self._sensed[variant] = sensed
+            times = self._watched_steps(workload, variant)
         if self._device.kind is DeviceKind.VIRTUAL:
-            self._rounds[variant].append(tuple(sensed[-1]))
+            self._rounds[variant].append(times)
+        return sensed
+
+    def _price(self, workload: Workload, sensed: Sensed) -> None:
+        if self._device.kind is DeviceKind.VIRTUAL:
+            return
+        self._enter(f"price {sensed.variant}", self._plan.warmup + self._plan.steps)
+        with self._device.price(sensed):
+            self._priced[sensed.variant] = self._watched_steps(workload, sensed.variant)
+
+    def _watched_steps(self, workload: Workload, variant: str) -> tuple[int, ...]:
+        warmup = self._plan.warmup
+        return tuple(self._steps(workload, variant, warmup + self._plan.steps, warmup=warmup))
 
     def _steps(self, workload: Workload, variant: str, count: int, *, warmup: int) -> list[int]:
         """Run `count` steps with the run-ahead kept, and return the times of those after `warmup`, in ns."""

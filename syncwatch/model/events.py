@@ -16,9 +16,11 @@ class SyncKind(str, Enum):
     EVENT = "event"
     COPY = "copy"
     """A copy that held the host without any synchronization call, such as a non-blocking D2H into pageable memory."""
+    ALLOCATION = "allocation"
+    """The allocator asked the driver for memory, or gave some back; counted apart from the synchronizations."""
 
     def api(self) -> str:
-        """Return the CUDA runtime call that waits this way."""
+        """Return the CUDA runtime call that waits this way, where no sensor named the call itself."""
         if self is SyncKind.STREAM:
             return "cudaStreamSynchronize"
         if self is SyncKind.DEVICE:
@@ -27,6 +29,8 @@ class SyncKind(str, Enum):
             return "cudaEventSynchronize"
         if self is SyncKind.COPY:
             return "cudaMemcpyAsync"
+        if self is SyncKind.ALLOCATION:
+            return "cudaMalloc"
         assert_never(self)
 
 
@@ -62,6 +66,18 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """The host call behind work on the device."""
+
+    thread: int
+    """Index into `Recording.threads`."""
+    name: str
+    """As `cudaLaunchKernel`."""
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class SyncEvent:
     """A host thread stood still for the device."""
 
@@ -84,6 +100,12 @@ class SyncEvent:
     """Whether the runner itself waited here to keep its run-ahead; stated, never counted as the target's."""
     seen_by: tuple[str, ...]
     """The sensors that saw it, by name."""
+    api: str | None = None
+    """The runtime call that waited, where a sensor named it."""
+    within: int | None = None
+    """Index into `Recording.range_stacks`: the NVTX ranges around it; None where there were none."""
+    allowed: str | None = None
+    """The reason of the innermost `syncwatch.allow` around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +126,8 @@ class CopyEvent:
     start_ns: int | None
     """When the copy engine began; None where it was not measured."""
     end_ns: int | None
+    call: Call | None = None
+    """The host call that asked for it; None where it was not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +139,8 @@ class KernelEvent:
     name: str
     start_ns: int
     end_ns: int
+    call: Call | None = None
+    """The host call that launched it; None where it was not recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncwatch.model.events import SyncEvent
-from syncwatch.model.session import Coverage, DeviceKind, Environment
+from syncwatch.model.events import SyncEvent, SyncKind
+from syncwatch.model.session import Coverage, DeviceKind, Environment, Line
 
 REPORT_SCHEMA = "syncwatch.report/1"
 
@@ -52,16 +52,31 @@ class Site:
     expression: str | None
     """The part of the line that waited, where the interpreter records columns."""
     op: str | None
+    kind: SyncKind
     api: str
     explicit: bool
     calls: int
     calls_per_step: float
+    structural: bool
+    """Whether it waited in every measured step."""
     host_blocked_us: float | None
-    """Microseconds a step that the host stood still here."""
+    """Microseconds a step that the host stood still here: `drain_wait_us` + `call_overhead_us`."""
+    drain_wait_us: float | None
+    """The part of `host_blocked_us` in which the GPU still worked: it moves elsewhere if the sync is removed."""
+    call_overhead_us: float | None
+    """The rest: the call itself, and the time until the host woke up."""
     gpu_idle_us: float | None
     """Microseconds a step that the GPU then had nothing to do (the bubble)."""
+    stream_idle_us: float | None
+    """Microseconds a step that the drained stream then had nothing to do; above `gpu_idle_us` where others worked."""
+    step_share: float | None
+    """`gpu_idle_us` as a part of the step's GPU time span, from 0 to 1."""
     bytes: int | None
     """Bytes a step that the copies of this site moved."""
+    ranges: tuple[str, ...]
+    """Names of the NVTX ranges that its calls ran in, outermost first."""
+    allowed: str | None
+    """The reason of the `syncwatch.allow` around it."""
     hint: str
 
 
@@ -72,12 +87,29 @@ class PerStep:
     syncs: float
     explicit_syncs: float
     """How many of `syncs` the user asked for."""
+    allowed_syncs: float
+    """How many of `syncs` a `syncwatch.allow` covers."""
+    allocator_calls: float | None
+    """Calls in which the allocator asked the driver for memory or gave some back; None where nothing saw them."""
     d2h_copies: float | None
     d2h_bytes: float | None
     h2d_copies: float | None
     h2d_bytes: float | None
     host_blocked_us: float | None
+    drain_wait_us: float | None
+    call_overhead_us: float | None
+    gpu_span_us: float | None
+    """From the first to the last work on the GPU: `gpu_busy_us` + `gpu_idle_us` + `launch_gap_us`."""
+    gpu_busy_us: float | None
+    """While at least one kernel or copy ran."""
     gpu_idle_us: float | None
+    """After a sync, until the host had launched again: the bubbles."""
+    launch_gap_us: float | None
+    """Idle time that no sync caused: the host was too slow to launch."""
+    kernel_us: float | None
+    """Kernel time summed over all streams; removing a sync must not change it."""
+    host_build_us: float | None
+    """Host time in the ranges named `build metadata`, in the pass without CUPTI; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +120,20 @@ class StepTime:
     ci95: tuple[float, float] | None
     """Bootstrap 95 % interval of the median; None for a single step and on the virtual clock."""
     modelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """The step with host values replayed instead of read: what removing these lines can gain at best."""
+
+    lines: tuple[Line, ...]
+    step_ms: StepTime | None
+    """None where the replay was not possible."""
+    step_time_ratio: float | None
+    """Step time as it is over step time replayed: above 1 is the gain."""
+    ci95: tuple[float, float] | None
+    refused: str | None
+    """Why the replay was not possible, a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +149,12 @@ class Variant:
     """Worst first."""
     warmup_syncs: int
     """Synchronizations before the first measured step."""
+    warmup_sites: tuple[Site, ...]
+    """Lines that waited in warm-up alone: lazy initialisation, autotuning, module loading; a warm-up step each."""
+    price_overhead: float | None
+    """Step time of the pass that CUPTI watched over the honest step time; None where either was not taken."""
+    what_if: tuple[WhatIf, ...]
+    """The ceiling of what removing each line can gain; empty where it was not asked."""
     pacing_waits: int
     """Waits of the runner itself, to keep its run-ahead; not counted above."""
     coverage: Coverage

@@ -45,6 +45,26 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the user's, as `Site` names it."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The step with the host value of one line, or of all of them, recorded before instead of read."""
+
+    lines: tuple[Line, ...]
+    """The lines that did not read."""
+    rounds_ns: tuple[tuple[int, ...], ...]
+    """Step times in ns, a tuple for each round; empty where it was not possible."""
+    refused: str | None = None
+    """Why it was not possible, a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """One variant of the target, as the sensors saw it."""
 
@@ -67,6 +87,14 @@ class Recording:
     coverage: Coverage
     notes: tuple[str, ...] = ()
     """What a reader should know of this recording, a sentence each."""
+    range_stacks: tuple[tuple[str, ...], ...] = ()
+    """The names of nested NVTX ranges, outermost first; `SyncEvent.within` points here."""
+    host_build_ns: tuple[int, ...] = ()
+    """Host time in ns of each measured step in ranges named `build metadata`, in the pass without CUPTI."""
+    priced_ns: tuple[int, ...] = ()
+    """Step times in ns of the pass that CUPTI watched; beside `rounds_ns` they tell what watching cost."""
+    replays: tuple[Replay, ...] = ()
+    """What the step took without its host reads; empty where that was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

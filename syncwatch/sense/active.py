@@ -6,6 +6,18 @@ from syncwatch.sense.recorder import Recorder
 
 _recorders: list[Recorder] = []
 _profiling = False
+_subscribed = False
+
+
+def set_subscribed(on: bool) -> None:
+    """Say whether this process subscribes to CUPTI's callbacks, so that torch.profiler must not start."""
+    global _subscribed
+    _subscribed = on
+
+
+def subscribed() -> bool:
+    """Return whether this process subscribes to CUPTI's callbacks."""
+    return _subscribed
 
 
 def set_profiling(on: bool) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from syncwatch.model.session import DeviceKind, Environment, Recording
@@ -33,6 +33,14 @@ class Sensor(Protocol):
         """End, and leave nothing patched; safe after a failed `start`."""
 
 
+@dataclass(slots=True)
+class Sensed:
+    """One variant as far as it was watched."""
+
+    variant: str
+    recording: Recording | None = None
+
+
 class WatchedDevice(Protocol):
     """A device with its sensors: the GPU of this machine, or the virtual one."""
 
@@ -41,18 +49,17 @@ class WatchedDevice(Protocol):
     def environment(self) -> Environment:
         """Return what the figures belong to."""
 
-    def sense(self, variant: str, work: Callable[[], Sequence[int]]) -> Iterator[Recording]:
-        """Run the same steps in as many passes as the device needs, and yield what they gave.
+    def sense(self, variant: str) -> AbstractContextManager[Sensed]:
+        """Watch the lines of everything inside; every variant is sensed before the first is priced.
 
-        A pass that is cut short by an exception yields what there is, and raises on when the iterator is asked again.
-
-        Args:
-            variant: the name of what runs.
-            work: runs the steps, the same ones at every call, and returns their times in ns.
+        What it yields holds the recording when the block has ended, however.
         """
 
-    def watch(self, variant: str) -> AbstractContextManager[list[Recording]]:
-        """Watch everything inside once; the yielded list holds the recording when the block has ended, however."""
+    def price(self, sensed: Sensed) -> AbstractContextManager[None]:
+        """Watch the times of the same steps once more, and join them to `sensed`; nothing where they are known."""
+
+    def watch(self, variant: str) -> AbstractContextManager[Sensed]:
+        """Watch lines and times of everything inside at once, as what runs only once must be."""
 
     def close(self) -> None:
         """Leave nothing patched."""

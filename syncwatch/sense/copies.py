@@ -25,7 +25,7 @@ class Copies:
 
     name = "copies"
     sees = "non-blocking copies that block after all (pageable or gapped host memory), with their line"
-    blind_to = ("copies that C++ asks for",)
+    blind_to: tuple[str, ...] = ("copies that C++ asks for",)
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None

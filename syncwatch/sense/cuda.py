@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from syncwatch.errors import NotMeasuredError
-from syncwatch.model.events import SyncEvent
+from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
-from syncwatch.sense import active, cupti
+from syncwatch.sense import active
+from syncwatch.sense.base import Sensed, Sensor
 from syncwatch.sense.copies import Copies
+from syncwatch.sense.cupti import Cupti
 from syncwatch.sense.debug_mode import DebugMode
 from syncwatch.sense.environment import environment
 from syncwatch.sense.gpu_trace import GpuTrace
-from syncwatch.sense.join import join
+from syncwatch.sense.join import Hooked, join
 from syncwatch.sense.names import WINDOW_RANGE
 from syncwatch.sense.reconcile import reconciled
 from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.runtime_calls import RuntimeCalls
+from syncwatch.sense.runtime_trace import RuntimeTrace
 
-_BLIND_WITHOUT_CUPTI = ("libraries under torch", "copies that C++ asks for", "times")
-_BLIND_WITH_CUPTI = ("lines of synchronizations in libraries under torch",)
+_LIBRARIES = "lines of synchronizations in libraries under torch"
+_C_COPIES = "copies that C++ asks for"
+_TIMES = "what the GPU did, so that no idle time is known"
 
 
 class CudaDevice:
@@ -40,67 +45,99 @@ class CudaDevice:
             raise NotMeasuredError(
                 "There is no CUDA GPU here. Use --device virtual to run without one, or --device auto to choose."
             )
+        self._hooked: dict[str, _Hooks] = {}
 
     def environment(self) -> Environment:
         """Return the versions, the GPU and its driver."""
         return environment(self.kind, torch.cuda.get_device_name())
 
-    def sense(self, variant: str, work: Callable[[], Sequence[int]]) -> Iterator[Recording]:
-        """Run `work` once under the hooks and once under CUPTI, and join the two; see `WatchedDevice.sense`."""
-        recorder = Recorder(now_ns=time.time_ns)
-        with _hooks(recorder):
-            try:
-                work()
-            except BaseException:
-                yield _recording(variant, recorder, _Priced(missing=_CUT_SHORT))
-                raise
-        priced = _Priced()
+    @contextlib.contextmanager
+    def sense(self, variant: str) -> Iterator[Sensed]:
+        """Watch the lines with CUPTI's callbacks and the debug mode, or where CUPTI is taken with torch's hooks."""
+        hooks = self._hooked[variant] = _Hooks(Recorder(now_ns=time.time_ns))
+        sensed = Sensed(variant)
         try:
-            with _listening(Recorder(now_ns=time.time_ns)), _runtime(priced):
-                work()
+            with hooks.on(callbacks=True):
+                yield sensed
         finally:
-            # Also when cut short: the lines are whole by now.
-            yield _recording(variant, recorder, priced)
+            sensed.recording = _recording(variant, hooks, None, _NOT_YET)
 
     @contextlib.contextmanager
-    def watch(self, variant: str) -> Iterator[list[Recording]]:
-        """Watch one run with hooks and CUPTI together; see `WatchedDevice.watch`."""
-        result: list[Recording] = []
-        recorder, priced = Recorder(now_ns=time.time_ns), _Priced()
+    def price(self, sensed: Sensed) -> Iterator[None]:
+        """Watch the times with CUPTI's activity records."""
+        hooks = self._hooked.pop(sensed.variant)
+        priced = _Priced(Recorder(now_ns=time.time_ns))
         try:
-            with _runtime(priced), _hooks(recorder):
-                yield result
+            with _listening(priced.recorder), _runtime(priced):
+                yield
         finally:
-            result.append(_recording(variant, recorder, priced))
+            sensed.recording = _recording(sensed.variant, hooks, priced, priced.missing)
+
+    @contextlib.contextmanager
+    def watch(self, variant: str) -> Iterator[Sensed]:
+        """Watch one run with torch's hooks and CUPTI's activity records together."""
+        sensed = Sensed(variant)
+        hooks = _Hooks(Recorder(now_ns=time.time_ns))
+        priced = _Priced(hooks.recorder)
+        try:
+            with _runtime(priced), hooks.on(callbacks=False):
+                yield sensed
+        finally:
+            sensed.recording = _recording(variant, hooks, priced, priced.missing)
 
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
 
 
-_CUT_SHORT = "The run ended before CUPTI could measure it: lines, but no times."
+_NOT_YET = "The run ended before CUPTI could measure it: lines, but no idle times."
+
+
+@dataclass(slots=True)
+class _Hooks:
+    """The sensors that know lines, and what they gave."""
+
+    recorder: Recorder
+    names: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def on(self, *, callbacks: bool) -> Iterator[None]:
+        """Watch with the hooks; with CUPTI's callbacks too if they are asked for and free."""
+        with _listening(self.recorder), contextlib.ExitStack() as sensors:
+            waits = self._callbacks() if callbacks else None
+            found: tuple[Sensor, ...] = (waits or GpuTrace(), DebugMode(), Copies())
+            for sensor in found:
+                sensors.callback(sensor.stop)
+                if sensor is not waits:
+                    sensor.start(self.recorder)
+            self.names = tuple(sensor.name for sensor in found)
+            yield
+
+    def _callbacks(self) -> RuntimeCalls | None:
+        """Return CUPTI's callbacks, started; None where CUPTI is taken, with a note."""
+        sensor = RuntimeCalls()
+        try:
+            sensor.start(self.recorder)
+        except NotMeasuredError as error:
+            self.notes.append(f"Waits in libraries under torch have no line: {error}")
+            return None
+        return sensor
+
+    @property
+    def sees_driver(self) -> bool:
+        """Whether every driver call was seen."""
+        return RuntimeCalls.name in self.names
 
 
 @dataclass(slots=True)
 class _Priced:
-    """What CUPTI gave, once it has stopped."""
+    """What CUPTI's activity records gave, once they have stopped."""
 
-    trace: cupti.RuntimeTrace | None = None
+    recorder: Recorder
+    """Heard the ranges of this pass."""
+    trace: RuntimeTrace | None = None
     missing: str = ""
     """Why there is no trace."""
-
-
-@contextlib.contextmanager
-def _hooks(recorder: Recorder) -> Iterator[None]:
-    """Watch with the hooks, which know lines and cost next to nothing."""
-    sensors = (GpuTrace(), DebugMode(), Copies())
-    with _listening(recorder):
-        try:
-            for sensor in sensors:
-                sensor.start(recorder)
-            yield
-        finally:
-            for sensor in sensors:
-                sensor.stop()
 
 
 @contextlib.contextmanager
@@ -116,11 +153,11 @@ def _listening(recorder: Recorder) -> Iterator[None]:
 @contextlib.contextmanager
 def _runtime(priced: _Priced) -> Iterator[None]:
     """Watch with CUPTI, which knows times; where it is taken, run on and say so in `priced`."""
-    sensor = cupti.Cupti()
+    sensor = Cupti()
     try:
         sensor.start()
     except NotMeasuredError as error:
-        priced.missing = f"There are lines but no times: {error}"
+        priced.missing = f"There are lines but no idle times: {error}"
         yield
         return
     active.set_profiling(True)
@@ -132,7 +169,7 @@ def _runtime(priced: _Priced) -> Iterator[None]:
         try:
             priced.trace = sensor.stop()
         except NotMeasuredError as error:
-            priced.missing = f"There are lines but no times: {error}"
+            priced.missing = f"There are lines but no idle times: {error}"
 
 
 def _annotation(name: str) -> contextlib.AbstractContextManager[object]:
@@ -140,26 +177,51 @@ def _annotation(name: str) -> contextlib.AbstractContextManager[object]:
     return context
 
 
-def _recording(variant: str, hooks: Recorder, priced: _Priced) -> Recording:
-    hooked = reconciled(hooks.syncs)
-    if priced.trace is None:
-        coverage = Coverage(_HOOKS, _BLIND_WITHOUT_CUPTI, None, _with_line(hooked))
-        plain = hooks.freeze(variant, coverage, modelled=False, has_timeline=False, notes=(priced.missing,))
+def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str) -> Recording:
+    recorder = hooks.recorder
+    hooked = reconciled(recorder.syncs)
+    if priced is None or priced.trace is None:
+        blind: tuple[str, ...] = (_TIMES,) if hooks.sees_driver else (_LIBRARIES, _C_COPIES, _TIMES)
+        coverage = Coverage(hooks.names, blind, _count(hooked) if hooks.sees_driver else None, _with_line(hooked))
+        notes = (*hooks.notes, missing)
+        plain = recorder.freeze(
+            variant, coverage, modelled=False, has_copies=hooks.sees_driver, has_kernels=False, notes=notes
+        )
         return replace(plain, syncs=hooked)
-    joined = join(hooked, hooks.steps, hooks.native_threads, priced.trace)
-    coverage = Coverage((*_HOOKS, cupti.Cupti.name), _BLIND_WITH_CUPTI, joined.seen, _with_line(joined.syncs))
+    plain = recorder.freeze(variant, Coverage((), (), None, 0), modelled=False)
+    seen = Hooked(
+        hooked,
+        plain.copies if hooks.sees_driver and plain.copies else (),
+        plain.steps,
+        plain.threads,
+        recorder.native_threads,
+    )
+    joined = join(seen, priced.trace)
     return replace(
-        hooks.freeze(variant, coverage, modelled=False),
+        plain,
+        coverage=Coverage(
+            (*hooks.names, Cupti.name),
+            () if hooks.sees_driver else (_LIBRARIES,),
+            joined.seen,
+            _with_line(joined.syncs),
+        ),
         steps=joined.steps,
         syncs=joined.syncs,
         copies=joined.copies,
         kernels=joined.kernels,
-        notes=joined.notes,
+        threads=joined.threads,
+        ranges=tuple(priced.recorder.ranges),
+        notes=(*hooks.notes, *joined.notes),
     )
 
 
-_HOOKS = (GpuTrace.name, DebugMode.name, Copies.name)
+def _is_sync(event: SyncEvent) -> bool:
+    return not event.pacing and event.kind is not SyncKind.ALLOCATION
 
 
-def _with_line(syncs: tuple[SyncEvent, ...]) -> int:
-    return sum(not event.pacing and event.stack is not None for event in syncs)
+def _count(syncs: Sequence[SyncEvent]) -> int:
+    return sum(_is_sync(event) for event in syncs)
+
+
+def _with_line(syncs: Sequence[SyncEvent]) -> int:
+    return sum(_is_sync(event) and event.stack is not None for event in syncs)

@@ -25,7 +25,7 @@ class DebugMode:
 
     name = "debug_mode"
     sees = "stream synchronizations and blocking copies through torch, with their line"
-    blind_to = (
+    blind_to: tuple[str, ...] = (
         "torch.cuda.synchronize() and Event.synchronize()",
         "libraries under torch",
         "non-blocking copies that block after all",

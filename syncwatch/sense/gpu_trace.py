@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from syncwatch.model.events import SyncKind
+from syncwatch.sense.nearest import asked_for
 from syncwatch.sense.recorder import Recorder
 
 
@@ -21,7 +22,7 @@ class GpuTrace:
 
     name = "gpu_trace"
     sees = "every device, stream and event synchronization through torch, with its line"
-    blind_to = ("libraries under torch", "non-blocking copies that block after all")
+    blind_to: tuple[str, ...] = ("libraries under torch", "non-blocking copies that block after all")
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
@@ -71,12 +72,4 @@ class GpuTrace:
         if recorder is None:
             return
         stack = None if frame is None else recorder.stack(frame)
-        recorder.sync(kind, explicit=_asked_for(frame), op=None, sensor=self.name, stack=stack)
-
-
-def _asked_for(frame: FrameType | None) -> bool:
-    """Return whether a `synchronize` of torch's own Python called: the user asked for this wait."""
-    if frame is None or frame.f_code.co_name != "synchronize":
-        return False
-    module = frame.f_globals.get("__name__", "")
-    return isinstance(module, str) and module.split(".")[0] == "torch"
+        recorder.sync(kind, explicit=asked_for(frame), op=None, sensor=self.name, stack=stack)

@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncwatch.model.events import CopyEvent, KernelEvent, Step, SyncEvent, SyncKind
-from syncwatch.sense.cupti import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
+from syncwatch.model.events import Call, CopyEvent, Direction, KernelEvent, Step, SyncEvent, SyncKind
 from syncwatch.sense.names import STEP_RANGE
+from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
+from syncwatch.sense.thread_map import ThreadMap
 
-_Key = tuple["int | None", int, bool]
-"""A step, a thread, and whether the waits are inside copy calls, which other hooks see."""
+_Key = tuple["int | None", int, SyncKind]
+"""A step, a thread, and COPY or ALLOCATION for waits inside such calls, which other hooks see; STREAM for the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,47 +24,57 @@ class Joined:
     syncs: tuple[SyncEvent, ...]
     copies: tuple[CopyEvent, ...]
     kernels: tuple[KernelEvent, ...]
+    threads: tuple[str, ...]
     seen: int
     """Synchronizations that CUPTI recorded, the runner's own waits left out."""
     notes: tuple[str, ...]
 
 
-def join(hooked: Sequence[SyncEvent], steps: Sequence[Step], threads: Mapping[int, int], trace: RuntimeTrace) -> Joined:
+@dataclass(frozen=True, slots=True)
+class Hooked:
+    """What the hooks saw, in order."""
+
+    syncs: Sequence[SyncEvent]
+    copies: Sequence[CopyEvent]
+    """Copy calls with their lines; empty where no sensor hooks them."""
+    steps: Sequence[Step]
+    threads: Sequence[str]
+    native_threads: Mapping[int, int]
+    """System thread id to the number of the thread."""
+
+
+def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
     """Give each hooked synchronization its time, and each CUPTI row its line.
 
-    The two are matched in order within one step and thread, waits inside copy calls apart from the others. Where
-    their kinds differ the join is not certain: the lines are kept without a time, and a note says so.
-
-    Args:
-        hooked: what the hooks saw, in order.
-        steps: the steps of the hooked pass, for their warm-up marks.
-        threads: system thread id to the recorder's thread number.
-        trace: what CUPTI saw of the same steps.
+    The two are matched in order within one step and thread, waits inside copy calls and allocator calls apart from the
+    others. Where their kinds differ the join is not certain: the lines are kept without a time, and a note says so.
     """
+    threads = ThreadMap(hooked.threads, hooked.native_threads, trace)
     clock = _StepClock(trace.steps)
+    copies = _Copies(hooked.copies, trace.copies, clock, threads)
     rows = _by_key(trace.syncs, clock, threads)
-    events = _events_by_key(hooked)
+    events = _events_by_key(hooked.syncs)
     syncs: list[SyncEvent] = []
     notes: list[str] = []
-    stacks: dict[tuple[int, int], int | None] = {}
-    for key in sorted(events.keys() | rows.keys(), key=lambda key: (key[0] is None, key[0] or 0, *key[1:])):
+    for key in sorted(events.keys() | rows.keys(), key=lambda key: (key[0] is None, key[0] or 0, key[1], key[2].value)):
         found, timed = events.get(key, []), rows.get(key, [])
         if [event.kind for event in found] == [row.kind for row in timed]:
             merged = [_timed(event, row) for event, row in zip(found, timed, strict=True)]
-        elif not found:
-            merged = [_unhooked(key, row) for row in timed]
+        elif not found or all(copies.knows(row) for row in timed):
+            merged = [_unhooked(key, row, copies.line_of(row)) for row in timed]
         else:
-            merged = found
+            merged = [replace(event, start_ns=None, end_ns=None) for event in found]
             notes.append(_mismatch(key, len(found), len(timed)))
+        if len(merged) == len(timed):
+            copies.lend(merged, timed)
         syncs += merged
-        if merged is not found:
-            stacks.update((_op_key(row), event.stack) for event, row in zip(merged, timed, strict=True))
     return Joined(
-        steps=_steps(steps, trace.steps),
+        steps=_steps(hooked.steps, trace.steps),
         syncs=tuple(syncs),
-        copies=tuple(_copy(call, clock, threads, stacks) for call in trace.copies),
-        kernels=tuple(_kernel(run, clock) for run in trace.kernels),
-        seen=sum(not row.pacing for row in trace.syncs),
+        copies=copies.events(),
+        kernels=tuple(_kernel(run, clock, threads) for run in trace.kernels),
+        threads=threads.names(),
+        seen=sum(not row.pacing and row.kind is not SyncKind.ALLOCATION for row in trace.syncs),
         notes=tuple(notes),
     )
 
@@ -82,76 +93,138 @@ class _StepClock:
         return _number(self._spans[at])
 
 
+class _Copies:
+    """The copies of the trace, each with the line of the hooked copy call of the same place in the order.
+
+    Where a thread's copies of a step differ in number, way or size, a copy gets the line of the wait of its operator.
+    """
+
+    def __init__(
+        self, hooked: Sequence[CopyEvent], calls: Sequence[CopyCall], clock: _StepClock, threads: ThreadMap
+    ) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._threads = threads
+        self._events: dict[Span, CopyEvent] = {}
+        self._by_op: dict[tuple[int, int], int | None] = {}
+        known: dict[tuple[int | None, int], list[CopyEvent]] = defaultdict(list)
+        for event in hooked:
+            known[event.step, event.thread].append(event)
+        timed: dict[tuple[int | None, int], list[CopyCall]] = defaultdict(list)
+        for call in calls:
+            if call.direction is not Direction.D2D:
+                timed[clock.step_at(call.call.start_ns), threads.number(call.call.tid)].append(call)
+        for key, found in timed.items():
+            events = known.get(key, [])
+            if [(event.direction, event.bytes) for event in events] == [(call.direction, call.bytes) for call in found]:
+                self._events.update((call.call, event) for event, call in zip(events, found, strict=True))
+
+    def knows(self, row: SyncCall) -> bool:
+        """Return whether `row` is a wait inside a copy call whose line is known."""
+        return row.kind is SyncKind.COPY and row.call in self._events
+
+    def line_of(self, row: SyncCall) -> CopyEvent | None:
+        """Return the hooked call behind the wait `row`, if it is one inside a copy call."""
+        return self._events.get(row.call) if row.kind is SyncKind.COPY else None
+
+    def lend(self, events: Iterable[SyncEvent], rows: Iterable[SyncCall]) -> None:
+        """Note the lines of waits, for the copies of the same operators."""
+        self._by_op.update((_op_key(row), event.stack) for event, row in zip(events, rows, strict=True))
+
+    def events(self) -> tuple[CopyEvent, ...]:
+        """Return every copy."""
+        return tuple(self._event(call) for call in self._calls)
+
+    def _event(self, call: CopyCall) -> CopyEvent:
+        hooked = self._events.get(call.call)
+        stack = hooked.stack if hooked is not None else None
+        if stack is None and call.op_start_ns is not None:
+            stack = self._by_op.get(_op_key(call))
+        return CopyEvent(
+            step=self._clock.step_at(call.call.start_ns),
+            thread=self._threads.number(call.call.tid),
+            direction=call.direction,
+            memory=call.memory,
+            bytes=call.bytes,
+            blocking=call.blocking,
+            op=call.op,
+            stack=stack,
+            stream=call.stream,
+            start_ns=call.start_ns,
+            end_ns=call.end_ns,
+            call=_call(call.call, self._threads),
+        )
+
+
 def _number(span: Span) -> int:
     return int(span.name.removeprefix(STEP_RANGE))
 
 
-def _by_key(rows: Iterable[SyncCall], clock: _StepClock, threads: Mapping[int, int]) -> dict[_Key, list[SyncCall]]:
+def _group(kind: SyncKind) -> SyncKind:
+    return kind if kind in (SyncKind.COPY, SyncKind.ALLOCATION) else SyncKind.STREAM
+
+
+def _by_key(rows: Iterable[SyncCall], clock: _StepClock, threads: ThreadMap) -> dict[_Key, list[SyncCall]]:
     found: dict[_Key, list[SyncCall]] = defaultdict(list)
     for row in rows:
-        found[clock.step_at(row.start_ns), threads.get(row.tid, 0), row.kind is SyncKind.COPY].append(row)
+        found[clock.step_at(row.call.start_ns), threads.number(row.call.tid), _group(row.kind)].append(row)
     return found
 
 
 def _events_by_key(events: Iterable[SyncEvent]) -> dict[_Key, list[SyncEvent]]:
     found: dict[_Key, list[SyncEvent]] = defaultdict(list)
     for event in events:
-        found[event.step, event.thread, event.kind is SyncKind.COPY].append(event)
+        found[event.step, event.thread, _group(event.kind)].append(event)
     return found
 
 
 def _timed(event: SyncEvent, row: SyncCall) -> SyncEvent:
-    return replace(event, op=row.op, start_ns=row.start_ns, end_ns=row.end_ns, seen_by=(*event.seen_by, "cupti"))
+    return replace(
+        event,
+        op=row.op,
+        api=row.call.name,
+        stream=row.stream,
+        start_ns=row.start_ns,
+        end_ns=row.end_ns,
+        seen_by=(*event.seen_by, "cupti"),
+    )
 
 
-def _unhooked(key: _Key, row: SyncCall) -> SyncEvent:
-    """Return a synchronization that no hook saw: a library under torch, or a thread without Python."""
+def _unhooked(key: _Key, row: SyncCall, copy: CopyEvent | None) -> SyncEvent:
+    """Return a synchronization that no hook saw as one: a library under torch, or a copy call that held the host."""
     return SyncEvent(
         step=key[0],
         thread=key[1],
         kind=row.kind,
         explicit=False,
         op=row.op,
-        stack=None,
-        stream=None,
+        stack=None if copy is None else copy.stack,
+        stream=row.stream,
         start_ns=row.start_ns,
         end_ns=row.end_ns,
         pacing=row.pacing,
-        seen_by=("cupti",),
+        seen_by=("cupti",) if copy is None else ("runtime_calls", "cupti"),
+        api=row.call.name,
     )
 
 
 def _mismatch(key: _Key, hooks: int, cupti: int) -> str:
     where = "outside the steps" if key[0] is None else f"in step {key[0]}"
-    return (
-        f"The hooks saw {hooks} synchronizations {where}, CUPTI {cupti}: they cannot be joined, so no price is given."
-    )
+    what = "allocator calls" if key[2] is SyncKind.ALLOCATION else "synchronizations"
+    return f"The hooks saw {hooks} {what} {where}, CUPTI {cupti}: they cannot be joined, so no price is given."
 
 
 def _op_key(row: SyncCall | CopyCall) -> tuple[int, int]:
-    return row.tid, row.op_start_ns if row.op_start_ns is not None else -1
+    return row.call.tid, row.op_start_ns if row.op_start_ns is not None else -1
 
 
-def _copy(
-    call: CopyCall, clock: _StepClock, threads: Mapping[int, int], stacks: Mapping[tuple[int, int], int | None]
-) -> CopyEvent:
-    return CopyEvent(
-        step=clock.step_at(call.asked_ns),
-        thread=threads.get(call.tid, 0),
-        direction=call.direction,
-        memory=call.memory,
-        bytes=call.bytes,
-        blocking=call.blocking,
-        op=call.op,
-        stack=None if call.op_start_ns is None else stacks.get(_op_key(call)),
-        stream=call.stream,
-        start_ns=call.start_ns,
-        end_ns=call.end_ns,
-    )
+def _call(span: Span, threads: ThreadMap) -> Call:
+    return Call(threads.number(span.tid), span.name, span.start_ns, span.end_ns)
 
 
-def _kernel(run: KernelRun, clock: _StepClock) -> KernelEvent:
-    return KernelEvent(clock.step_at(run.asked_ns), run.stream, run.name, run.start_ns, run.end_ns)
+def _kernel(run: KernelRun, clock: _StepClock, threads: ThreadMap) -> KernelEvent:
+    step = clock.step_at(run.call.start_ns)
+    return KernelEvent(step, run.stream, run.name, run.start_ns, run.end_ns, _call(run.call, threads))
 
 
 def _steps(steps: Sequence[Step], spans: Sequence[Span]) -> tuple[Step, ...]:

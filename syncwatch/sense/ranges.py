@@ -11,8 +11,9 @@ import nvtx
 import torch
 
 from syncwatch.model.events import RangeEvent, Step
-from syncwatch.sense import active
-from syncwatch.sense.names import PACING_RANGE, STEP_RANGE
+from syncwatch.sense import active, scope
+from syncwatch.sense.names import BUILD_RANGE, PACING_RANGE, STEP_RANGE
+from syncwatch.sense.recorder import Recorder
 
 
 class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.annotate
@@ -22,15 +23,18 @@ class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.
         name: what the range is called; keep ':', ',', '/' and '@' out, which nsys filters cannot take.
     """
 
-    __slots__ = ("_name", "_profiled", "_started")
+    __slots__ = ("_name", "_outer", "_profiled", "_started")
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._started: list[tuple[Any, int]] = []
         self._profiled: Any = None
+        self._outer: tuple[str, ...] = ()
 
     def __enter__(self) -> None:
         nvtx.push_range(self._name)
+        self._outer = scope.RANGES.get()
+        scope.RANGES.set((*self._outer, self._name))
         if active.profiling():
             self._profiled = torch.autograd.profiler.record_function(self._name)
             self._profiled.__enter__()
@@ -40,7 +44,12 @@ class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for recorder, start in self._started:
-            recorder.ranges.append(RangeEvent(recorder.thread(), self._name, start, recorder.now_ns()))
+            end = recorder.now_ns()
+            recorder.ranges.append(RangeEvent(recorder.thread(), self._name, start, end))
+            number = recorder.step() if self._name == BUILD_RANGE else None
+            if number is not None:
+                recorder.built_ns[number] = recorder.built_ns.get(number, 0) + end - start
+        scope.RANGES.set(self._outer)
         if self._profiled is not None:
             self._profiled.__exit__(kind, error, trace)
         nvtx.pop_range()
@@ -53,19 +62,22 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
         warmup: whether the step is left out of the figures.
     """
 
-    __slots__ = ("_range", "_started", "_warmup")
+    __slots__ = ("_outer", "_range", "_started", "_warmup")
 
     def __init__(self, *, warmup: bool = False) -> None:
         self._warmup = warmup
-        self._started: list[tuple[Any, int, int | None]] = []
+        self._started: list[tuple[Recorder, int, int, int | None]] = []
         self._range: annotate | None = None
+        self._outer: tuple[tuple[object, int], ...] = ()
 
     def __enter__(self) -> None:
+        self._outer = scope.STEPS.get()
         for recorder in active.recorders():
-            index = len(recorder.steps)
-            self._started.append((recorder, recorder.now_ns(), recorder.current_step))
+            index = recorder.begin_step()
+            self._started.append((recorder, index, recorder.now_ns(), recorder.current_step))
             recorder.current_step = index
-        number = self._started[-1][0].current_step if self._started else None
+        scope.STEPS.set((*self._outer, *((recorder, index) for recorder, index, _, _ in self._started)))
+        number = self._started[-1][1] if self._started else None
         self._range = annotate(STEP_RANGE if number is None else f"{STEP_RANGE} {number}")
         self._range.__enter__()
 
@@ -74,9 +86,10 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
     ) -> None:
         if self._range is not None:
             self._range.__exit__(kind, error, trace)
-        for recorder, start, outer in self._started:
-            recorder.steps.append(Step(len(recorder.steps), self._warmup, start, recorder.now_ns()))
+        for recorder, index, start, outer in self._started:
+            recorder.steps.append(Step(index, self._warmup, start, recorder.now_ns()))
             recorder.current_step = outer
+        scope.STEPS.set(self._outer)
         self._started.clear()
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from syncwatch.model.events import SyncEvent
 from syncwatch.sense.debug_mode import DebugMode
 
-_Place = tuple["int | None", int, "int | None"]
-"""A step, a thread and a stack."""
+_Place = tuple["int | None", "int | None"]
+"""A step and a stack; not the thread, as torch repeats warnings of autograd's threads on the one in `backward`."""
 
 
 def reconciled(events: Sequence[SyncEvent]) -> tuple[SyncEvent, ...]:
@@ -32,7 +32,7 @@ def _only_warned(event: SyncEvent) -> bool:
 
 
 def _place(event: SyncEvent) -> _Place:
-    return event.step, event.thread, event.stack
+    return event.step, event.stack
 
 
 def _merge(event: SyncEvent, warned: Counter[_Place]) -> SyncEvent:

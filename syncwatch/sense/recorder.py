@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from syncwatch.model.events import (
+    Call,
     CopyEvent,
     Direction,
     HostMemory,
@@ -19,7 +20,9 @@ from syncwatch.model.events import (
     SyncKind,
 )
 from syncwatch.model.session import Coverage, Recording
+from syncwatch.sense import scope
 from syncwatch.sense.stacks import StackTable
+from syncwatch.sense.threads import thread_name
 
 
 @dataclass(slots=True)
@@ -37,6 +40,9 @@ class Recorder:
     ranges: list[RangeEvent] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     current_step: int | None = None
+    """The step that threads of no step of their own, such as autograd's, work for."""
+    built_ns: dict[int, int] = field(default_factory=dict)
+    """Host time spent building metadata, by step."""
     pacing: bool = False
     """Set by the runner around its own waits."""
     _stacks: StackTable = field(default_factory=StackTable)
@@ -44,7 +50,27 @@ class Recorder:
     _thread_names: list[str] = field(default_factory=list)
     native_threads: dict[int, int] = field(default_factory=dict)
     """System thread id to thread number, to join with what CUPTI saw; not saved."""
+    _range_stacks: dict[tuple[str, ...], int] = field(default_factory=dict)
+    _steps_begun: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin_step(self) -> int:
+        """Return the number of a step that begins now."""
+        with self._lock:
+            self._steps_begun += 1
+            return self._steps_begun - 1
+
+    def step(self) -> int | None:
+        """Return the step that the calling thread or task is in."""
+        for recorder, number in reversed(scope.STEPS.get()):
+            if recorder is self:
+                return number
+        return self.current_step
+
+    def within(self) -> int | None:
+        """Return the number of the stack of ranges that the calling thread or task is in; None outside every range."""
+        names = scope.RANGES.get()
+        return self._range_stacks.setdefault(names, len(self._range_stacks)) if names else None
 
     def stack(self, frame: FrameType | None = None) -> int:
         """Return the id of the caller's stack, or of the stack that ends in `frame`."""
@@ -59,7 +85,7 @@ class Recorder:
         if known is not None:
             return known
         with self._lock:
-            self._thread_names.append(threading.current_thread().name)
+            self._thread_names.append(thread_name())
             number = self._threads[ident] = len(self._thread_names) - 1
             self.native_threads[threading.get_native_id()] = number
             return number
@@ -75,11 +101,12 @@ class Recorder:
         stream: int | None = None,
         start_ns: int | None = None,
         end_ns: int | None = None,
+        api: str | None = None,
     ) -> None:
         """Record that the calling thread waited."""
         self.syncs.append(
             SyncEvent(
-                step=self.current_step,
+                step=self.step(),
                 thread=self.thread(),
                 kind=kind,
                 explicit=explicit,
@@ -90,7 +117,18 @@ class Recorder:
                 end_ns=end_ns,
                 pacing=self.pacing,
                 seen_by=(sensor,),
+                api=api,
+                within=self.within(),
+                allowed=scope.ALLOWED.get(),
             )
+        )
+
+    def copy_call(self, api: str, direction: Direction, size: int, stack: int | None, span: tuple[int, int]) -> None:
+        """Record that the calling thread asked the driver, from `span[0]` to `span[1]`, for a copy of `size` bytes."""
+        thread = self.thread()
+        call = Call(thread, api, *span)
+        self.copies.append(
+            CopyEvent(self.step(), thread, direction, None, size, None, None, stack, None, None, None, call)
         )
 
     def copy(
@@ -109,7 +147,7 @@ class Recorder:
         """Record a copy of `size` bytes that the calling thread asked for."""
         self.copies.append(
             CopyEvent(
-                step=self.current_step,
+                step=self.step(),
                 thread=self.thread(),
                 direction=direction,
                 memory=memory,
@@ -125,7 +163,7 @@ class Recorder:
 
     def kernel(self, name: str, stream: int, start_ns: int, end_ns: int) -> None:
         """Record a kernel that ran from `start_ns` to `end_ns` on `stream`."""
-        self.kernels.append(KernelEvent(self.current_step, stream, name, start_ns, end_ns))
+        self.kernels.append(KernelEvent(self.step(), stream, name, start_ns, end_ns))
 
     def freeze(
         self,
@@ -134,7 +172,8 @@ class Recorder:
         *,
         modelled: bool,
         rounds_ns: tuple[tuple[int, ...], ...] = (),
-        has_timeline: bool = True,
+        has_copies: bool = True,
+        has_kernels: bool = True,
         notes: tuple[str, ...] = (),
     ) -> Recording:
         """Return everything recorded so far as one immutable recording.
@@ -144,22 +183,27 @@ class Recorder:
             coverage: what was watched.
             modelled: whether the times come from the virtual clock.
             rounds_ns: honest step times, a tuple for each round.
-            has_timeline: whether copies and kernels were recorded at all; if not they become None, not empty.
+            has_copies: whether copies were recorded at all; if not they become None, not empty.
+            has_kernels: whether kernels were recorded at all.
             notes: what a reader should know.
         """
         frames, stacks = self._stacks.freeze()
         return Recording(
             variant=variant,
-            steps=tuple(self.steps),
+            steps=tuple(sorted(self.steps, key=lambda step: step.index)),
             rounds_ns=rounds_ns,
             modelled=modelled,
             threads=tuple(self._thread_names),
             frames=frames,
             stacks=stacks,
             syncs=tuple(self.syncs),
-            copies=tuple(self.copies) if has_timeline else None,
-            kernels=tuple(self.kernels) if has_timeline else None,
+            copies=tuple(self.copies) if has_copies else None,
+            kernels=tuple(self.kernels) if has_kernels else None,
             ranges=tuple(self.ranges),
             coverage=coverage,
             notes=notes,
+            range_stacks=tuple(self._range_stacks),
+            host_build_ns=tuple(self.built_ns.get(step.index, 0) for step in self.steps if not step.warmup)
+            if self.built_ns
+            else (),
         )

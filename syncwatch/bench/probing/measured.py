@@ -10,7 +10,7 @@ import torch
 
 from syncwatch.model.events import CopyEvent, Direction
 from syncwatch.model.session import DeviceKind, Recording
-from syncwatch.sense.base import WatchedDevice
+from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.ranges import step
 
 QUEUED_CYCLES = 10_000_000
@@ -62,18 +62,29 @@ def measure(
     """
     failed: dict[str, str] = {}
     results: dict[str, Measured] = {}
+    batches: list[tuple[list[Call], Sensed]] = []
     for start in range(0, len(calls), _BATCH):
         runnable = [call for call in calls[start : start + _BATCH] if _warmed(call, failed)]
-        with device.watch("probe") as recordings:
-            for call in runnable:
-                act = _ready(call)
-                with step():
-                    act()
+        with device.sense(f"probe {start}") as sensed:
+            _run_each(runnable)
+        batches.append((runnable, sensed))
+    for runnable, sensed in batches:
+        with device.price(sensed):
+            if device.kind is DeviceKind.CUDA:
+                _run_each(runnable)
         still = [_stands_still(call) if device.kind is DeviceKind.CUDA else None for call in runnable]
         for index, (call, stood_still) in enumerate(zip(runnable, still, strict=True)):
-            results[call.name] = _measured(recordings[0], index, stood_still)
-        advance(min(start + _BATCH, len(calls)))
+            if sensed.recording is not None:
+                results[call.name] = _measured(sensed.recording, index, stood_still)
+        advance(len(results) + len(failed))
     return results, failed
+
+
+def _run_each(calls: Sequence[Call]) -> None:
+    for call in calls:
+        act = _ready(call)
+        with step():
+            act()
 
 
 def _ready(call: Call) -> Callable[[], object]:

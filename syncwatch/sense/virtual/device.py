@@ -43,7 +43,7 @@ class VirtualDevice:
 
     name = "virtual"
     sees = "every operator, copy and synchronization of programs on a CUDA device that is not there"
-    blind_to = ("libraries that call CUDA themselves", "threads started before the device")
+    blind_to: tuple[str, ...] = ("libraries that call CUDA themselves", "threads started before the device")
 
     def __init__(self, rates: Rates | None = None, capacity: int | None = None) -> None:
         rates = rates or h200()

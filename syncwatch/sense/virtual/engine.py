@@ -124,7 +124,7 @@ class Engine:
         stream = state.stream
         span = self.clock.launch(state.ident, stream, self.rates.kernel_launch_ns, duration)
         for recorder in self.recorders:
-            recorder.kernels.append(KernelEvent(recorder.current_step, stream, name, span[0], span[1]))
+            recorder.kernels.append(KernelEvent(recorder.step(), stream, name, span[0], span[1]))
         return span
 
     def replay(self, capture: Capture) -> None:

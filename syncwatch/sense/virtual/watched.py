@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active
+from syncwatch.sense.base import Sensed
 from syncwatch.sense.environment import environment
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.cuda_api import DEVICE_NAME
@@ -30,27 +32,24 @@ class WatchedVirtualDevice:
         """Return the versions, and the GPU that the device stands for."""
         return environment(self.kind, DEVICE_NAME)
 
-    def sense(self, variant: str, work: Callable[[], Sequence[int]]) -> Iterator[Recording]:
-        """Run `work` once; see `WatchedDevice.sense`."""
-        recorder = Recorder(now_ns=self._device.now_ns)
-        try:
-            with self._recording(recorder):
-                work()
-        except BaseException:
-            yield self._frozen(variant, recorder)
-            raise
-        yield self._frozen(variant, recorder)
+    def sense(self, variant: str) -> AbstractContextManager[Sensed]:
+        """Watch lines and modelled times of everything inside; see `WatchedDevice.sense`."""
+        return self.watch(variant)
+
+    def price(self, sensed: Sensed) -> AbstractContextManager[None]:
+        """Do nothing: the times are known."""
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def watch(self, variant: str) -> Iterator[list[Recording]]:
+    def watch(self, variant: str) -> Iterator[Sensed]:
         """Watch everything inside; see `WatchedDevice.watch`."""
-        result: list[Recording] = []
+        sensed = Sensed(variant)
         recorder = Recorder(now_ns=self._device.now_ns)
         try:
             with self._recording(recorder):
-                yield result
+                yield sensed
         finally:
-            result.append(self._frozen(variant, recorder))
+            sensed.recording = self._frozen(variant, recorder)
 
     def close(self) -> None:
         """Take the device off."""

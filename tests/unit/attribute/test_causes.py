@@ -16,6 +16,8 @@ def test_the_codes_are_a_public_contract() -> None:
         *(f"SW40{number}" for number in range(1, 4)),
         "SW501",
         "SW502",
+        "SW601",
+        "SW602",
         "SW900",
     ]
 

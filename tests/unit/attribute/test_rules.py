@@ -22,10 +22,10 @@ def code_of(
     kind: SyncKind = SyncKind.STREAM,
     explicit: bool = False,
     small: bool = False,
-    only_cupti: bool = False,
+    foreign: bool = False,
 ) -> str:
     place = locate(frames)
-    return classify(Evidence(kind, explicit, op, place, direction, small, only_cupti)).code
+    return classify(Evidence(kind, explicit, op, place, direction, small, foreign, None)).code
 
 
 LINES: list[tuple[str, str, str, str | None, Direction | None]] = [
@@ -248,7 +248,7 @@ def test_the_copy_speaks_where_nothing_else_does(direction: Direction, small: bo
 
 def test_a_wait_that_torch_did_not_announce_belongs_to_a_library() -> None:
     line = frame("out = ext.forward(x)", "ext.forward(x)")
-    assert code_of(line, only_cupti=True) == "SW502"
+    assert code_of(line, foreign=True) == "SW502"
     assert code_of(line, kind=SyncKind.DEVICE) == "SW502"
 
 

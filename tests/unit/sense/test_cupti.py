@@ -6,7 +6,8 @@ import pytest
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.cupti import RuntimeTrace, read_trace
+from syncwatch.sense.profiler_trace import read_trace
+from syncwatch.sense.runtime_trace import RuntimeTrace
 
 BASE = 1_000_000_000
 MAIN, BACKWARD = 100, 200
@@ -32,7 +33,7 @@ def test_a_synchronization_has_its_time_thread_and_innermost_operator() -> None:
     )
 
     (sync,) = found.syncs
-    assert (sync.kind, sync.tid, sync.op) == (SyncKind.STREAM, MAIN, "aten._local_scalar_dense")
+    assert (sync.kind, sync.call.tid, sync.op) == (SyncKind.STREAM, MAIN, "aten._local_scalar_dense")
     assert (sync.start_ns, sync.end_ns) == (BASE + 20_000, BASE + 50_500)
     assert not sync.pacing
 
@@ -91,7 +92,7 @@ def test_kernels_and_memsets_belong_to_the_call_that_launched_them() -> None:
         row("kernel", "orphan of the profiler's warm-up", 1, 1, tid=7, correlation=99, stream=7),
     )
 
-    assert [(kernel.name, kernel.asked_ns - BASE) for kernel in found.kernels] == [
+    assert [(kernel.name, kernel.call.start_ns - BASE) for kernel in found.kernels] == [
         ("gemm", 12_000),
         ("Memset (Device)", 15_000),
     ]
@@ -109,3 +110,45 @@ def test_steps_are_in_order_of_time() -> None:
 def test_a_trace_without_our_window_is_no_measurement() -> None:
     with pytest.raises(NotMeasuredError, match="recorded nothing"):
         read_trace({"traceEvents": [row("cuda_runtime", "cudaDeviceSynchronize", 1, 1)]})
+
+
+def test_a_read_into_pageable_memory_is_one_wait_from_its_copy_call_on() -> None:
+    found = trace(
+        row("cpu_op", "aten::copy_", 10, 90),
+        row("cuda_runtime", "cudaMemcpyAsync", 12, 40, correlation=1),
+        row("gpu_memcpy", "Memcpy DtoH (Device -> Pageable)", 45, 5, tid=7, correlation=1, bytes=4000, stream=7),
+        row("cuda_runtime", "cudaStreamSynchronize", 60, 5, correlation=2),
+    )
+
+    (wait,) = found.syncs
+    assert (wait.kind, wait.start_ns, wait.end_ns) == (SyncKind.STREAM, BASE + 12_000, BASE + 65_000)
+
+
+def test_a_wait_knows_its_stream() -> None:
+    found = trace(
+        row("cuda_runtime", "cudaStreamSynchronize", 60, 5, correlation=2),
+        row("cuda_sync", "Stream Sync", 61, 3, tid=13, correlation=2, stream=13),
+    )
+
+    assert [wait.stream for wait in found.syncs] == [13]
+
+
+def test_a_wait_by_a_driver_call_that_was_not_recorded_is_still_a_wait() -> None:
+    found = trace(
+        row("cuda_sync", "Stream Sync", 61, 3, tid=13, correlation=2, stream=13),
+        row("cuda_sync", "Stream Wait Event", 71, 3, tid=13, correlation=3, stream=13),
+    )
+
+    assert [(wait.kind, wait.call.tid, wait.stream) for wait in found.syncs] == [(SyncKind.STREAM, MAIN, 13)]
+
+
+def test_allocator_calls_are_a_kind_of_their_own() -> None:
+    found = trace(
+        row("cuda_runtime", "cudaMalloc", 10, 5, correlation=1),
+        row("cuda_runtime", "cudaHostAlloc", 20, 5, correlation=2),
+    )
+
+    assert [(each.kind, each.call.name) for each in found.syncs] == [
+        (SyncKind.ALLOCATION, "cudaMalloc"),
+        (SyncKind.ALLOCATION, "cudaHostAlloc"),
+    ]

@@ -1,0 +1,71 @@
+"""Answers: what does one step of a variant add up to? Counts, bytes, and an account of the GPU's time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from syncwatch.analyse.account import Account, account_of
+from syncwatch.analyse.price import Prices
+from syncwatch.analyse.sites import counted_copies
+from syncwatch.analyse.timeline import Window
+from syncwatch.analyse.totals import NOT_MEASURED, Totals, totals, us_a_step
+from syncwatch.model.events import CopyEvent, Direction, SyncKind
+from syncwatch.model.finding import Attributed, PerStep
+from syncwatch.model.session import Recording
+
+
+def per_step(found: Sequence[Attributed], recording: Recording, window: Window, costs: Prices) -> PerStep:
+    """Return the figures of a step of `recording`."""
+    if not window.steps:
+        return PerStep(0.0, 0.0, 0.0, *(None for _ in range(14)))
+    counted = [item for item in found if window.counts(item.sync.step)]
+    syncs = [item for item in counted if item.sync.kind is not SyncKind.ALLOCATION]
+    # No wait and no sensor that counts is silence, not health.
+    watched = bool(syncs) or recording.coverage.seen is not None
+    cost = totals([costs.get(id(item.sync)) for item in syncs], window.steps) if watched else NOT_MEASURED
+    account = account_of(found, recording, window, costs)
+    copies = None if recording.copies is None else counted_copies(recording, window)
+    steps = window.steps
+    return PerStep(
+        syncs=len(syncs) / steps,
+        explicit_syncs=sum(item.finding.explicit for item in syncs) / steps,
+        allowed_syncs=sum(item.sync.allowed is not None for item in syncs) / steps,
+        allocator_calls=(len(counted) - len(syncs)) / steps if _sees_allocator(recording) else None,
+        d2h_copies=_number(copies, Direction.D2H, steps),
+        d2h_bytes=_bytes(copies, Direction.D2H, steps),
+        h2d_copies=_number(copies, Direction.H2D, steps),
+        h2d_bytes=_bytes(copies, Direction.H2D, steps),
+        host_blocked_us=cost.blocked_us,
+        drain_wait_us=cost.drain_us,
+        call_overhead_us=cost.overhead_us,
+        gpu_span_us=us_a_step(account.span_ns, steps) if account else None,
+        gpu_busy_us=us_a_step(account.busy_ns, steps) if account else None,
+        gpu_idle_us=_idle_us(account, cost, steps),
+        launch_gap_us=us_a_step(account.gap_ns, steps) if account and cost.idle_us is not None else None,
+        kernel_us=_kernel_us(recording, window),
+        host_build_us=us_a_step(sum(recording.host_build_ns), steps) if recording.host_build_ns else None,
+    )
+
+
+def _idle_us(account: Account | None, cost: Totals, steps: int) -> float | None:
+    """Return the bubbles of a step, those behind allocator calls too; None where one of them was not measured."""
+    return cost.idle_us if account is None or cost.idle_us is None else us_a_step(account.idle_ns, steps)
+
+
+def _sees_allocator(recording: Recording) -> bool:
+    return bool({"runtime_calls", "cupti"} & set(recording.coverage.sensors))
+
+
+def _number(copies: Sequence[CopyEvent] | None, direction: Direction, steps: int) -> float | None:
+    return None if copies is None else sum(copy.direction is direction for copy in copies) / steps
+
+
+def _bytes(copies: Sequence[CopyEvent] | None, direction: Direction, steps: int) -> float | None:
+    return None if copies is None else sum(copy.bytes for copy in copies if copy.direction is direction) / steps
+
+
+def _kernel_us(recording: Recording, window: Window) -> float | None:
+    if recording.kernels is None:
+        return None
+    spent = sum(kernel.end_ns - kernel.start_ns for kernel in recording.kernels if window.counts(kernel.step))
+    return us_a_step(spent, window.steps)

@@ -1,0 +1,231 @@
+"""Answers: what does a Chrome trace of torch.profiler say of the runtime? Its rows, read into a `RuntimeTrace`."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from syncwatch.errors import NotMeasuredError
+from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.sense.copying import STAGED_BYTES
+from syncwatch.sense.intervals import Intervals
+from syncwatch.sense.names import PACING_RANGE, STEP_RANGE, WINDOW_RANGE
+from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
+
+_Row = dict[str, Any]
+
+_WAITING_CALLS = {
+    "cudaStreamSynchronize": SyncKind.STREAM,
+    "cudaDeviceSynchronize": SyncKind.DEVICE,
+    "cudaEventSynchronize": SyncKind.EVENT,
+    "cuStreamSynchronize": SyncKind.STREAM,
+    "cuCtxSynchronize": SyncKind.DEVICE,
+    "cuEventSynchronize": SyncKind.EVENT,
+    "cudaMalloc": SyncKind.ALLOCATION,
+    "cuMemCreate": SyncKind.ALLOCATION,
+    "cudaFree": SyncKind.ALLOCATION,
+    "cuMemUnmap": SyncKind.ALLOCATION,
+    "cudaHostAlloc": SyncKind.ALLOCATION,
+    "cudaMallocHost": SyncKind.ALLOCATION,
+    "cudaFreeHost": SyncKind.ALLOCATION,
+    "cudaHostRegister": SyncKind.ALLOCATION,
+}
+_WAITS = {
+    "Stream Sync": SyncKind.STREAM,
+    "Context Sync": SyncKind.DEVICE,
+    "Event Sync": SyncKind.EVENT,
+}
+"""Rows of the category `cuda_sync`; `Stream Wait Event` lets a stream wait, not the host."""
+_BLOCKING_COPIES = ("cudaMemcpy", "cuMemcpyDtoH_v2", "cuMemcpyHtoD_v2")
+_COPY_NAME = re.compile(r"Memcpy (?P<direction>\w+) \((?P<source>\w+) -> (?P<target>\w+)\)")
+_DIRECTIONS = {"HtoD": Direction.H2D, "DtoH": Direction.D2H, "DtoD": Direction.D2D}
+
+
+def read_trace(document: dict[str, Any]) -> RuntimeTrace:
+    """Read the Chrome trace that torch.profiler wrote.
+
+    Args:
+        document: the parsed file; `ts` and `dur` are microseconds after `baseTimeNanoseconds`.
+
+    Raises:
+        NotMeasuredError: if the trace holds no window, that is no profile of ours.
+    """
+    base = int(document.get("baseTimeNanoseconds", 0))
+    rows = [row for row in document["traceEvents"] if row.get("ph") == "X" and "ts" in row]
+    annotations = [_span(row, base) for row in rows if row.get("cat") == "user_annotation"]
+    windows = [span for span in annotations if span.name == WINDOW_RANGE]
+    if not windows:
+        raise NotMeasuredError("The profiler recorded nothing of the run. Run again without another profiler.")
+    reader = _Reader(rows, base, annotations, windows[0].tid, (windows[0].start_ns, windows[-1].end_ns))
+    steps = (span for span in annotations if span.name.startswith(f"{STEP_RANGE} "))
+    return RuntimeTrace(
+        syncs=reader.syncs,
+        copies=reader.copies,
+        kernels=tuple(reader.kernels(rows)),
+        steps=tuple(sorted(steps, key=lambda span: span.start_ns)),
+        thread_names=dict(_thread_names(document["traceEvents"])),
+        window=(windows[0].start_ns, windows[-1].end_ns),
+    )
+
+
+def _thread_names(rows: list[_Row]) -> Iterator[tuple[int, str]]:
+    for row in rows:
+        if row.get("ph") == "M" and row.get("name") == "thread_name" and isinstance(row.get("tid"), int):
+            yield row["tid"], str(row.get("args", {}).get("name", ""))
+
+
+def _span(row: _Row, base: int) -> Span:
+    start = base + round(row["ts"] * 1000)
+    tid = row.get("tid")
+    return Span(tid if isinstance(tid, int) else -1, row["name"], start, start + round(row.get("dur", 0) * 1000))
+
+
+def _correlation(row: _Row) -> int | None:
+    found = row.get("args", {}).get("correlation")
+    return found if isinstance(found, int) else None
+
+
+class _Reader:
+    """The runtime calls of every thread, with the operator around each."""
+
+    def __init__(
+        self, rows: list[_Row], base: int, annotations: list[Span], main_tid: int, window: tuple[int, int]
+    ) -> None:
+        self._base = base
+        self._window = window
+        self._main_tid = main_tid
+        self._pacing = Intervals(span for span in annotations if span.name == PACING_RANGE)
+        self._ops = Intervals(_span(row, base) for row in rows if row.get("cat") == "cpu_op")
+        self._calls: list[tuple[Span, int | None]] = []
+        self._by_correlation: dict[int, Span] = {}
+        for row in rows:
+            if row.get("cat") in ("cuda_runtime", "cuda_driver"):
+                self._note_call(_span(row, base), _correlation(row))
+        self._calls.sort(key=lambda call: call[0].start_ns)
+        self._waits = {_correlation(row): row for row in rows if row.get("cat") == "cuda_sync"}
+        calls = (*self._waiting_calls(), *self._waits_without_call())
+        self._waited = {
+            (row.call.tid, row.op_start_ns) for row in calls if row.op_start_ns is not None and _is_wait(row)
+        }
+        self.copies = tuple(self._copies(rows))
+        held = (self._held(copy) for copy in self.copies if copy.blocking and not self._is_waited_for(copy))
+        rows_by_time = sorted((*calls, *held), key=lambda row: row.call.start_ns)
+        self.syncs = tuple(self._with_copy_calls(rows_by_time))
+
+    def _note_call(self, span: Span, correlation: int | None) -> None:
+        self._calls.append((span, correlation))
+        if correlation is not None:
+            self._by_correlation[correlation] = span
+
+    def _sync(self, call: Span, kind: SyncKind, stream: int | None) -> SyncCall:
+        op = self._ops.around(call.tid, call.start_ns)
+        pacing = self._pacing.around(call.tid, call.start_ns) is not None
+        start = None if op is None else op.start_ns
+        return SyncCall(call, kind, stream, _op_name(op), start, pacing, call.start_ns)
+
+    def _waiting_calls(self) -> Iterator[SyncCall]:
+        for span, correlation in self._calls:
+            kind = _WAITING_CALLS.get(span.name)
+            if kind is not None and self._inside(span.start_ns):
+                yield self._sync(span, kind, _waited_stream(self._waits.get(correlation)))
+
+    def _waits_without_call(self) -> Iterator[SyncCall]:
+        """Yield what waited by a driver call that the profiler does not record, such as ctypes' own."""
+        for correlation, row in self._waits.items():
+            kind, span = _WAITS.get(row["name"]), _span(row, self._base)
+            if kind is not None and correlation not in self._by_correlation and self._inside(span.start_ns):
+                call = Span(self._main_tid, kind.api(), span.start_ns, span.end_ns)
+                yield self._sync(call, kind, _waited_stream(row))
+
+    def _held(self, copy: CopyCall) -> SyncCall:
+        """Return the wait inside a copy call that no synchronization call follows."""
+        pacing = self._pacing.around(copy.call.tid, copy.call.start_ns) is not None
+        return SyncCall(copy.call, SyncKind.COPY, copy.stream, copy.op, copy.op_start_ns, pacing, copy.call.start_ns)
+
+    def _with_copy_calls(self, rows: Iterable[SyncCall]) -> Iterator[SyncCall]:
+        """Let a wait begin with the copy call of the same operator: a pageable copy holds the host before it."""
+        copies: dict[tuple[int, int | None], list[int]] = defaultdict(list)
+        for copy in reversed(self.copies):
+            copies[copy.call.tid, copy.op_start_ns].append(copy.call.start_ns)
+        for row in rows:
+            begun = copies.get((row.call.tid, row.op_start_ns), []) if row.op_start_ns is not None else []
+            first = row.start_ns
+            while begun and begun[-1] < row.call.start_ns:
+                first = min(first, begun.pop())
+            yield replace(row, start_ns=first) if _is_wait(row) else row
+
+    def _is_waited_for(self, copy: CopyCall) -> bool:
+        return copy.op_start_ns is not None and (copy.call.tid, copy.op_start_ns) in self._waited
+
+    def _copies(self, rows: list[_Row]) -> Iterator[CopyCall]:
+        found = []
+        for row in rows:
+            call = self._asked_by(row) if row.get("cat") == "gpu_memcpy" else None
+            match = _COPY_NAME.match(row["name"]) if call is not None else None
+            direction = _DIRECTIONS.get(match["direction"]) if match else None
+            if call is not None and match is not None and direction is not None:
+                found.append(self._copy(row, call, direction, {match["source"], match["target"]}))
+        return iter(sorted(found, key=lambda copy: copy.call.start_ns))
+
+    def _copy(self, row: _Row, call: Span, direction: Direction, ends: set[str]) -> CopyCall:
+        span = _span(row, self._base)
+        op = self._ops.around(call.tid, call.start_ns)
+        memory = HostMemory.PINNED if "Pinned" in ends else HostMemory.PAGEABLE if "Pageable" in ends else None
+        waited = op is not None and (call.tid, op.start_ns) in self._waited
+        arguments = row.get("args", {})
+        size = int(arguments.get("bytes", 0))
+        return CopyCall(
+            call=call,
+            direction=direction,
+            memory=memory,
+            bytes=size,
+            blocking=waited or _holds(call.name, direction, memory, size),
+            op=_op_name(op),
+            op_start_ns=None if op is None else op.start_ns,
+            stream=int(arguments.get("stream", 0)),
+            start_ns=span.start_ns,
+            end_ns=span.end_ns,
+        )
+
+    def kernels(self, rows: list[_Row]) -> Iterator[KernelRun]:
+        found = []
+        for row in rows:
+            call = self._asked_by(row) if row.get("cat") in ("kernel", "gpu_memset") else None
+            if call is not None:
+                span = _span(row, self._base)
+                stream = int(row.get("args", {}).get("stream", 0))
+                found.append(KernelRun(call, span.name, stream, span.start_ns, span.end_ns))
+        return iter(sorted(found, key=lambda kernel: kernel.start_ns))
+
+    def _asked_by(self, row: _Row) -> Span | None:
+        """Return the host call behind a device row, if it was made inside the window."""
+        call = self._by_correlation.get(_correlation(row) or -1)
+        return call if call is not None and self._inside(call.start_ns) else None
+
+    def _inside(self, moment: int) -> bool:
+        return self._window[0] <= moment <= self._window[1]
+
+
+def _is_wait(row: SyncCall) -> bool:
+    return row.kind is not SyncKind.ALLOCATION
+
+
+def _waited_stream(row: _Row | None) -> int | None:
+    stream = None if row is None else row.get("args", {}).get("stream")
+    return stream if isinstance(stream, int) and stream >= 0 else None
+
+
+def _holds(api: str, direction: Direction, memory: HostMemory | None, size: int) -> bool:
+    """Return whether a copy call returns only after the work that was queued before it."""
+    if api in _BLOCKING_COPIES:
+        return True
+    if memory is not HostMemory.PAGEABLE:
+        return False
+    return direction is Direction.D2H or (direction is Direction.H2D and size > STAGED_BYTES)
+
+
+def _op_name(op: Span | None) -> str | None:
+    return None if op is None else op.name.replace("::", ".")
