@@ -79,7 +79,7 @@ def prefill_run(options: ScenarioOptions) -> PrefillRun:
     regime = None if options.regime is None else find_regime(options.regime)
     shape = find_preset(preset)
     if regime is not None:
-        shape = replace(shape, tokens=tokens_in(regime, shape.tokens))
+        shape = replace(shape, tokens=tokens_in(regime, preset, shape.tokens))
     lengths = _fixed_lengths(options)
     shape = _drawn_shape(shape, options) if lengths is None else _fixed_shape(shape, lengths)
     layers = shape.layers if options.layers is None else options.layers

@@ -8,6 +8,7 @@ the one and now the other is late: run-ahead evens that out, and a wait takes th
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from enum import Enum
 
 from typing_extensions import assert_never
@@ -25,10 +26,27 @@ LAUNCH_US_PER_LAYER = 590
 _SHORT_TOKENS = 1024
 """Where vLLM #38361's review found launching to take over twice the time of the kernels."""
 
-GPU_NS_PER_LAYER_TOKEN = {"tiny": 0, "qwen3.5-2b": 240, "qwen3-next-80b": 318, "qwen3.5-397b": 955}
-"""GPU time of one layer and token of `gdn-prefill`. Measured on an H200 with 8,192 tokens, that of the 2B model by its
-FLOPs beside the 80B model's; `tiny` has kernels that are shorter than their launches, so it is host-bound in any case.
-"""
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the GPU is with one preset of `gdn-prefill`."""
+
+    gpu_ns: int
+    """GPU time of one token in one layer."""
+
+    balanced_tokens: int
+    """Tokens a step at which the GPU takes about one and a half times as long as the launches, so that a balance is
+    reached with less work of the host's own than there is launching."""
+
+
+# Measured on an H200 with 8,192 tokens; the 2B model's by its FLOPs beside those of the 80B model. `tiny` has kernels
+# that are shorter than their launches: it is host-bound whatever it is asked to be.
+PACES = {
+    "tiny": Pace(0, 150),
+    "qwen3.5-2b": Pace(240, 4096),
+    "qwen3-next-80b": Pace(318, 3072),
+    "qwen3.5-397b": Pace(955, 1024),
+}
 
 
 class Regime(str, Enum):
@@ -56,14 +74,20 @@ def find_regime(name: str) -> Regime:
     return Regime(name)
 
 
-def tokens_in(regime: Regime, tokens: int) -> int:
-    """Return the tokens a step of a preset that has `tokens`, where the user gave none."""
-    return tokens if regime is Regime.GPU_BOUND else min(tokens, _SHORT_TOKENS)
+def tokens_in(regime: Regime, preset: str, tokens: int) -> int:
+    """Return the tokens a step of `preset`, which has `tokens` otherwise, where the user gave none."""
+    if regime is Regime.GPU_BOUND:
+        return tokens
+    if regime is Regime.BALANCED:
+        return PACES[preset].balanced_tokens
+    if regime is Regime.HOST_BOUND:
+        return min(tokens, _SHORT_TOKENS)
+    assert_never(regime)
 
 
 def host_work_in(regime: Regime, preset: str, shape: ModelShape) -> HostWork:
     """Return the host's own work that puts a step of `shape` into `regime`, on an H200 and its host."""
-    gpu_us = GPU_NS_PER_LAYER_TOKEN[preset] * shape.layers * shape.tokens // 1000
+    gpu_us = PACES[preset].gpu_ns * shape.layers * shape.tokens // 1000
     launches_us = LAUNCH_US_PER_LAYER * shape.layers
     return HostWork(max(LIGHT_US, _host_us(regime, gpu_us) - launches_us), SPREAD)
 

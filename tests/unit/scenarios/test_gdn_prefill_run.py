@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syncwatch_scenarios.gdn_batches import parse_lengths
 from syncwatch_scenarios.gdn_prefill_run import prefill_run
-from syncwatch_scenarios.host_work_regimes import GPU_NS_PER_LAYER_TOKEN, LAUNCH_US_PER_LAYER, LIGHT_US
+from syncwatch_scenarios.host_work_regimes import LAUNCH_US_PER_LAYER, LIGHT_US, PACES
 
 from syncwatch.bench.scenario import ScenarioOptions
 
@@ -55,7 +55,7 @@ def test_launches_and_own_work_together_take_the_share_of_the_gpu_time_that_the_
 ) -> None:
     run = prefill_run(ScenarioOptions(preset, regime=regime, lengths="1x8192"))
     layers = run.shape.layers
-    gpu_us = GPU_NS_PER_LAYER_TOKEN[preset] * layers * 8192 / 1000
+    gpu_us = PACES[preset].gpu_ns * layers * 8192 / 1000
 
     assert run.work is not None
     assert run.work.mean_us + LAUNCH_US_PER_LAYER * layers == pytest.approx(share * gpu_us, abs=2)
@@ -69,6 +69,14 @@ def test_the_report_says_how_much_the_host_has_to_do() -> None:
     assert run.parameters["regime"] == "balanced"
     expected = f"{run.work.mean_us / 1000:g} ms a step besides launching, 50 to 150 % of it by step"
     assert run.parameters["host work"] == expected
+
+
+@pytest.mark.parametrize("preset", ["qwen3.5-2b", "qwen3-next-80b", "qwen3.5-397b"])
+def test_by_default_a_balance_takes_less_work_of_the_hosts_own_than_launching(preset: str) -> None:
+    run = prefill_run(ScenarioOptions(preset, regime="balanced"))
+
+    assert run.work is not None
+    assert LIGHT_US < run.work.mean_us < LAUNCH_US_PER_LAYER * run.shape.layers
 
 
 def test_a_regime_never_leaves_the_host_with_less_than_an_engine_has_to_do() -> None:

@@ -49,10 +49,11 @@ def cache_place(states: SlotStates, slot: int, position: int) -> int:
 
 
 def test_the_lengths_on_the_device_are_the_true_ones_and_zero_on_padding(states: SlotStates) -> None:
-    true = steps(scheduler_of(TRAFFIC, 0), 30)
-    for (batch, _), (rows, lengths, _) in zip(batches(states, NAIVE), true, strict=True):
+    true = steps(scheduler_of(TRAFFIC, 0), 1000)
+    for (batch, _), (rows, lengths, _) in zip(batches(states, BOUNDED, 1000), true, strict=True):
         padding = [0] * (padded_rows(len(rows)) - len(rows))
         assert batch.seq_lens.tolist() == lengths.tolist() + padding
+        assert batch.bound is not None and (batch.bound >= batch.seq_lens).all()
         assert batch.query_lens_cpu.tolist() == [row.query_len for row in rows] + padding
 
 
