@@ -102,7 +102,8 @@ def refuse_options(scenario: str, options: ScenarioOptions, *fields: str) -> Non
         UsageError: naming the first that was given.
     """
     for field in fields:
-        if getattr(options, field) not in (None, False):
+        given = getattr(options, field)
+        if given is not None and given is not False:
             raise UsageError(f"--{field.replace('_', '-')} means nothing in {scenario}. Leave it out.")
 
 

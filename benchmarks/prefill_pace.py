@@ -1,0 +1,77 @@
+"""Answers: how fast are GPU and host with one layer of `gdn-prefill`, so that its regimes mean what they say?
+
+    python benchmarks/prefill_pace.py [PRESET...]
+
+Prints, beside what `host_work_regimes.py` states: GPU nanoseconds a layer and token at the tokens of the balanced
+regime and at 8,192, with steps enqueued back to back; and the host's microseconds a layer to launch 64 tokens, the
+queue empty before each step. Measure again where kernels have become faster: 20 % are enough to lose the balance.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import torch
+from syncwatch_scenarios.gdn_prefill import SCENARIO
+from syncwatch_scenarios.gdn_prefill_run import prefill_run
+from syncwatch_scenarios.host_work_regimes import LAUNCH_US_PER_LAYER, PACES
+
+from syncwatch.bench.scenario import ScenarioOptions, Workload
+
+VARIANT = "precomputed"
+WARMUP, STEPS = 3, 10
+LAUNCHED_TOKENS = 64
+
+
+def gpu_ns(preset: str, tokens: int) -> float:
+    """Return the GPU time of one token in one layer, in ns."""
+    options = ScenarioOptions(preset, tokens=tokens)
+    workload = SCENARIO.build(options, torch.device("cuda"))
+    warm_up(workload)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    for index in range(STEPS):
+        workload.step(VARIANT, index)
+    end.record()
+    torch.cuda.synchronize()
+    took_ms: float = start.elapsed_time(end)
+    return took_ms * 1e6 / STEPS / tokens / prefill_run(options).shape.layers
+
+
+def launch_us(preset: str) -> float:
+    """Return the host's time to launch one layer, in us."""
+    options = ScenarioOptions(preset, tokens=LAUNCHED_TOKENS)
+    workload = SCENARIO.build(options, torch.device("cuda"))
+    warm_up(workload)
+    taken = []
+    for index in range(STEPS):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        workload.step(VARIANT, index)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken) * 1e6 / prefill_run(options).shape.layers
+
+
+def warm_up(workload: Workload) -> None:
+    """Compile everything."""
+    for index in range(WARMUP):
+        workload.step(VARIANT, index)
+    torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Measure the presets named on the command line, or all served ones."""
+    print(f"{'preset':16} {'stated ns':>9} {'balanced':>9} {'at 8192':>9} {'stated us':>9} {'launch us':>9}")
+    for preset in sys.argv[1:] or [name for name in PACES if name != "tiny"]:
+        pace = PACES[preset]
+        balanced, long, launching = gpu_ns(preset, pace.balanced_tokens), gpu_ns(preset, 8192), launch_us(preset)
+        print(
+            f"{preset:16} {pace.gpu_ns:9} {balanced:9.0f} {long:9.0f} {LAUNCH_US_PER_LAYER:9} {launching:9.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
