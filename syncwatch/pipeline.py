@@ -5,6 +5,8 @@ sense -> attribute -> analyse -> judge -> report: `sense` made the session, the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from syncwatch.judge.gate import judge
 from syncwatch.model.codec import write_json
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
-from syncwatch.model.verdict import Policy, Verdict
+from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
 
 
 def report_of(session: Session) -> Report:
@@ -24,9 +26,16 @@ def report_of(session: Session) -> Report:
     return analyse(session, [attribute(recording) for recording in session.recordings])
 
 
-def judge_of(report: Report, policy: Policy) -> Verdict:
-    """Return whether `report` may pass under `policy`."""
-    return judge(report, policy)
+def judge_of(
+    report: Report,
+    policy: Policy,
+    *,
+    comments: Sequence[Allow] = (),
+    baseline: Sequence[KnownSite] | None = None,
+    unreached: Sequence[str] = (),
+) -> Verdict:
+    """Return whether `report` may pass today; the arguments are those of `judge`."""
+    return judge(report, policy, comments=comments, baseline=baseline, unreached=unreached, today=date.today())
 
 
 def write_run(session: Session, path: Path | str) -> None:

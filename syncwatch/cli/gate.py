@@ -1,37 +1,188 @@
-"""Answers: what does `syncwatch gate` do? It judges a saved run, and its exit code is the verdict."""
+"""Answers: what does `syncwatch gate` do? It judges a run, new or saved, and its exit code is the verdict."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 from typing_extensions import assert_never
 
-from syncwatch.cli.options import Format, FormatOption, show
+from syncwatch.cli.options import (
+    BatchOption,
+    CacheMissOption,
+    DeviceOption,
+    Format,
+    FormatOption,
+    LayersOption,
+    ModuleOption,
+    OutputOption,
+    PresetOption,
+    SeedOption,
+    StepsOption,
+    TokensOption,
+    WarmupOption,
+    require_writable,
+    show_verdict,
+)
+from syncwatch.cli.recording import Outcome as Run
+from syncwatch.cli.recording import Request, record, words_of
 from syncwatch.cli.screen import say
-from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED, EXIT_OVER_POLICY
+from syncwatch.config import read_settings
+from syncwatch.errors import (
+    EXIT_CLEAN,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_MEASURED,
+    EXIT_OVER_POLICY,
+    NotMeasuredError,
+    UsageError,
+)
+from syncwatch.gating import baseline_for, case_of
 from syncwatch.model.session import Session
 from syncwatch.model.verdict import Outcome, Policy
-from syncwatch.pipeline import judge_of, report_of
+from syncwatch.pipeline import write_run
+from syncwatch.report.verdict import conclusion
+from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.reached import Reached
 
 
 def gate(
-    run: Annotated[Path, typer.Argument(help="A file that syncwatch run -o wrote.", show_default=False)],
-    max_syncs: Annotated[float, typer.Option(min=0, help="Implicit syncs a step that are allowed.")] = 0.0,
-    variant: Annotated[
-        Optional[list[str]],  # noqa: UP045  # typer evaluates this on Python 3.10
-        typer.Option(help="Variant to judge; may be given more than once.", show_default="the last"),
+    target: Annotated[
+        Optional[str],  # noqa: UP045  # typer evaluates this on Python 3.10
+        typer.Argument(
+            help="A scenario, a script.py, or pkg.mod:function; or a file that syncwatch run -o wrote.",
+            show_default=False,
+        ),
     ] = None,
+    arguments: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="Arguments of the script or module, after --.", show_default=False),
+    ] = None,
+    module: ModuleOption = None,
+    config: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The policy.", show_default="syncwatch.toml or pyproject.toml, from here upwards"),
+    ] = None,
+    max_syncs: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=0, help="Disallowed syncs a step that may stay.", show_default="the policy's, else 0"),
+    ] = None,
+    baseline: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="The known sites.", show_default=".syncwatch-baseline.jsonl beside the policy, if there"),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update-baseline", help="Write what is disallowed now to the baseline, then judge.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail on baseline entries that are gone and on budgets not judged.")
+    ] = False,
+    require: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="PKG.MOD:FUNCTION",
+            help="Exit 3 unless the run reached this function; may be given more than once. "
+            "Before Python 3.12 the run is slower for it.",
+        ),
+    ] = None,
+    device: DeviceOption = DeviceChoice.AUTO,
+    variant: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="Variant to judge; may be given more than once.", show_default="the last, which is the candidate"
+        ),
+    ] = None,
+    steps: StepsOption = None,
+    warmup: WarmupOption = None,
+    preset: PresetOption = None,
+    tokens: TokensOption = None,
+    batch: BatchOption = None,
+    layers: LayersOption = None,
+    cache_miss: CacheMissOption = False,
+    seed: SeedOption = 0,
+    output: OutputOption = None,
     form: FormatOption = Format.TERMINAL,
 ) -> None:
-    """Judge a saved run: exit 0 clean, 1 over policy, 3 could not measure."""
-    found = report_of(Session.load(run))
-    verdict = judge_of(found, Policy(max_syncs_per_step=max_syncs, variants=tuple(variant or ())))
-    show(found, form)
-    for reason in verdict.reasons:
-        say(reason)
-    raise typer.Exit(_exit_code(verdict.outcome))
+    """Run a target, or take a saved run, and judge it by policy, budgets and baseline.
+
+    Exit codes: 0 clean, 1 over policy, 2 usage, 3 could not measure. A scenario's candidate is judged: of gdn-prefill
+    that is precomputed, since naive is there to be bad.
+
+    Examples: syncwatch gate gdn-prefill; syncwatch gate train.py -- --epochs 1; syncwatch gate run.json.
+    """
+    require_writable(output)
+    if max_syncs is not None and math.isnan(max_syncs):
+        raise UsageError("--max-syncs has to be a number from 0 up, and nan is none.")
+    settings = read_settings(Path.cwd(), config)
+    policy = _adjusted(settings.policy, max_syncs, tuple(variant or ()), strict=strict)
+    path, known = baseline_for(settings, baseline, updating=update)
+    reached = Reached((*settings.require, *(require or ())))
+    request = Request(
+        words=words_of(target, arguments, module),
+        module=module,
+        device=device,
+        variants=tuple(variant or ()),
+        steps=steps,
+        warmup=warmup,
+        preset=preset,
+        tokens=tokens,
+        batch=batch,
+        layers=layers,
+        cache_miss=cache_miss,
+        seed=seed,
+    )
+    run = _run(request, reached, only_report=form is not Format.TERMINAL)
+    if output is not None:
+        write_run(run.session, output)
+    case = case_of(run.session, settings, policy, reached.missing())
+    verdict = case.verdict(known)
+    if update and verdict.outcome is not Outcome.UNMEASURED:
+        changes = case.accept(verdict, path)
+        typer.echo(f"{path}: {changes.added} added, {changes.changed} changed, {changes.removed} removed.", err=True)
+        verdict = case.verdict(baseline_for(settings, path, updating=False)[1])
+    show_verdict(case.report, verdict, form)
+    if run.message is not None:
+        say(run.message)
+    elif verdict.outcome is not Outcome.CLEAN:
+        say(conclusion(case.report, verdict))
+    raise typer.Exit(EXIT_INTERRUPTED if run.exit_code == EXIT_INTERRUPTED else _exit_code(verdict.outcome))
+
+
+def _adjusted(policy: Policy, max_syncs: float | None, variants: tuple[str, ...], *, strict: bool) -> Policy:
+    budgets = policy.budgets if max_syncs is None else replace(policy.budgets, syncs=max_syncs)
+    return replace(policy, budgets=budgets, variants=variants, strict=strict or policy.strict)
+
+
+def _run(request: Request, reached: Reached, *, only_report: bool) -> Run:
+    saved = _saved(request)
+    if saved is None:
+        with reached:
+            return record(request, only_report=only_report, candidate_only=True)
+    asked = replace(request, words=(), variants=())
+    if len(request.words) > 1 or asked != _NOTHING_ASKED:
+        raise UsageError(f"{saved} is a saved run and is not run again. Leave out what says how to run it.")
+    if reached.missing():
+        raise NotMeasuredError(f"{saved} does not say which functions ran. Gate the target itself to --require them.")
+    return Run(Session.load(saved))
+
+
+_NOTHING_ASKED = Request((), None, DeviceChoice.AUTO, (), None, None, None, None, None, None, False, 0)
+
+
+def _saved(request: Request) -> Path | None:
+    """Return the saved run that is meant, if one is: by its name, or by the brace it begins with."""
+    if request.module is not None:
+        return None
+    path = Path(request.words[0])
+    if path.suffix == ".json":
+        return path
+    try:
+        with path.open("rb") as file:
+            return path if file.read(1) == b"{" else None
+    except (OSError, ValueError):
+        return None
 
 
 def _exit_code(outcome: Outcome) -> int:

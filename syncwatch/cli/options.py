@@ -8,15 +8,19 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
+import msgspec
 import typer
 from rich.console import Console
 from typing_extensions import assert_never
 
 from syncwatch.errors import UsageError
+from syncwatch.model.codec import encode
 from syncwatch.model.finding import Report
+from syncwatch.model.verdict import Verdict
 from syncwatch.report.base import Reporter
 from syncwatch.report.json import JsonReporter
 from syncwatch.report.terminal import TerminalReporter
+from syncwatch.report.verdict import VerdictReporter
 from syncwatch.sense.device import DeviceChoice
 
 
@@ -30,8 +34,7 @@ class Format(str, Enum):
         """Return the reporter of this format, made for the stdout of this process."""
         if self is Format.TERMINAL:
             console = Console()
-            unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-            return TerminalReporter(console.width, color=console.color_system is not None, unicode=unicode)
+            return TerminalReporter(console.width, color=console.color_system is not None, unicode=_speaks_unicode())
         if self is Format.JSON:
             return JsonReporter()
         assert_never(self)
@@ -87,10 +90,29 @@ OutputOption = Annotated[
 
 def show(report: Report, form: Format) -> None:
     """Write the report to stdout; what its encoding cannot hold is replaced, never raised."""
-    text = form.reporter().render(report)
+    _write(form.reporter().render(report))
+
+
+def show_verdict(report: Report, verdict: Verdict, form: Format) -> None:
+    """Write the verdict on `report` to stdout, as `show` does a report."""
+    if form is Format.TERMINAL:
+        console = Console()
+        color, unicode = console.color_system is not None, _speaks_unicode()
+        _write(VerdictReporter(console.width, color=color, unicode=unicode).render(report, verdict))
+    elif form is Format.JSON:
+        _write(encode({**msgspec.to_builtins(report), "verdict": verdict}).decode())
+    else:
+        assert_never(form)
+
+
+def _write(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
     sys.stdout.flush()
+
+
+def _speaks_unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().startswith("utf")
 
 
 def require_writable(path: Path | None) -> None:

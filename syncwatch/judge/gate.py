@@ -2,30 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 
-from syncwatch.model.finding import Report, Site, Variant
-from syncwatch.model.verdict import Outcome, Policy, Verdict
+from syncwatch.judge.allows import expired
+from syncwatch.judge.baseline import entries_of, known_to
+from syncwatch.judge.budgets import judge_budgets
+from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
+from syncwatch.model.finding import Report, Variant
+from syncwatch.model.verdict import Allow, KnownSite, Outcome, Policy, Reason, Ruling, Severity, Verdict
+
+_ORDER = (Severity.FAIL, Severity.WARN, Severity.NOTE)
 
 
-def judge(report: Report, policy: Policy) -> Verdict:
+def judge(
+    report: Report,
+    policy: Policy,
+    *,
+    comments: Sequence[Allow] = (),
+    baseline: Sequence[KnownSite] | None = None,
+    unreached: Sequence[str] = (),
+    today: date,
+) -> Verdict:
     """Return the verdict on `report`; what could not be measured is never clean.
 
-    Synchronizations that the user asked for are not judged. Without named variants the last one is: the candidate.
+    Args:
+        report: what was found.
+        policy: what is asked. Without named variants the last one is judged: the candidate.
+        comments: the reasons that the source gives.
+        baseline: the sites that are known; None where there is no baseline.
+        unreached: functions that had to run and did not.
+        today: the day that expiries are held against.
     """
-    variants, reasons = _judged(report, policy)
-    over = [variant for variant in variants if implicit_syncs(variant) > policy.max_syncs_per_step]
-    reasons += _unmeasured(report, variants)
-    if reasons:
-        return Verdict(Outcome.UNMEASURED, tuple(reasons), _worst(over))
-    if over:
-        return Verdict(Outcome.OVER, tuple(_excess(variant, policy) for variant in over), _worst(over))
-    return Verdict(Outcome.CLEAN, (), ())
+    allows = (*comments, *policy.allows)
+    variants, unknown = _judged(report, policy)
+    rulings = [_unmeasured(reason, None) for reason in unknown]
+    rulings += (
+        _unmeasured(f"{name} was required and never ran, so nothing in it was judged.", None) for name in unreached
+    )
+    rulings += _not_measured(report, variants)
+    whole = not rulings
+    used: set[Allow] = set()
+    for variant in variants:
+        found = sort_sites(variant, policy, allows, today)
+        used |= found.used
+        rulings += found.rulings
+        if baseline is None:
+            rulings += by_budget(found, variant, policy)
+        else:
+            known = known_to(baseline, report.target, variant.name)
+            rulings += by_baseline(found, variant, known, report.target)
+            # What part of a run did not reach is not gone.
+            rulings += gone(found, variant, known, report.target, strict=policy.strict) if whole else ()
+        rulings += judge_budgets(variant, policy, report.device, found.syncs)
+    rulings += (_unused(allow, today) for allow in allows if allow not in used)
+    ordered = sorted(rulings, key=lambda ruling: _ORDER.index(ruling.severity))
+    return Verdict(_outcome(ordered), report.device, tuple(variant.name for variant in variants), tuple(ordered))
 
 
-def implicit_syncs(variant: Variant) -> float:
-    """Return the synchronizations a step that nobody asked for."""
-    return variant.per_step.syncs - variant.per_step.explicit_syncs
+def baseline_of(report: Report, policy: Policy, comments: Sequence[Allow], today: date) -> tuple[KnownSite, ...]:
+    """Return the entries of a baseline under which the disallowed sites of `report` would be known."""
+    allows = (*comments, *policy.allows)
+    return tuple(
+        entry
+        for variant in _judged(report, policy)[0]
+        for entry in entries_of(
+            report.target, variant.name, (site for site, _ in sort_sites(variant, policy, allows, today).disallowed)
+        )
+    )
 
 
 def _judged(report: Report, policy: Policy) -> tuple[Sequence[Variant], list[str]]:
@@ -40,32 +84,33 @@ def _judged(report: Report, policy: Policy) -> tuple[Sequence[Variant], list[str
     return [known[name] for name in policy.variants if name in known], reasons
 
 
-def _unmeasured(report: Report, variants: Sequence[Variant]) -> list[str]:
-    reasons: list[str] = []
+def _not_measured(report: Report, variants: Iterable[Variant]) -> Iterator[Ruling]:
     if not report.complete:
-        reasons += report.missing or ("The run ended early.",)
+        for reason in report.missing or ("The run ended early.",):
+            yield _unmeasured(reason, None)
     if not report.variants:
-        reasons.append("The run recorded nothing.")
+        yield _unmeasured("The run recorded nothing.", None)
     for variant in variants:
         if not variant.steps:
-            reasons.append(f"{variant.name}: no step was measured after the warm-up.")
+            yield _unmeasured(f"{variant.name}: no step was measured after the warm-up.", variant)
         elif variant.coverage.seen is None and not variant.per_step.syncs:
             # Silence of sensors that cannot count must never look like health.
-            reasons.append(f"{variant.name}: no synchronization was seen, and no sensor ran that would count them.")
-    return reasons
+            reason = f"{variant.name}: no synchronization was seen, and no sensor ran that would count them."
+            yield _unmeasured(reason, variant)
 
 
-def _excess(variant: Variant, policy: Policy) -> str:
-    count = implicit_syncs(variant)
-    noun = "synchronization" if count == 1 else "synchronizations"
-    return f"{variant.name}: {count:g} implicit {noun} a step, {policy.max_syncs_per_step:g} allowed."
+def _unmeasured(reason: str, variant: Variant | None) -> Ruling:
+    return Ruling(Severity.FAIL, Reason.UNMEASURED, reason, reason, variant.name if variant else None)
 
 
-def _worst(variants: Sequence[Variant]) -> tuple[Site, ...]:
-    sites = [site for variant in variants for site in variant.sites if not site.explicit]
-    return tuple(
-        sorted(
-            sites,
-            key=lambda site: (-(site.gpu_idle_us or 0.0), -(site.host_blocked_us or 0.0), -site.calls_per_step),
-        )
-    )
+def _unused(allow: Allow, today: date) -> Ruling:
+    since = f", and it ended on {allow.until}" if expired(allow, today) else ""
+    said = f"The allow at {allow.file}:{allow.line} covers nothing that waited in this run{since}: {allow.reason}"
+    return Ruling(Severity.WARN, Reason.UNUSED_ALLOW, said, said, file=allow.file, line=allow.line)
+
+
+def _outcome(rulings: Iterable[Ruling]) -> Outcome:
+    failing = [ruling.reason for ruling in rulings if ruling.severity is Severity.FAIL]
+    if Reason.UNMEASURED in failing:
+        return Outcome.UNMEASURED
+    return Outcome.OVER if failing else Outcome.CLEAN

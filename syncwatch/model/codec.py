@@ -36,7 +36,12 @@ def _replaced(value: Any) -> Any:
 
 
 def write_json(record: Any, path: Path) -> None:
-    """Write `record` to `path` as JSON through a neighbour file, so that a reader never sees half of it.
+    """Write `record` to `path` as JSON, as `write_bytes` does."""
+    write_bytes(encode(record), path)
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write `content` to `path` through a neighbour file, so that a reader never sees half of it.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -44,7 +49,7 @@ def write_json(record: Any, path: Path) -> None:
     # Not tempfile, which would leave the file readable by its owner alone.
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        beside.write_bytes(encode(record))
+        beside.write_bytes(content)
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)

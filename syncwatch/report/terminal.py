@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -14,8 +13,7 @@ from syncwatch.model.finding import Comparison, Report, StepTime, Variant
 from syncwatch.model.session import DeviceKind
 from syncwatch.report import text
 from syncwatch.report.finding import block, hanging
-
-_ASCII = str.maketrans({"·": "-", "µ": "u", "─": "-", "…": "~"})
+from syncwatch.report.page import Page
 
 _ROWS: tuple[tuple[str, bool, Callable[[Variant], str]], ...] = (
     ("syncs", False, lambda variant: text.count(variant.per_step.syncs)),
@@ -44,38 +42,18 @@ class TerminalReporter:
             unicode: whether it shows more than ASCII.
             max_sites: findings shown of each variant; the rest is counted.
         """
-        self._width = max(width, 40)
-        self._color = color
-        self._unicode = unicode
+        self._page = Page(width, color=color, unicode=unicode)
         self._max_sites = max_sites
 
     def render(self, report: Report) -> str:
         """Return the text of `report`."""
-        stream = io.StringIO()
-        console = Console(
-            file=stream,
-            width=self._width,
-            color_system="standard" if self._color else None,
-            force_terminal=self._color,
-            no_color=not self._color,
-            legacy_windows=False,
-            markup=False,
-            emoji=False,
-            highlight=False,
-        )
-        for part in self._parts(report, console):
-            console.print(part, overflow="fold", crop=False)
-        # Rich pads what it wraps; trailing blanks would make golden files and diffs lie.
-        rendered = "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
-        if self._unicode:
-            return rendered
-        return rendered.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+        return self._page.render(lambda console: self._parts(report, console))
 
     def _parts(self, report: Report, console: Console) -> Iterator[RenderableType]:
         modelled = report.device is DeviceKind.VIRTUAL
         if not report.complete:
             yield from _partial(report, console)
-        yield from _head(report)
+        yield from head(report)
         for variant in report.variants:
             yield ""
             yield from self._variant(variant, console, modelled=modelled)
@@ -109,7 +87,8 @@ def _partial(report: Report, console: Console) -> Iterator[Text]:
     yield Text()
 
 
-def _head(report: Report) -> Iterator[Text]:
+def head(report: Report) -> Iterator[Text]:
+    """Yield what was run, where and with which versions."""
     environment = report.environment
     gpu = text.shown(environment.gpu) if environment.gpu else ""
     if report.device is DeviceKind.VIRTUAL:

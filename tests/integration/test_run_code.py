@@ -128,7 +128,7 @@ def test_a_saved_run_can_be_shown_and_judged(script: Path) -> None:
 
     assert shown.code == 0 and "prog.py:6" in shown.out
     assert (over.code, allowed.code) == (1, 0)
-    assert "1 implicit" in over.err
+    assert "1 not allowed" in over.out
 
 
 def test_doctor_says_what_works_here_and_why_the_rest_does_not() -> None:

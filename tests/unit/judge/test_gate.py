@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+
 import pytest
 
+from syncwatch.judge.gate import judge
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Coverage
-from syncwatch.model.verdict import Outcome, Policy
+from syncwatch.model.session import Coverage, DeviceKind
+from syncwatch.model.verdict import Allow, Budgets, Level, Outcome, Pattern, Policy, Reason, Rule, Severity
 from syncwatch.pipeline import judge_of, report_of
 from tests.fakes import Stacks, frame, gdn_session, recording, session, steps, sync
+from tests.judging import TODAY, report, said, site, verdict_on
+
+FAIL, WARN, NOTE = Severity.FAIL, Severity.WARN, Severity.NOTE
+
+
+def allow(*codes: str, reason: str = "once a request", until: date | None = None, path: str | None = None) -> Allow:
+    return Allow(codes, reason, until, Pattern(path, None), "pyproject.toml", 12)
 
 
 def one_sync(**options: object) -> Report:
@@ -15,27 +26,25 @@ def one_sync(**options: object) -> Report:
 
 
 def test_the_candidate_is_judged_unless_told_otherwise() -> None:
-    report = report_of(gdn_session())
-    assert judge_of(report, Policy()).outcome is Outcome.CLEAN
-    assert judge_of(report, Policy(variants=("naive",))).outcome is Outcome.OVER
+    known = report_of(gdn_session())
+    assert judge_of(known, Policy()).outcome is Outcome.CLEAN
+    assert judge_of(known, Policy(variants=("naive",))).outcome is Outcome.OVER
 
 
 def test_an_implicit_sync_is_over_and_named() -> None:
     verdict = judge_of(one_sync(), Policy())
     assert verdict.outcome is Outcome.OVER
-    assert verdict.reasons == ("naive: 1 implicit synchronization a step, 0 allowed.",)
-    assert [site.code for site in verdict.offenders] == ["SW101"]
+    assert verdict.reasons == ("SW101 in step (app/train.py:7): disallowed by the default for implicit waits.",)
+    assert [each.code for each in verdict.offenders] == ["SW101"]
 
 
-def test_what_the_policy_allows_is_clean() -> None:
-    assert judge_of(one_sync(), Policy(max_syncs_per_step=1)).outcome is Outcome.CLEAN
-
-
-def test_a_wait_that_was_asked_for_is_not_judged() -> None:
+def test_a_wait_that_was_asked_for_is_logged() -> None:
     stacks = Stacks()
     line = stacks.add(frame("torch.cuda.synchronize()", "torch.cuda.synchronize()"))
     known = recording(syncs=[sync(stack=line, kind=SyncKind.DEVICE)], stacks=stacks)
-    assert judge_of(report_of(session(known)), Policy()).outcome is Outcome.CLEAN
+    verdict = judge_of(report_of(session(known)), Policy())
+    assert verdict.outcome is Outcome.CLEAN
+    assert said(verdict) == [(WARN, Reason.LOGGED, 7)]
 
 
 def test_offenders_come_worst_first() -> None:
@@ -45,14 +54,100 @@ def test_offenders_come_worst_first() -> None:
         syncs=[sync(stack=small, at=(0, 10)), sync(stack=large, at=(20, 90))], kernels=None, stacks=stacks
     )
     verdict = judge_of(report_of(session(known, known)), Policy(variants=("naive",)))
-    assert [site.line for site in verdict.offenders] == [2, 1]
+    assert [each.line for each in verdict.offenders] == [2, 1]
+
+
+def test_sites_within_the_sync_budget_are_noted_and_beyond_it_all_are_named() -> None:
+    two = (site(line=1), site(line=2, calls=0.5))
+    within = verdict_on(*two, policy=Policy(budgets=Budgets(syncs=1.5)))
+    over = verdict_on(*two, policy=Policy(budgets=Budgets(syncs=1.4)))
+    assert within.outcome is Outcome.CLEAN
+    assert said(within) == [(NOTE, Reason.WITHIN_BUDGET, 1), (NOTE, Reason.WITHIN_BUDGET, 2)]
+    assert over.outcome is Outcome.OVER
+    assert said(over) == [
+        (FAIL, Reason.NOT_ALLOWED, 1),
+        (FAIL, Reason.NOT_ALLOWED, 2),
+        (FAIL, Reason.OVER_BUDGET, None),
+    ]
+    assert (over.rulings[-1].measured, over.rulings[-1].limit) == (1.5, 1.4)
+
+
+def test_what_a_rule_lets_pass_does_not_use_up_the_budget() -> None:
+    policy = Policy(causes=(Rule("SW3", Level.LOG),), budgets=Budgets(syncs=1))
+    assert verdict_on(site(), site(code="SW301", line=9), policy=policy).outcome is Outcome.CLEAN
+
+
+@pytest.mark.parametrize("name", ["d2h_copies", "d2h_bytes", "host_blocked_us", "gpu_idle_us"])
+@pytest.mark.parametrize(
+    ("measured", "outcome"), [(8.0, Outcome.CLEAN), (8.5, Outcome.OVER), (None, Outcome.UNMEASURED)]
+)
+def test_each_budget_is_kept_exceeded_or_not_measured(name: str, measured: float | None, outcome: Outcome) -> None:
+    policy = Policy(budgets=Budgets(**{name: 8.0}))
+    verdict = judge(report(per_step={name: measured}), policy, today=TODAY)
+    assert verdict.outcome is outcome
+    assert all(name in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("name", ["host_blocked_us", "gpu_idle_us"])
+def test_a_modelled_time_is_held_against_no_budget_and_that_is_said(name: str) -> None:
+    known = report(device=DeviceKind.VIRTUAL, per_step={name: 1.0})
+    policy = Policy(budgets=Budgets(**{name: 8.0}))
+    relaxed = judge(known, policy, today=TODAY)
+    strict = judge(known, replace(policy, strict=True), today=TODAY)
+    assert (relaxed.outcome, said(relaxed)) == (Outcome.CLEAN, [(WARN, Reason.NOT_JUDGED, None)])
+    assert (strict.outcome, said(strict)) == (Outcome.UNMEASURED, [(FAIL, Reason.UNMEASURED, None)])
+
+
+def test_an_allowed_site_passes_with_its_reason_and_its_cost() -> None:
+    verdict = verdict_on(site(calls=3), policy=Policy(allows=(allow("SW101"),)))
+    (ruling,) = verdict.rulings
+    assert verdict.outcome is Outcome.CLEAN
+    assert (ruling.severity, ruling.reason, ruling.why) == (NOTE, Reason.ALLOWED, "allowed: once a request.")
+    assert ruling.site is not None and (ruling.site.calls_per_step, ruling.measured) == (3, 3)
+
+
+def test_a_block_of_code_allows_too() -> None:
+    verdict = verdict_on(site(allowed="warm-up of the cache"))
+    assert verdict.outcome is Outcome.CLEAN
+    assert verdict.rulings[0].why == "allowed: warm-up of the cache."
+
+
+def test_an_allow_holds_through_its_last_day_and_then_fails() -> None:
+    policy = Policy(allows=(allow("SW1", until=TODAY),))
+    assert verdict_on(site(), policy=policy).outcome is Outcome.CLEAN
+    after = verdict_on(site(), policy=policy, today=date(2026, 8, 1))
+    assert said(after) == [(FAIL, Reason.EXPIRED_ALLOW, 7)]
+    assert "pyproject.toml:12 ended on 2026-07-31" in after.reasons[0]
+
+
+def test_an_expired_allow_fails_even_within_the_budget_or_where_the_level_would_pass() -> None:
+    gone = allow("SW1", until=date(2026, 1, 1))
+    for policy in (Policy(budgets=Budgets(syncs=9)), Policy(implicit=Level.ALLOW)):
+        assert verdict_on(site(), policy=replace(policy, allows=(gone,))).outcome is Outcome.OVER
+
+
+def test_one_valid_allow_is_enough() -> None:
+    policy = Policy(allows=(allow("SW1", until=date(2026, 1, 1)), allow("SW101")))
+    assert verdict_on(site(), policy=policy).outcome is Outcome.CLEAN
+
+
+def test_an_allow_that_covers_nothing_is_named_and_does_not_fail() -> None:
+    verdict = verdict_on(policy=Policy(allows=(allow("SW2"),)))
+    assert verdict.outcome is Outcome.CLEAN
+    assert said(verdict) == [(WARN, Reason.UNUSED_ALLOW, 12)]
+
+
+def test_a_required_function_that_never_ran_is_not_clean() -> None:
+    verdict = judge(report(), Policy(), unreached=("app.model:Model.forward",), today=TODAY)
+    assert verdict.outcome is Outcome.UNMEASURED
+    assert "app.model:Model.forward" in verdict.reasons[0]
 
 
 DEAF = Coverage(("debug_mode",), (), None, 0)
 
 
 @pytest.mark.parametrize(
-    ("report", "reason"),
+    ("known", "reason"),
     [
         pytest.param(report_of(session()), "The run recorded nothing.", id="no-variant"),
         pytest.param(one_sync(complete=False), "The run ended early.", id="incomplete"),
@@ -71,8 +166,8 @@ DEAF = Coverage(("debug_mode",), (), None, 0)
         ),
     ],
 )
-def test_what_could_not_be_measured_is_never_clean(report: Report, reason: str) -> None:
-    verdict = judge_of(report, Policy(max_syncs_per_step=100))
+def test_what_could_not_be_measured_is_never_clean(known: Report, reason: str) -> None:
+    verdict = judge_of(known, Policy(budgets=Budgets(syncs=100)))
     assert verdict.outcome is Outcome.UNMEASURED
     assert verdict.reasons == (reason,)
 

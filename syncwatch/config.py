@@ -1,0 +1,150 @@
+"""Answers: what did the project decide? `[tool.syncwatch]` of pyproject.toml, or syncwatch.toml, as a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from syncwatch.attribute.causes import CAUSES
+from syncwatch.config_file import ConfigFile, find_config, repository_root
+from syncwatch.judge.baseline_file import DEFAULT_NAME
+from syncwatch.judge.comments import require_code
+from syncwatch.judge.policy import is_path_pattern
+from syncwatch.model.verdict import Allow, Budgets, Level, Pattern, Policy, Rule
+
+_Figure = Annotated[float, msgspec.Meta(ge=0)]
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Shape = TypeVar("_Shape")
+
+
+class _Budgets(msgspec.Struct, forbid_unknown_fields=True):
+    syncs: _Figure | None = None
+    d2h_copies: _Figure | None = None
+    d2h_bytes: _Figure | None = None
+    host_blocked_us: _Figure | None = None
+    gpu_idle_us: _Figure | None = None
+
+
+class _Allow(msgspec.Struct, forbid_unknown_fields=True):
+    reason: _Text
+    code: str | list[str] = msgspec.field(default_factory=list)
+    path: _Text | None = None
+    function: _Text | None = None
+    until: date | None = None
+
+
+class _Table(msgspec.Struct, forbid_unknown_fields=True):
+    implicit: Level = Level.DISALLOW
+    explicit: Level = Level.LOG
+    strict: bool = False
+    baseline: _Text | None = None
+    require: list[str] = []
+    causes: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
+    ranges: dict[str, Any] = {}
+    budgets: _Budgets = msgspec.field(default_factory=_Budgets)
+    allow: list[_Allow] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one project decided about the gate."""
+
+    policy: Policy
+    baseline: Path
+    """Where the baseline is, or would be."""
+    baseline_named: bool
+    """Whether the configuration names it, so that it has to be there."""
+    require: tuple[str, ...]
+    """Functions that a run must reach, as pkg.mod:function."""
+    root: Path
+    """The folder of the configuration, or of the repository; paths in reports are looked for here too."""
+
+
+def read_settings(start: Path, given: Path | None = None) -> Settings:
+    """Return the settings that hold in the folder `start`.
+
+    Args:
+        start: where to look first; then upwards to the root of the repository.
+        given: the file to read instead.
+
+    Raises:
+        UsageError: if a file cannot be read, or a key, type, pattern or cause code in it is wrong, with its line.
+    """
+    config = find_config(start, given)
+    if config is None:
+        root = repository_root(start) or start
+        return Settings(Policy(), root / DEFAULT_NAME, baseline_named=False, require=(), root=root)
+    table = _decode(config, config.table, _Table)
+    root = config.path.parent
+    policy = Policy(
+        implicit=table.implicit,
+        explicit=table.explicit,
+        causes=_rules(config, "causes", table.causes),
+        paths=_rules(config, "paths", table.paths),
+        ranges=_rules(config, "ranges", table.ranges),
+        budgets=Budgets(**msgspec.structs.asdict(table.budgets)),
+        allows=_allows(config, table.allow),
+        strict=table.strict,
+    )
+    return Settings(
+        policy=policy,
+        baseline=root / (table.baseline or DEFAULT_NAME),
+        baseline_named=table.baseline is not None,
+        require=tuple(table.require),
+        root=root,
+    )
+
+
+def _decode(config: ConfigFile, value: Any, shape: type[_Shape], *path: str | int) -> _Shape:
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        raise config.refused(error, path, value) from error
+
+
+def _rules(config: ConfigFile, name: str, table: Mapping[str, Any]) -> tuple[Rule, ...]:
+    rules = []
+    for pattern, value in table.items():
+        place = (name, pattern)
+        if name == "causes":
+            require_code(pattern, CAUSES, config.place(place))
+        elif not pattern.strip() or (name == "paths" and not is_path_pattern(pattern)):
+            raise config.wrong(place, f'{pattern!r} matches nothing. Write it as in .gitignore, such as "tests/**".')
+        rules.append(Rule(pattern, _decode(config, value, Level, *place)))
+    return tuple(rules)
+
+
+def _allows(config: ConfigFile, entries: Sequence[_Allow]) -> tuple[Allow, ...]:
+    lines = config.allow_lines(len(entries))
+    return tuple(
+        _allow(config, index, entry, line) for index, (entry, line) in enumerate(zip(entries, lines, strict=True))
+    )
+
+
+def _allow(config: ConfigFile, index: int, entry: _Allow, line: int) -> Allow:
+    place = ("allow", index)
+    codes = (entry.code,) if isinstance(entry.code, str) else tuple(entry.code)
+    for code in codes:
+        require_code(code, CAUSES, config.place((*place, "code")))
+    if not entry.reason.strip():
+        raise config.wrong((*place, "reason"), "the allow gives no reason. Say why these may wait.")
+    if entry.path is not None and not is_path_pattern(entry.path):
+        raise config.wrong(
+            (*place, "path"), f"{entry.path!r} matches nothing. Write it as in .gitignore, such as app/*.py."
+        )
+    if not codes and entry.path is None and entry.function is None:
+        raise config.wrong(place, "the allow covers everything. Give it a code, a path or a function.")
+    return Allow(
+        codes=codes,
+        reason=entry.reason.strip(),
+        until=entry.until,
+        where=Pattern(entry.path, entry.function),
+        file=config.path.name,
+        line=line,
+    )

@@ -1,0 +1,73 @@
+"""Answers: how is a session held against what a project decided? `syncwatch gate` and tests that judge share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from syncwatch.attribute.causes import CAUSES
+from syncwatch.config import Settings
+from syncwatch.errors import UsageError
+from syncwatch.judge.baseline_file import Changes, read_baseline, update_baseline
+from syncwatch.judge.comments import allows_of
+from syncwatch.judge.gate import baseline_of
+from syncwatch.model.finding import Report
+from syncwatch.model.session import Session
+from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
+from syncwatch.pipeline import judge_of, report_of
+from syncwatch.sources import reader, user_files
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A session with everything that speaks for or against it."""
+
+    report: Report
+    policy: Policy
+    comments: tuple[Allow, ...]
+    """The allow comments in the source."""
+    unreached: tuple[str, ...] = ()
+    """Functions that had to run and did not."""
+
+    def verdict(self, baseline: Sequence[KnownSite] | None) -> Verdict:
+        """Return the verdict under `baseline`; None where there is none."""
+        return judge_of(self.report, self.policy, comments=self.comments, baseline=baseline, unreached=self.unreached)
+
+    def accept(self, verdict: Verdict, path: Path) -> Changes:
+        """Write every site that is now disallowed to the baseline at `path`.
+
+        Raises:
+            UsageError: if the file there is no baseline, or cannot be written.
+        """
+        entries = baseline_of(self.report, self.policy, self.comments, date.today())
+        return update_baseline(path, self.report.target, verdict.variants, entries)
+
+
+def case_of(session: Session, settings: Settings, policy: Policy, unreached: Sequence[str] = ()) -> Case:
+    """Return `session` with its report and the reasons that the source gives.
+
+    Raises:
+        UsageError: if an allow comment is malformed, with its place.
+    """
+    here = Path.cwd()
+    report = report_of(session)
+    comments = allows_of(report.sites, user_files(session, here), reader([here, settings.root]), CAUSES)
+    return Case(report, policy, comments, tuple(unreached))
+
+
+def baseline_for(
+    settings: Settings, given: Path | None, *, updating: bool
+) -> tuple[Path, tuple[KnownSite, ...] | None]:
+    """Return where the baseline is, and what it knows; None where there is none yet.
+
+    Raises:
+        UsageError: if one was named and is not there, or is malformed.
+    """
+    path = given if given is not None else settings.baseline
+    if path.exists() or ((given is not None or settings.baseline_named) and not updating):
+        return path, read_baseline(path)
+    if not path.parent.is_dir():
+        raise UsageError(f"Cannot write the baseline {path}: the folder {path.parent} does not exist. Make it first.")
+    return path, None

@@ -1,0 +1,67 @@
+"""Answers: by what is a site known while the code around it moves, and has it more lines or calls than before?"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from syncwatch.judge.source import normalised, valid
+from syncwatch.model.finding import Site
+from syncwatch.model.verdict import KnownSite, SiteKey
+
+
+def key_of(site: Site) -> SiteKey:
+    """Return what `site` is known by: no line number, so that moving code changes nothing."""
+    return SiteKey(valid(site.file), valid(site.function), site.code, normalised(site.source))
+
+
+def fingerprint(key: SiteKey) -> str:
+    """Return a short name for `key` that stays the same from run to run, 32 hexadecimal digits."""
+    text = "\0".join((key.path, key.function, key.code, key.source))
+    return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()[:32]
+
+
+def scope_of(target: str) -> str:
+    """Return the name that entries of `target` have: `./train.py` and `train.py` are one, and no path is absolute."""
+    path = posixpath.normpath(valid(target).replace("\\", "/"))
+    return posixpath.basename(path) if posixpath.isabs(path) else path
+
+
+def entries_of(target: str, variant: str, sites: Iterable[Site]) -> tuple[KnownSite, ...]:
+    """Return one entry for each key among `sites`, with the number of its lines and their calls a step."""
+    grouped: dict[SiteKey, list[Site]] = defaultdict(list)
+    for site in sites:
+        grouped[key_of(site)].append(site)
+    return tuple(
+        KnownSite(scope_of(target), valid(variant), key, len(same), math.fsum(each.calls_per_step for each in same))
+        for key, same in grouped.items()
+    )
+
+
+def known_to(baseline: Sequence[KnownSite], target: str, variant: str) -> Mapping[SiteKey, KnownSite]:
+    """Return the entries for one variant of `target`; where a merge left two for one key, the larger one counts."""
+    known: dict[SiteKey, KnownSite] = {}
+    for entry in baseline:
+        if entry.target != scope_of(target) or entry.variant != valid(variant):
+            continue
+        other = known.get(entry.key)
+        if other is None or (entry.sites, entry.calls_per_step) > (other.sites, other.calls_per_step):
+            known[entry.key] = entry
+    return known
+
+
+def excess(now: KnownSite, before: KnownSite) -> tuple[float, float, str] | None:
+    """Return what was measured, what is known and its noun, where `now` has more than `before`; else None."""
+    if now.sites > before.sites:
+        return now.sites, before.sites, "such line"
+    if _above(now.calls_per_step, before.calls_per_step):
+        return now.calls_per_step, before.calls_per_step, "call a step"
+    return None
+
+
+def _above(left: float, right: float) -> bool:
+    # Seven calls in three steps are no exact number.
+    return left > right and not math.isclose(left, right, rel_tol=1e-9)

@@ -1,0 +1,154 @@
+"""Answers: how is a baseline kept? A sorted line of JSON for each site: diffs can be read, and merges are clean."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from syncwatch.errors import UsageError
+from syncwatch.judge.baseline import scope_of
+from syncwatch.judge.source import valid
+from syncwatch.model.codec import write_bytes
+from syncwatch.model.verdict import KnownSite, SiteKey
+
+DEFAULT_NAME = ".syncwatch-baseline.jsonl"
+SCHEMA = "syncwatch.baseline/1"
+_LOCK_LIMIT_S = 60
+"""An update takes milliseconds; who waits longer stands behind a process that hangs."""
+
+
+_Shape = TypeVar("_Shape")
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    schema: str
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    path: str
+    function: str
+    code: str
+    source: str
+    target: str
+    variant: str
+    sites: Annotated[int, msgspec.Meta(ge=1)]
+    calls_per_step: Annotated[float, msgspec.Meta(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an update did to the entries of its own target and variants."""
+
+    added: int
+    changed: int
+    removed: int
+
+
+def read_baseline(path: Path) -> tuple[KnownSite, ...]:
+    """Return the entries of `path`.
+
+    Raises:
+        UsageError: if the file cannot be read or is no baseline, with the line.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        advice = "Write one with `syncwatch gate TARGET --update-baseline`."
+        raise UsageError(f"Cannot read the baseline {path}: {error.strerror}. {advice}") from error
+    return _decode(text, path)
+
+
+def update_baseline(path: Path, target: str, variants: Collection[str], entries: Iterable[KnownSite]) -> Changes:
+    """Replace the entries of `target` and `variants` by `entries`, and leave those of every other target.
+
+    A second update of the same file waits for the first; a reader sees the old file or the new one, never a part.
+
+    Raises:
+        UsageError: if the file there is no baseline, or cannot be written.
+    """
+    try:
+        with FileLock(_lock_of(path), timeout=_LOCK_LIMIT_S):
+            before = read_baseline(path) if path.exists() else ()
+            scope = {(scope_of(target), valid(variant)) for variant in variants}
+            ours = {_identity(entry): entry for entry in before if (entry.target, entry.variant) in scope}
+            others = [entry for entry in before if (entry.target, entry.variant) not in scope]
+            new = {_identity(entry): entry for entry in entries}
+            write_bytes(_encode([*others, *new.values()]), path)
+    except Timeout as error:
+        said = f"Another process has held {path} for {_LOCK_LIMIT_S} s. End it, then update the baseline again."
+        raise UsageError(said) from error
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write the baseline {path}: {error.strerror}. Give another with --baseline."
+        ) from error
+    return Changes(
+        added=len(new.keys() - ours.keys()),
+        changed=sum(new[name] != ours[name] for name in new.keys() & ours.keys()),
+        removed=len(ours.keys() - new.keys()),
+    )
+
+
+def _decode(text: bytes, path: Path) -> tuple[KnownSite, ...]:
+    lines = [(number, line) for number, line in enumerate(text.split(b"\n"), 1) if line.strip()]
+    if not lines:
+        raise UsageError(f"The baseline {path} is empty. Remove it, then write it with --update-baseline.")
+    header = _decode_line(lines[0], path, _Header)
+    if header.schema != SCHEMA:
+        raise UsageError(
+            f"The baseline {path} has the schema {header.schema!r}, and this version reads {SCHEMA!r}. "
+            "Remove it, then write it with --update-baseline."
+        )
+    return tuple(_known(_decode_line(line, path, _Line)) for line in lines[1:])
+
+
+def _decode_line(numbered: tuple[int, bytes], path: Path, shape: type[_Shape]) -> _Shape:
+    number, line = numbered
+    try:
+        return msgspec.json.decode(line, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        merge = line.startswith((b"<<<<<<<", b"=======", b">>>>>>>"))
+        advice = "Keep the lines of both sides" if merge else "Restore the line, or the whole file from git"
+        what = "is a merge conflict" if merge else f"is no baseline entry: {error}"
+        raise UsageError(f"{path}:{number} {what}. {advice}, then run with --update-baseline.") from error
+
+
+def _known(line: _Line) -> KnownSite:
+    key = SiteKey(line.path, line.function, line.code, line.source)
+    return KnownSite(line.target, line.variant, key, line.sites, line.calls_per_step)
+
+
+def _encode(entries: Iterable[KnownSite]) -> bytes:
+    lines = [_Header(SCHEMA), *map(_line, sorted(entries, key=_identity))]
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+
+
+def _line(entry: KnownSite) -> _Line:
+    key = entry.key
+    return _Line(
+        path=key.path,
+        function=key.function,
+        code=key.code,
+        source=key.source,
+        target=entry.target,
+        variant=entry.variant,
+        sites=entry.sites,
+        calls_per_step=entry.calls_per_step,
+    )
+
+
+def _identity(entry: KnownSite) -> tuple[str, ...]:
+    key = entry.key
+    return key.path, key.function, key.code, key.source, entry.target, entry.variant
+
+
+def _lock_of(path: Path) -> Path:
+    # Beside the baseline a lock would turn up in `git status`.
+    name = hashlib.sha256(str(path.resolve()).encode("utf-8", errors="replace")).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"syncwatch-{name}.lock"

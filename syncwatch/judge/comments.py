@@ -1,0 +1,139 @@
+"""Answers: which reasons does the source itself give? `# syncwatch: allow[SW101] reason until=2027-03-01`."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import date
+from difflib import get_close_matches
+
+from syncwatch.errors import UsageError
+from syncwatch.judge.policy import matches_code
+from syncwatch.judge.source import comment_of
+from syncwatch.model.finding import Site
+from syncwatch.model.verdict import Allow, Statement
+
+_FORM = "# syncwatch: allow[SW101] the reason"
+_DIRECTIVE = re.compile(r"#\s*syncwatch:\s*(?P<word>\w+)(?P<rest>.*)", re.DOTALL)
+_CODES = re.compile(r"\s*\[(?P<codes>[^\]]*)\](?P<rest>.*)", re.DOTALL)
+_UNTIL = re.compile(r"(?:^|\s)until=(?P<day>\S*)")
+_OUTSIDE_A_STATEMENT = (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+
+Read = Callable[[str], "str | None"]
+"""Returns the text of a file that a report names, or None where it cannot be found."""
+
+
+def allows_of(sites: Iterable[Site], files: Iterable[str], read: Read, codes: Collection[str]) -> tuple[Allow, ...]:
+    """Return the allow comments of `files`, and those on the recorded lines of `sites` whose file is not at hand.
+
+    Args:
+        sites: what a report names.
+        files: every file that took part in the run; comments in them that cover nothing can then be named.
+        read: how to get at the text of a file.
+        codes: every cause code there is.
+
+    Raises:
+        UsageError: if a comment has no reason, no such cause or no such date, with its place.
+    """
+    found: dict[tuple[str, int], Allow] = {}
+    for file in dict.fromkeys(files):
+        text = read(file)
+        if text is not None:
+            found.update({(file, allow.line): allow for allow in allows_in(file, text, codes)})
+    for site in sites:
+        statement = Statement(site.file, site.line, site.line, (site.source,))
+        comment = comment_of(site.source)
+        if comment is not None and not any(_speaks_of(allow, site) for allow in found.values()):
+            allow = _allow(comment, statement, site.line, codes)
+            if allow is not None:
+                found[site.file, site.line] = allow
+    return tuple(found.values())
+
+
+def allows_in(file: str, text: str, codes: Collection[str]) -> tuple[Allow, ...]:
+    """Return the allow comments of one file; each speaks of the whole statement that it stands in.
+
+    Raises:
+        UsageError: as `allows_of` does.
+    """
+    if "syncwatch:" not in text:
+        return ()
+    lines = [line.strip() for line in text.split("\n")]
+    try:
+        placed = list(_comments(text))
+    except (tokenize.TokenError, SyntaxError):
+        # Written for another Python: each line is its own statement.
+        commented = [(number, comment_of(line)) for number, line in enumerate(lines, 1)]
+        placed = [(comment, number, number, number) for number, comment in commented if comment is not None]
+    found = []
+    for comment, row, first, last in placed:
+        allow = _allow(comment, Statement(file, first, last, tuple(lines[first - 1 : last])), row, codes)
+        if allow is not None:
+            found.append(allow)
+    return tuple(found)
+
+
+def _comments(text: str) -> Iterator[tuple[str, int, int, int]]:
+    """Yield each comment with its row and the first and last row of its statement."""
+    first: int | None = None
+    waiting: list[tuple[str, int]] = []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row = token.start[0]
+            if first is None:
+                # Alone on its line: it covers nothing, and is named as unused.
+                yield token.string, row, row, row
+            else:
+                waiting.append((token.string, row))
+        elif token.type == tokenize.NEWLINE:
+            start = token.start[0] if first is None else first
+            yield from ((comment, row, start, token.start[0]) for comment, row in waiting)
+            waiting.clear()
+            first = None
+        elif first is None and token.type not in _OUTSIDE_A_STATEMENT:
+            first = token.start[0]
+
+
+def _allow(comment: str, statement: Statement, row: int, codes: Collection[str]) -> Allow | None:
+    directive = _DIRECTIVE.search(comment)
+    if directive is None or not get_close_matches(directive["word"].lower(), ["allow"]):
+        return None
+    place = f"{statement.file}:{row}"
+    named = _CODES.fullmatch(directive["rest"])
+    if directive["word"] != "allow" or named is None:
+        raise UsageError(f"{place}: {comment!r} is no allow. Write it as `{_FORM}`.")
+    causes = tuple(code.strip() for code in named["codes"].split(","))
+    for code in causes:
+        require_code(code, codes, place)
+    until = _UNTIL.search(named["rest"])
+    reason = _UNTIL.sub("", named["rest"], count=1).strip()
+    if not reason:
+        raise UsageError(f"{place}: the allow gives no reason. Write it as `{_FORM}`.")
+    return Allow(causes, reason, _day(until["day"], place) if until else None, statement, statement.file, row)
+
+
+def require_code(pattern: str, codes: Collection[str], place: str) -> None:
+    """Refuse a pattern that no cause code begins with.
+
+    Raises:
+        UsageError: with the nearest code.
+    """
+    if pattern.startswith("SW") and any(matches_code(code, pattern) for code in codes):
+        return
+    near = get_close_matches(pattern, sorted(codes), n=1, cutoff=0.5) if len(pattern) > 4 else []
+    advice = f"Did you mean {near[0]}?" if near else "Use a code such as SW101, or the beginning of one, such as SW1."
+    raise UsageError(f"{place}: there is no cause {pattern!r}. {advice}")
+
+
+def _day(text: str, place: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{place}: {text!r} is no date. Write it as until=2027-03-01.") from None
+
+
+def _speaks_of(allow: Allow, site: Site) -> bool:
+    where = allow.where
+    return isinstance(where, Statement) and where.file == site.file and where.first <= site.line <= where.last

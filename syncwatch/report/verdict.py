@@ -1,0 +1,113 @@
+"""Answers: what does a person read of a verdict? Each failing line as a compiler prints it, then what else was said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from syncwatch.model.finding import Report, Site
+from syncwatch.model.session import DeviceKind
+from syncwatch.model.verdict import Outcome, Ruling, Severity, Verdict
+from syncwatch.report import text
+from syncwatch.report.finding import block, hanging
+from syncwatch.report.page import Page
+from syncwatch.report.terminal import head
+
+_COLOURS = {Outcome.CLEAN: "bold green", Outcome.OVER: "bold red", Outcome.UNMEASURED: "bold yellow"}
+_NEXT = (
+    "keep the value on the GPU, or say at the line why it may wait (`# syncwatch: allow[CODE] reason`), or accept what "
+    "is there today with --update-baseline."
+)
+
+
+class VerdictReporter:
+    """Renders a verdict for a terminal of `width` columns; the costs come from the report that was judged."""
+
+    suffix: ClassVar[str] = ".txt"
+
+    def __init__(self, width: int = 100, *, color: bool = False, unicode: bool = True, max_sites: int = 20) -> None:
+        """Set up.
+
+        Args:
+            width: columns of the terminal.
+            color: whether it shows colours.
+            unicode: whether it shows more than ASCII.
+            max_sites: lines shown of each kind; the rest is counted.
+        """
+        self._page = Page(width, color=color, unicode=unicode)
+        self._max_sites = max_sites
+
+    def render(self, report: Report, verdict: Verdict) -> str:
+        """Return the text of `verdict` on `report`."""
+        return self._page.render(lambda console: self._parts(report, verdict, console))
+
+    def _parts(self, report: Report, verdict: Verdict, console: Console) -> Iterator[RenderableType]:
+        modelled = report.device is DeviceKind.VIRTUAL
+        yield from head(report)
+        fails = verdict.of(Severity.FAIL)
+        for ruling in fails[: self._max_sites]:
+            yield ""
+            yield from _failure(ruling, console, modelled=modelled)
+        yield from _rest(fails, self._max_sites)
+        warnings = verdict.of(Severity.WARN)
+        if warnings:
+            yield ""
+        for ruling in warnings[: self._max_sites]:
+            yield from _line("warning: ", "yellow", ruling.message, console)
+        yield from _rest(warnings, self._max_sites)
+        notes = verdict.of(Severity.NOTE)
+        if notes:
+            yield ""
+        for ruling in notes[: self._max_sites]:
+            yield from _line("note: ", "blue", _with_cost(ruling, modelled=modelled), console)
+        yield from _rest(notes, self._max_sites)
+        if any(ruling.site is not None for ruling in fails):
+            yield ""
+            yield from hanging(Text("next: ", "green"), Text(_NEXT), console)
+        yield ""
+        yield from hanging(Text(), Text(conclusion(report, verdict), _COLOURS[verdict.outcome]), console)
+
+
+def conclusion(report: Report, verdict: Verdict) -> str:
+    """Return the verdict in one sentence, with the device it was reached on."""
+    judged = ", ".join(map(text.shown, verdict.variants)) or "nothing"
+    where = "the virtual device" if report.device is DeviceKind.VIRTUAL else "CUDA"
+    fails = verdict.of(Severity.FAIL)
+    if verdict.outcome is Outcome.CLEAN:
+        said = "no line waits that may not"
+    else:
+        counts = Counter(ruling.reason for ruling in fails)
+        said = ", ".join(f"{count} {reason.value.replace('-', ' ')}" for reason, count in counts.items())
+    return f"{verdict.outcome.value}: {text.crop_right(text.shown(report.target), 400)} ({judged}) on {where}: {said}."
+
+
+def _failure(ruling: Ruling, console: Console, *, modelled: bool) -> Iterator[Text]:
+    if ruling.site is None:
+        yield from _line("error: ", "bold red", ruling.message, console)
+        return
+    gutter = len(str(ruling.site.line)) if ruling.site.line else 1
+    yield from block(ruling.site, console, modelled=modelled)
+    bar = Text.assemble(" " * gutter, (" = ", "blue"), ("gate: ", "bold red"))
+    yield from hanging(bar, Text(text.shown(ruling.why)), console)
+
+
+def _line(label: str, style: str, message: str, console: Console) -> Iterator[Text]:
+    yield from hanging(Text(label, style), Text(text.shown(message)), console)
+
+
+def _rest(rulings: Sequence[Ruling], limit: int) -> Iterator[Text]:
+    if len(rulings) > limit:
+        yield Text(f"and {text.number(len(rulings) - limit)} more; `--format json` has them all")
+
+
+def _with_cost(ruling: Ruling, *, modelled: bool) -> str:
+    return ruling.message if ruling.site is None else f"{ruling.message} Cost: {_cost(ruling.site, modelled=modelled)}."
+
+
+def _cost(site: Site, *, modelled: bool) -> str:
+    said = f"{text.plural(site.calls_per_step, 'call')} a step, host blocked {text.micros(site.host_blocked_us)}"
+    return f"{said} (modelled)" if modelled else said

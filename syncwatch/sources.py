@@ -1,0 +1,56 @@
+"""Answers: where is the text of a file that a report names? Reports hold no absolute paths, so it is looked for."""
+
+from __future__ import annotations
+
+import sys
+import tokenize
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from syncwatch.attribute.stacks import is_user
+from syncwatch.model.session import Session
+
+
+def reader(folders: Iterable[Path]) -> Callable[[str], str | None]:
+    """Return a function that gives the text of a file named relative to one of `folders` or of `sys.path`."""
+    roots = [*folders, *(Path(entry) for entry in sys.path if entry)]
+
+    def read(file: str) -> str | None:
+        if file.startswith("<") or Path(file).is_absolute() or ".." in Path(file).parts:
+            return None
+        for root in roots:
+            text = _text(root / file)
+            if text is not None:
+                return text
+        return None
+
+    return read
+
+
+def user_files(session: Session, folder: Path) -> tuple[str, ...]:
+    """Return every file of the user's that took part: the target, recorded lines, imports from below `folder`."""
+    recorded = (frame.file for recording in session.recordings for frame in recording.frames if is_user(frame))
+    return tuple(dict.fromkeys([_file_of(session.target), *recorded, *_imported(folder)]))
+
+
+def _file_of(target: str) -> str:
+    return target if target.endswith(".py") else target.partition(":")[0].replace(".", "/") + ".py"
+
+
+def _imported(folder: Path) -> list[str]:
+    origins = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    paths = [Path(origin) for origin in origins if isinstance(origin, str) and origin.endswith(".py")]
+    return [
+        path.relative_to(folder).as_posix()
+        for path in paths
+        if path.is_relative_to(folder) and "site-packages" not in path.parts
+    ]
+
+
+def _text(path: Path) -> str | None:
+    try:
+        with tokenize.open(path) as file:
+            return file.read()
+    except (OSError, SyntaxError, ValueError):
+        # Not there, or in no encoding that Python would have run.
+        return None

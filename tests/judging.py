@@ -1,0 +1,76 @@
+"""Answers: how does a test of the gate say what was found? Sites, variants and reports with readable defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from syncwatch.judge.gate import judge
+from syncwatch.model.finding import Report, Site
+from syncwatch.model.session import DeviceKind
+from syncwatch.model.verdict import Allow, KnownSite, Policy, Reason, Severity, Verdict
+from syncwatch.pipeline import report_of
+from tests.fakes import recording, session, sync
+
+TODAY = date(2026, 7, 31)
+
+_REPORT = report_of(session(recording(syncs=[sync()])))
+
+
+def site(
+    source: str = "x.item()",
+    *,
+    code: str = "SW101",
+    file: str = "app/train.py",
+    line: int = 7,
+    function: str = "step",
+    calls: float = 1.0,
+    explicit: bool = False,
+    ranges: tuple[str, ...] = (),
+    allowed: str | None = None,
+) -> Site:
+    """Return one line that waits."""
+    return replace(
+        _REPORT.sites[0],
+        source=source,
+        code=code,
+        file=file,
+        line=line,
+        function=function,
+        calls_per_step=calls,
+        explicit=explicit,
+        ranges=ranges,
+        allowed=allowed,
+    )
+
+
+def report(
+    *sites: Site,
+    target: str = "train.py",
+    device: DeviceKind = DeviceKind.CUDA,
+    per_step: Mapping[str, Any] | None = None,
+) -> Report:
+    """Return a whole report of one variant; `per_step` replaces figures of the step."""
+    variant = _REPORT.variants[0]
+    figures = replace(variant.per_step, syncs=sum(each.calls_per_step for each in sites), **(per_step or {}))
+    return replace(
+        _REPORT, target=target, device=device, variants=(replace(variant, sites=tuple(sites), per_step=figures),)
+    )
+
+
+def verdict_on(
+    *sites: Site,
+    policy: Policy | None = None,
+    comments: Sequence[Allow] = (),
+    baseline: Sequence[KnownSite] | None = None,
+    today: date = TODAY,
+) -> Verdict:
+    """Return the verdict on a report of `sites`."""
+    return judge(report(*sites), policy or Policy(), comments=comments, baseline=baseline, today=today)
+
+
+def said(verdict: Verdict) -> list[tuple[Severity, Reason, int | None]]:
+    """Return what a verdict says, without the words."""
+    return [(ruling.severity, ruling.reason, ruling.line) for ruling in verdict.rulings]
