@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
@@ -113,8 +112,6 @@ def gate(
     Examples: syncwatch gate gdn-prefill; syncwatch gate train.py -- --epochs 1; syncwatch gate run.json.
     """
     require_writable(output)
-    if max_syncs is not None and math.isnan(max_syncs):
-        raise UsageError("--max-syncs has to be a number from 0 up, and nan is none.")
     settings = read_settings(Path.cwd(), config)
     policy = _adjusted(settings.policy, max_syncs, tuple(variant or ()), strict=strict)
     path, known = baseline_for(settings, baseline, updating=update)
