@@ -119,7 +119,7 @@ class SpecDecodeLayer:
     def _prefill(self, inputs: TokenInputs, rows: PrefillRows, states: LayerStates) -> torch.Tensor:
         window = rows.conv_offset[:, None] + torch.arange(_PAST, device=inputs.mixed.device)
         past = states.conv[rows.write_slots[:, None], window].masked_fill(rows.is_new[:, None, None], 0.0)
-        mixed, past = causal_conv1d(inputs.mixed, self.conv, rows.cu_seqlens, past, True, rows.chunk_indices)
+        mixed, newest = causal_conv1d(inputs.mixed, self.conv, rows.cu_seqlens, past, True, rows.chunk_indices)
         before = states.recurrent.index_select(0, rows.read_slots).masked_fill(rows.is_new[:, None, None, None], 0.0)
         o, after = chunk_gated_delta_rule(
             *self._heads(mixed),
@@ -132,9 +132,9 @@ class SpecDecodeLayer:
             chunk_offsets=rows.chunk_offsets,
             use_qk_l2norm=True,
         )
-        assert past is not None and after is not None
+        assert newest is not None and after is not None
         # At the front, where a count of one finds them.
-        states.conv[:, :_PAST].index_copy_(0, rows.write_slots, past)
+        states.conv[:, :_PAST].index_copy_(0, rows.write_slots, newest)
         states.recurrent.index_copy_(0, rows.write_slots, after)
         return o.squeeze(0)
 

@@ -93,8 +93,8 @@ class ServingLoop:
         self._masks_on_device = masks_on_device
         self._scheduler = Scheduler(shape.limits, requests)
         self._inputs = InputBuilder(shape.vocabulary, shape.drafts, seed, device)
-        self._tables = RequestTables.create(shape.model.batch, shape.drafts, device)
-        self._block_tables = draw_block_tables(shape.model.batch, shape.drafts, GROUPS)
+        self.tables = RequestTables.create(shape.model.batch, shape.drafts, device)
+        self.block_tables = draw_block_tables(shape.model.batch, shape.drafts, GROUPS)
         self.states = model.create_states()
         self.transcript = Transcript()
         self._results = torch.cuda.Stream()
@@ -137,26 +137,26 @@ class ServingLoop:
 
     def _enqueue(self, step: ScheduledStep) -> StepOutput:
         with annotate("prepare inputs"):
-            inputs = self._inputs.build(step, self._tables)
-            ids = inputs.token_ids(self._tables)
+            inputs = self._inputs.build(step, self.tables)
+            ids = inputs.token_ids(self.tables)
         with annotate("build metadata"):
             metadata = self._build_metadata(step, inputs)
         layout = inputs.layout
         hidden = self._model.forward(ids, inputs, metadata, self.states).index_select(0, layout.tokens)
         with annotate("sample"):
-            drafts = self._tables.tokens.index_select(0, inputs.seats)[:, 1:]
+            drafts = self.tables.tokens.index_select(0, inputs.seats)[:, 1:]
             probabilities = self._model.probabilities(hidden, ids.index_select(0, layout.tokens))
-            positions = self._tables.outputs_before(inputs)
+            positions = self.tables.outputs_before(inputs)
             outcome = sample(probabilities, drafts, positions, layout, self._model.noise)
         with annotate("draft"):
             proposed = self._model.draft(hidden.index_select(0, outcome.last), outcome.next_tokens, inputs)
-            self._tables.update(inputs, outcome, proposed)
+            self.tables.update(inputs, outcome, proposed)
         return StepOutput(step, hidden, _emitted(outcome, drafts))
 
     def _build_metadata(self, step: ScheduledStep, inputs: StepInputs) -> list[GdnMetadata]:
         """Build the metadata once for each KV-cache group, as vLLM 0.18 to 0.21 do."""
         seats = [*(row.seat for row in step.rows), *([0] * step.padding)]
-        tables = (upload(table[seats], self._device) for table in self._block_tables)
+        tables = (upload(table[seats], self._device) for table in self.block_tables)
         return [build_gdn_metadata(inputs.common, each, masks_on_device=self._masks_on_device) for each in tables]
 
     def _send_result(self, output: StepOutput) -> None:

@@ -34,7 +34,7 @@ class SpecDecodeModel:
         self._device = device
         model = shape.model
         self.layers = [SpecDecodeLayer(model, device) for _ in range(min(GROUPS, model.layers))]
-        self._attention = AttentionStandIn(model, device)
+        self.attention = AttentionStandIn(model, device)
         self.embedding = draw_weight(model.hidden, shape.vocabulary, device)
         self._draft_in = draw_weight(2 * model.hidden, model.hidden, device)
         self._draft_layer = AttentionStandIn(model, device)
@@ -58,7 +58,7 @@ class SpecDecodeModel:
                 if place < GROUPS:
                     hidden = self.layers[place](hidden, metadata[place], next(pools))
                 else:
-                    hidden = self._attention(hidden, _attention_metadata(inputs))
+                    hidden = self.attention(hidden, _attention_metadata(inputs))
         return rms_norm(hidden)
 
     def probabilities(self, hidden: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
