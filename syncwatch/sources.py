@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tokenize
 from collections.abc import Callable, Iterable
@@ -38,12 +39,14 @@ def _file_of(target: str) -> str:
 
 
 def _imported(folder: Path) -> list[str]:
+    # Text before paths: torch alone is two thousand modules.
+    inside = str(folder) + os.sep
     origins = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    paths = [Path(origin) for origin in origins if isinstance(origin, str) and origin.endswith(".py")]
+    files = [Path(each) for each in origins if isinstance(each, str) and each.startswith(inside)]
     return [
-        path.relative_to(folder).as_posix()
-        for path in paths
-        if path.is_relative_to(folder) and "site-packages" not in path.parts
+        file.relative_to(folder).as_posix()
+        for file in files
+        if file.suffix == ".py" and "site-packages" not in file.parts
     ]
 
 

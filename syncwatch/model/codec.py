@@ -11,6 +11,7 @@ import msgspec
 
 from syncwatch.errors import SessionError
 from syncwatch.model.session import SESSION_SCHEMA, Session
+from syncwatch.model.validity import faults_of
 
 _SESSION_KEY = "session"
 
@@ -82,4 +83,7 @@ def _decode(raw: bytes) -> Session:
     session = msgspec.json.decode(raw if body is None else body, type=Session)
     if session.schema != SESSION_SCHEMA:
         raise msgspec.ValidationError(f"its schema is {session.schema!r}, this version reads {SESSION_SCHEMA!r}")
+    fault = next(faults_of(session), None)
+    if fault is not None:
+        raise msgspec.ValidationError(fault)
     return session

@@ -1,0 +1,49 @@
+"""Answers: does what points elsewhere in a session point at something? A file may be damaged, or made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from syncwatch.model.events import CopyEvent, SyncEvent
+from syncwatch.model.session import Recording, Session
+
+_FARTHEST_NS = 2**63
+"""Times are 64-bit integers wherever they come from; a larger one also overflows a float."""
+
+
+def faults_of(session: Session) -> Iterator[str]:
+    """Yield a phrase for each thing in `session` that no recorder writes."""
+    names = [recording.variant for recording in session.recordings]
+    yield from (f"it has the variant {name!r} twice" for name in set(names) if names.count(name) > 1)
+    for recording in session.recordings:
+        yield from (f"{fault} in the variant {recording.variant!r}" for fault in _faults(recording))
+
+
+def _faults(recording: Recording) -> Iterator[str]:
+    pointers = (
+        ("a frame", (index for stack in recording.stacks for index in stack), len(recording.frames)),
+        ("a stack", (sync.stack for sync in recording.syncs), len(recording.stacks)),
+        ("a stack", (copy.stack for copy in recording.copies or ()), len(recording.stacks)),
+        ("nested ranges", (sync.within for sync in recording.syncs), len(recording.range_stacks)),
+    )
+    for what, indices, count in pointers:
+        if not all(index is None or 0 <= index < count for index in indices):
+            yield f"something points at {what} that is not there"
+    if not all(0 <= copy.bytes < _FARTHEST_NS for copy in recording.copies or ()):
+        yield "a copy has no size that can be"
+    spans = [(step.start_ns, step.end_ns) for step in recording.steps]
+    spans += [(kernel.start_ns, kernel.end_ns) for kernel in recording.kernels or ()]
+    spans += [(each.start_ns, each.end_ns) for each in recording.ranges]
+    timed: tuple[SyncEvent | CopyEvent, ...] = (*recording.syncs, *(recording.copies or ()))
+    spans += [(each.start_ns, each.end_ns) for each in timed if each.start_ns is not None and each.end_ns is not None]
+    if not all(-_FARTHEST_NS <= start <= end < _FARTHEST_NS for start, end in spans):
+        yield "something ends before it begins"
+    if not all(0 <= time < _FARTHEST_NS for times in recording.rounds_ns for time in times):
+        yield "a step has no time that can be"
+    if not _distinct(step.index for step in recording.steps):
+        yield "two steps have one number"
+
+
+def _distinct(numbers: Iterable[int]) -> bool:
+    known = list(numbers)
+    return len(set(known)) == len(known)
