@@ -70,20 +70,30 @@ def read_session(path: Path) -> Session:
             f"Cannot read {path}: {error.strerror}. Give a file that `syncwatch run -o` wrote."
         ) from error
     try:
-        return _decode(raw)
+        session = decode_session(raw)
+        _require_sound(session)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SessionError(
             f"{path} is not a syncwatch session: {error}. Record one with `syncwatch run TARGET -o {path.name}`."
         ) from error
+    return session
 
 
-def _decode(raw: bytes) -> Session:
+def decode_session(raw: bytes) -> Session:
+    """Return the session in `raw` as it was written, sound or not.
+
+    Raises:
+        msgspec.DecodeError: if there is none of this schema.
+    """
     document = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     body = document.get(_SESSION_KEY)
     session = msgspec.json.decode(raw if body is None else body, type=Session)
     if session.schema != SESSION_SCHEMA:
         raise msgspec.ValidationError(f"its schema is {session.schema!r}, this version reads {SESSION_SCHEMA!r}")
+    return session
+
+
+def _require_sound(session: Session) -> None:
     fault = next(faults_of(session), None)
     if fault is not None:
         raise msgspec.ValidationError(fault)
-    return session

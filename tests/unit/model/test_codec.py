@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncwatch.errors import SessionError
-from syncwatch.model.codec import write_json
+from syncwatch.model.codec import decode_session, encode, write_json
+from syncwatch.model.events import Step
 from syncwatch.model.session import SESSION_SCHEMA, Session
 from tests.fakes import gdn_session
 
@@ -20,11 +22,32 @@ st.register_type_strategy(str, st.text(st.characters(exclude_categories=["Cs"]),
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.from_type(Session))
-def test_a_saved_session_loads_as_it_was(tmp_path_factory: pytest.TempPathFactory, session: Session) -> None:
+def test_a_written_session_is_read_as_it_was(session: Session) -> None:
     known = replace(session, schema=SESSION_SCHEMA)
-    path = tmp_path_factory.mktemp("round") / "session.json"
-    known.save(path)
-    assert Session.load(path) == known
+    assert decode_session(encode(known)) == known
+
+
+def test_a_saved_session_loads_as_it_was(tmp_path: Path) -> None:
+    gdn_session().save(tmp_path / "session.json")
+    assert Session.load(tmp_path / "session.json") == gdn_session()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"frames": ()}, "points at a frame that is not there"),
+        ({"stacks": ()}, "points at a stack that is not there"),
+        ({"steps": (Step(0, False, 5, 4),)}, "ends before it begins"),
+        ({"steps": (Step(0, False, 0, 1), Step(0, False, 1, 2))}, "two steps have one number"),
+        ({"rounds_ns": ((-1,),)}, "no time that can be"),
+    ],
+)
+def test_a_session_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    known = gdn_session()
+    broken = replace(known, recordings=(replace(known.recordings[0], **change), *known.recordings[1:]))
+    broken.save(tmp_path / "session.json")
+    with pytest.raises(SessionError, match=words):
+        Session.load(tmp_path / "session.json")
 
 
 def test_a_file_that_is_no_session_is_refused_with_a_sentence(tmp_path: Path) -> None:
