@@ -71,6 +71,24 @@ def _call(specimen: Specimen) -> Call:
 
 
 @app.command()
+def coverage(table: Path) -> None:
+    """Print how many waits have a line, and whether any was missed or invented; exit 1 where one was."""
+    found = msgspec.json.decode(table.read_bytes(), type=Table).specimens
+    seen = sum(each.seen.get("cupti", 0) for each in found.values())
+    with_line = sum(each.with_line or 0 for each in found.values())
+    invented = {name: each for name, each in found.items() if each.unseen_by_cupti}
+    missed = {name: each for name, each in found.items() if each.stood_still and not each.syncs}
+    lineless = {name: each for name, each in found.items() if (each.with_line or 0) < sum(each.syncs.values())}
+    typer.echo(f"{len(found)} idioms: CUPTI saw {seen} synchronizations, {with_line} have a line.")
+    still = sum(bool(each.stood_still) for each in found.values())
+    typer.echo(f"The host stood still in {still}; not found: {len(missed)}; seen by a hook alone: {len(invented)}.")
+    for title, rows in (("no line", lineless), ("not found", missed), ("hook alone", invented)):
+        for name, each in rows.items():
+            typer.echo(f"  {title}: {name}: {each.syncs} seen by {each.seen}, copies {each.copies}")
+    raise typer.Exit(1 if missed or lineless or invented else 0)
+
+
+@app.command()
 def compare(truth: Path, other: Path) -> None:
     """Print where `other` differs from `truth`; exit 1 when agreement is below 99 %."""
     expected = msgspec.json.decode(truth.read_bytes(), type=Table)

@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from syncwatch.analyse.build import analyse
+from syncwatch.analyse.build import analyse, analyse_recording
 from syncwatch.attribute.sites import attribute
 from syncwatch.judge.gate import judge
 from syncwatch.model.codec import write_json
-from syncwatch.model.finding import Report
-from syncwatch.model.session import Session
+from syncwatch.model.events import SyncKind
+from syncwatch.model.finding import NO_LINE, Report
+from syncwatch.model.session import Line, Recording, Session
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
 
 
@@ -36,6 +37,13 @@ def judge_of(
 ) -> Verdict:
     """Return whether `report` may pass today; the arguments are those of `judge`."""
     return judge(report, policy, comments=comments, baseline=baseline, unreached=unreached, today=date.today())
+
+
+def waiting_lines(recording: Recording) -> tuple[Line, ...]:
+    """Return the lines at which the measured steps of `recording` wait, the worst first."""
+    variant = analyse_recording(recording, attribute(recording))
+    waits = (site for site in variant.sites if site.kind is not SyncKind.ALLOCATION and site.file != NO_LINE)
+    return tuple(dict.fromkeys(Line(site.file, site.line) for site in waits))
 
 
 def write_run(session: Session, path: Path | str) -> None:

@@ -17,7 +17,7 @@ from syncwatch.model.session import Coverage, Recording, Session
 def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Report:
     """Return the report of `session`, given the attributed waits of each of its recordings, in order."""
     recordings = session.recordings
-    variants = tuple(_variant(recording, found) for recording, found in zip(recordings, attributed, strict=True))
+    variants = tuple(analyse_recording(recording, found) for recording, found in zip(recordings, attributed, strict=True))
     return Report(
         target=session.target,
         device=session.device,
@@ -44,7 +44,8 @@ def merge(coverages: Iterable[Coverage]) -> Coverage:
     )
 
 
-def _variant(recording: Recording, found: Sequence[Attributed]) -> Variant:
+def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Variant:
+    """Return what one recording shows, given its attributed waits."""
     window, warmup = window_of(recording), warmup_of(recording)
     early, late = split_early((item.sync for item in found), window)
     lineless = sum(window.counts(item.sync.step) and item.finding.file == NO_LINE for item in found)

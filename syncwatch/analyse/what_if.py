@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from syncwatch.analyse.compare import ratio_interval, step_time, time_of
+from collections.abc import Sequence
+
+from syncwatch.analyse.compare import ratio_interval, time_of
 from syncwatch.model.finding import WhatIf
 from syncwatch.model.session import Recording, Replay
 
 
 def what_if(recording: Recording) -> tuple[WhatIf, ...]:
-    """Return the ceiling of each replay of `recording`, in the order in which they were taken."""
-    return tuple(_ceiling(recording, replay) for replay in recording.replays)
+    """Return the ceiling of each replay of `recording`, in the order in which they were taken.
+
+    They are held against the step as it is, timed in the same rounds: the replay without a line.
+    """
+    as_it_is: Sequence[Sequence[int]] = next((each.rounds_ns for each in recording.replays if not each.lines), ())
+    asked = [each for each in recording.replays if each.lines]
+    return tuple(_ceiling(each, as_it_is, modelled=recording.modelled) for each in asked)
 
 
-def _ceiling(recording: Recording, replay: Replay) -> WhatIf:
-    honest, replayed = step_time(recording), time_of(replay.rounds_ns, modelled=recording.modelled)
-    ratio = honest.median / replayed.median if honest and replayed and replayed.median else None
+def _ceiling(replay: Replay, as_it_is: Sequence[Sequence[int]], *, modelled: bool) -> WhatIf:
+    before, after = time_of(as_it_is, modelled=modelled), time_of(replay.rounds_ns, modelled=modelled)
+    ratio = before.median / after.median if before and after and after.median else None
     return WhatIf(
         lines=replay.lines,
-        step_ms=replayed,
+        step_ms=after,
         step_time_ratio=ratio,
-        ci95=None if ratio is None or recording.modelled else ratio_interval(recording.rounds_ns, replay.rounds_ns),
+        ci95=None if ratio is None or modelled else ratio_interval(as_it_is, replay.rounds_ns),
         refused=replay.refused,
     )

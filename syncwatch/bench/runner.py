@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 
 from syncwatch.bench.scenario import Scenario, ScenarioOptions, Workload
-from syncwatch.model.session import DeviceKind, Recording, Session
+from syncwatch.bench.what_if import WhatIf
+from syncwatch.model.session import DeviceKind, Line, Recording, Replay, Session
 from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.ranges import annotate, pacing, step
 
@@ -29,6 +30,8 @@ class Plan:
     variants: tuple[str, ...]
     steps: int
     warmup: int
+    lines_of: Callable[[Recording], Sequence[Line]] | None = None
+    """Finds the lines to ask "what if it did not wait?" of, the worst first; None where that was not asked."""
 
 
 Progress = Callable[[str, int, int], None]
@@ -50,6 +53,7 @@ class ScenarioRun:
         self._parameters: dict[str, str] | None = None
         self._rounds: dict[str, list[tuple[int, ...]]] = {name: [] for name in plan.variants}
         self._priced: dict[str, tuple[int, ...]] = {}
+        self._replays: dict[str, tuple[Replay, ...]] = {}
         self._sensed: dict[str, Sensed] = {}
         self._outputs_equal: bool | None = None
         self._complete = False
@@ -70,6 +74,8 @@ class ScenarioRun:
         sensed = [self._sense(workload, variant) for variant in self._plan.variants]
         for each in sensed:
             self._price(workload, each)
+        for each in sensed:
+            self._ask_what_if(workload, each)
         self._complete = True
 
     def session(self) -> Session:
@@ -90,7 +96,12 @@ class ScenarioRun:
         for name, sensed in self._sensed.items():
             if sensed.recording is not None:
                 priced = self._priced.get(name, ())
-                yield replace(sensed.recording, rounds_ns=tuple(self._rounds[name]), priced_ns=priced)
+                yield replace(
+                    sensed.recording,
+                    rounds_ns=tuple(self._rounds[name]),
+                    priced_ns=priced,
+                    replays=self._replays.get(name, ()),
+                )
 
     def _enter(self, phase: str, total: int) -> None:
         self._phase = phase
@@ -137,6 +148,24 @@ class ScenarioRun:
         self._enter(f"price {sensed.variant}", self._plan.warmup + self._plan.steps)
         with self._device.price(sensed):
             self._priced[sensed.variant] = self._watched_steps(workload, sensed.variant)
+
+    def _ask_what_if(self, workload: Workload, sensed: Sensed) -> None:
+        """Time the steps again with the host values replayed; see `WhatIf`."""
+        if self._plan.lines_of is None or sensed.recording is None:
+            return
+        lines = self._plan.lines_of(sensed.recording)
+        if not lines:
+            return
+        # The virtual clock tells the same each time.
+        rounds = ROUNDS if self._device.kind is DeviceKind.CUDA else 1
+        count = self._plan.steps + _FILL_STEPS
+        self._enter(f"record host values of {sensed.variant}", count)
+        question = WhatIf(workload, sensed.variant, lines, count)
+        question.prepare()
+        for number in range(rounds):
+            self._enter(f"replay {sensed.variant}, round {number + 1} of {rounds}", count)
+            question.take_round(number, lambda taped, variant: self._steps(taped, variant, count, warmup=_FILL_STEPS))
+        self._replays[sensed.variant] = question.replays()
 
     def _watched_steps(self, workload: Workload, variant: str) -> tuple[int, ...]:
         warmup = self._plan.warmup

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from syncwatch.cli.screen import print_user_traceback, progress, stdout_to_stderr
 from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError, UsageError
 from syncwatch.model.session import DeviceKind, Session
+from syncwatch.pipeline import waiting_lines
 from syncwatch.sense.device import DeviceChoice, open_device, require_torch
 from syncwatch.watching import watch
 
@@ -38,6 +39,7 @@ class Request:
     seed: int
     regime: str | None = None
     lengths: str | None = None
+    what_if: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ def record(request: Request, *, only_report: bool, candidate_only: bool = False)
 
     if request.module is None and not is_code(request.words[0]):
         return _run_scenario(request, candidate_only)
+    if request.what_if:
+        raise UsageError(
+            "--what-if runs the same step many times, which only a scenario can. Make your step one: see docs/scenarios.md."
+        )
     with stdout_to_stderr(only_report):
         arguments = request.words if request.module else request.words[1:]
         return _run_code(_code_target(request), list(arguments), request.device)
@@ -130,6 +136,7 @@ def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_on
         variants=request.variants or default,
         steps=request.steps if request.steps is not None else steps,
         warmup=request.warmup if request.warmup is not None else warmup,
+        lines_of=waiting_lines if request.what_if else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -12,7 +13,6 @@ from syncwatch.cli.options import (
     BatchOption,
     CacheMissOption,
     DeviceOption,
-    Format,
     FormatOption,
     LayersOption,
     LengthsOption,
@@ -25,12 +25,15 @@ from syncwatch.cli.options import (
     TargetArgument,
     TokensOption,
     WarmupOption,
+    formats,
+    only_report,
     require_writable,
     show,
 )
 from syncwatch.cli.recording import Outcome, Request, record, words_of
 from syncwatch.cli.screen import say
 from syncwatch.pipeline import report_of, write_run
+from syncwatch.reporting import Output
 from syncwatch.sense.device import DeviceChoice
 
 
@@ -53,14 +56,18 @@ def run(
     regime: RegimeOption = None,
     lengths: LengthsOption = None,
     seed: SeedOption = 0,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Also time the steps with each host value replayed: the ceiling of a fix.")
+    ] = False,
     output: OutputOption = None,
-    form: FormatOption = Format.TERMINAL,
+    form: FormatOption = None,
 ) -> None:
     """Watch a scenario, or your own code, and say which lines make the CPU wait.
 
     Examples: syncwatch run gdn-prefill; syncwatch run train.py -- --epochs 1; syncwatch run -m pkg.mod.
     """
     require_writable(output)
+    outputs = formats(form)
     request = Request(
         words=words_of(target, arguments, module),
         module=module,
@@ -76,14 +83,15 @@ def run(
         seed=seed,
         regime=regime,
         lengths=lengths,
+        what_if=what_if,
     )
-    _finish(record(request, only_report=form is Format.JSON), output, form)
+    _finish(record(request, only_report=only_report(outputs)), output, outputs)
 
 
-def _finish(outcome: Outcome, output: Path | None, form: Format) -> None:
+def _finish(outcome: Outcome, output: Path | None, outputs: Iterable[Output]) -> None:
     if output is not None:
         write_run(outcome.session, output)
-    show(report_of(outcome.session), form)
+    show(outputs, report_of(outcome.session))
     if outcome.message is not None:
         say(outcome.message)
     raise typer.Exit(outcome.exit_code)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from syncwatch.model.events import CopyEvent, Direction
+from syncwatch.model.events import CopyEvent, Direction, SyncKind
 from syncwatch.model.session import DeviceKind, Recording
 from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.ranges import step
@@ -40,6 +40,10 @@ class Measured:
     """`d2h pinned`, `h2d pageable`, ... to how often; copies on the device are left out."""
     stood_still: bool | None
     """Whether the host waited for queued work; None where it was not tried."""
+    with_line: int | None = None
+    """How many of the waits have a line; None in tables that were measured before it was counted."""
+    unseen_by_cupti: int | None = None
+    """How many of the waits only hooks saw; None as above."""
 
     @property
     def waits(self) -> bool:
@@ -105,12 +109,15 @@ def _warmed(call: Call, failed: dict[str, str]) -> bool:
 
 
 def _measured(recording: Recording, index: int, stood_still: bool | None) -> Measured:
-    syncs = [each for each in recording.syncs if each.step == index]
+    waits = [each for each in recording.syncs if each.step == index and not each.pacing]
+    syncs = [each for each in waits if each.kind is not SyncKind.ALLOCATION]
     return Measured(
         syncs=dict(sorted(Counter(each.kind.value for each in syncs).items())),
         seen=dict(sorted(Counter(sensor for each in syncs for sensor in each.seen_by).items())),
         copies=dict(sorted(Counter(_moves(recording.copies or (), index)).items())),
         stood_still=stood_still,
+        with_line=sum(each.stack is not None for each in syncs),
+        unseen_by_cupti=sum("cupti" not in each.seen_by for each in syncs),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from torch.overrides import TorchFunctionMode
@@ -29,6 +30,10 @@ class VirtualFunctionMode(TorchFunctionMode):
         """Hand the call to its handler, or pass it on."""
         if self.engine.active:
             handler = self._handlers.get(func)
+            if handler is None and type(func) is FunctionType:
+                # Something wrapped a method of torch.Tensor, and torch hands out the wrapper.
+                func = getattr(func, "__wrapped__", func)
+                handler = self._handlers.get(func)
             if handler is not None:
                 return handler(self, func, args, kwargs or {})
             if kwargs and ("device" in kwargs or "pin_memory" in kwargs):

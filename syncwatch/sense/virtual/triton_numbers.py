@@ -54,17 +54,17 @@ def _patch_memory(patches: Patches, interpreter: Any) -> None:
     builder, handle = interpreter.InterpreterBuilder, interpreter.TensorHandle
     plain_load, plain_store = builder.create_masked_load, builder.create_masked_store
 
-    def load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any) -> Any:
+    def load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
         dtype = ptrs.get_element_ty()
         if not _is_bfloat16(dtype):
-            return plain_load(self, ptrs, mask, other, *rest)
+            return plain_load(self, ptrs, mask, other, *rest, **named)
         fallback = np.zeros_like(ptrs.data, dtype=np.uint16) if other is None else _bits(other.data)
         loaded = interpreter._interpreter.load(ptrs.data, mask.data, fallback, np.dtype(np.uint16))
         return handle(_values(loaded), dtype)
 
-    def store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any) -> Any:
+    def store(self: Any, ptrs: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         if not _is_bfloat16(value.dtype):
-            return plain_store(self, ptrs, value, mask, *rest)
+            return plain_store(self, ptrs, value, mask, *rest, **named)
         return interpreter._interpreter.store(ptrs.data, _bits(value.data), mask.data)
 
     patches.set(builder, "create_masked_load", load)

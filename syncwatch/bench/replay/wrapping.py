@@ -1,0 +1,39 @@
+"""Answers: how do calls reach the tape? Only the callables that waited are wrapped, and only while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from syncwatch.bench.replay.readers import Reader
+from syncwatch.bench.replay.tape import Tape
+
+
+@contextlib.contextmanager
+def wrapped(tape: Tape, readers: Iterable[Reader]) -> Iterator[None]:
+    """Send every call of `readers` through `tape`; an operator mode would cost a host-bound step more than it gains."""
+    with contextlib.ExitStack() as restore:
+        for reader in readers:
+            own = reader.name in vars(reader.owner)
+            original = getattr(reader.owner, reader.name)
+            restore.callback(_put_back, reader, original, own)
+            setattr(reader.owner, reader.name, _wrapper(tape, reader, original))
+        yield
+
+
+def _put_back(reader: Reader, original: Any, own: bool) -> None:
+    if own:
+        setattr(reader.owner, reader.name, original)
+    else:
+        delattr(reader.owner, reader.name)
+
+
+def _wrapper(tape: Tape, reader: Reader, original: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return tape.call(reader, original, args, kwargs)
+
+    wrapper.__name__ = reader.name
+    # The virtual device knows the method by what is under the wrapper.
+    wrapper.__wrapped__ = original  # type: ignore[attr-defined]
+    return wrapper
