@@ -77,6 +77,13 @@ def make_problem(
     )
 
 
+def embedded(tensor: torch.Tensor, beside: int) -> torch.Tensor:
+    """Return [1, T, H, size] as a slice of a wider tensor, `beside` NaN on both sides of each token."""
+    wide = tensor.new_full((1, tensor.shape[1], tensor[0, 0].numel() + 2 * beside), float("nan"))
+    wide[..., beside:-beside] = tensor.flatten(2)
+    return wide[..., beside:-beside].unflatten(2, tensor.shape[2:])
+
+
 def double(tensor: torch.Tensor | None) -> torch.Tensor | None:
     return None if tensor is None else tensor.double()
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
+import triton
 from syncwatch_kernels.gdn import (
     build_chunk_metadata,
     causal_conv1d,
@@ -23,7 +25,7 @@ from syncwatch_kernels.gdn.reference import (
     reference_l2norm,
 )
 
-from tests.kernel_fixtures import Problem, assert_close, double, make_problem, poison_fresh_memory
+from tests.kernel_fixtures import Problem, assert_close, double, embedded, make_problem, poison_fresh_memory
 
 pytestmark = pytest.mark.gpu
 
@@ -92,6 +94,47 @@ def test_a_full_prefill(lengths: list[int]) -> None:
     true_o, true_final = reference_chunked(q, k, v, g, beta, problem.cu_list, double(problem.initial_state))
     assert_close(o, true_o)
     assert_close(final, true_final)
+
+
+@pytest.mark.parametrize("beside", [1, 8], ids=["not aligned", "aligned"])
+def test_slices_and_unit_length_on_request(beside: int) -> None:
+    problem = make_problem([31, 0, 65, 130], (2, 8), 128, with_state=True, device="cuda")
+    # Powers of two: of unit length again, they are the same bits.
+    q, k, v = (embedded(each, beside) for each in (problem.q * 4, problem.k * 8, problem.v))
+
+    o, final = chunk_gated_delta_rule(
+        q, k, v, problem.g, problem.beta, problem.cu_seqlens, problem.initial_state, True, use_qk_l2norm=True
+    )
+
+    unit = replace(problem, q=reference_l2norm(problem.q.double()), k=reference_l2norm(problem.k.double()))
+    true_o, true_final = unit.truth()
+    assert_close(o, true_o)
+    assert final is not None
+    assert_close(final, true_final)
+
+
+def test_a_neighbour_full_of_nan_changes_nothing() -> None:
+    problem = make_problem([30, 67, 5], (2, 8), 128, with_state=True, device="cuda")
+    clean, _ = run(problem, precomputed=True)
+    for tensor in problem.tensors:
+        tensor[:, 30:97] = float("nan")
+
+    o, final = run(problem, precomputed=True)
+
+    assert torch.equal(o[:, :30], clean[:, :30])
+    assert torch.equal(o[:, 97:], clean[:, 97:])
+    assert final[[0, 2]].isfinite().all()
+
+
+def test_no_length_compiles_anything_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    run(make_problem([64], (2, 8), 128, with_state=True, device="cuda"), precomputed=True)
+    monkeypatch.setattr(triton.knobs.runtime, "jit_post_compile_hook", lambda **named: compiled.append(named))
+
+    for lengths in ([1], [17], [1000], [8192], [0, 16, 0], [3] * 40):
+        run(make_problem(lengths, (2, 8), 128, with_state=True, device="cuda"), precomputed=True)
+
+    assert compiled == []
 
 
 @pytest.mark.parametrize("lengths", [[31, 64, 65, 511, 1], [0, 64, 0, 130]], ids=str)

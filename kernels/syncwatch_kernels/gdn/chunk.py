@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from syncwatch_kernels.gdn.chunk_output import chunk_output
-from syncwatch_kernels.gdn.chunk_states import chunk_states
-from syncwatch_kernels.gdn.cumsum import chunk_cumsum
-from syncwatch_kernels.gdn.index import resolve_chunk_metadata
-from syncwatch_kernels.gdn.l2norm import l2norm
-from syncwatch_kernels.gdn.validate import LOW_PRECISION, require_dtype, require_shape
-from syncwatch_kernels.gdn.wy_factors import wy_factors
-from syncwatch_kernels.gdn.wy_inverse import wy_inverse
+from syncwatch_kernels.gdn.chunk_local import chunk_local
+from syncwatch_kernels.gdn.chunk_scan import chunk_scan
+from syncwatch_kernels.gdn.index import ChunkMetadata, resolve_chunk_metadata
+from syncwatch_kernels.gdn.validate import (
+    LOW_PRECISION,
+    require_dense_tokens,
+    require_dims,
+    require_dtype,
+    require_grouped_heads,
+    require_head_dim,
+    require_same_device,
+    require_shape,
+)
 
 
 def chunk_gated_delta_rule(
@@ -34,10 +39,11 @@ def chunk_gated_delta_rule(
     each `cu_seqlens` object.
 
     Args:
-        q: [1, T, Hk, K], bfloat16 or float16; K one of 16, 32, 64, 128. Contiguous, unless `use_qk_l2norm`.
+        q: [1, T, Hk, K], bfloat16 or float16; K one of 16, 32, 64, 128. Tokens may be any stride apart;
+            where that is no multiple of 16 bytes, a copy is made.
         k: as `q`.
-        v: [1, T, Hv, V], dtype of `q`; Hv a multiple of Hk, V one of 16, 32, 64, 128. Value head h reads key head
-            h // (Hv / Hk).
+        v: [1, T, Hv, V], dtype and strides as `q`; Hv a multiple of Hk, V one of 16, 32, 64, 128. Value head h reads
+            key head h // (Hv / Hk).
         g: float32 [1, T, Hv]; natural logarithm of each token's decay, not positive.
         beta: float32 [1, T, Hv]; write strength, 0 to 1.
         cu_seqlens: int32 [N + 1], prefix sum of the lengths, zero lengths allowed; the last is T.
@@ -55,17 +61,37 @@ def chunk_gated_delta_rule(
     Raises:
         ValueError: if a shape, dtype, device or head ratio does not fit.
     """
+    metadata = resolve_chunk_metadata(cu_seqlens, chunk_indices, chunk_offsets)
+    _require_arguments(q, k, v, g, beta, cu_seqlens, initial_state, metadata)
+    scale = k.shape[3] ** -0.5 if scale is None else scale
+    local = chunk_local(q, k, g, beta, cu_seqlens, metadata.chunk_indices, use_qk_l2norm, scale)
+    return chunk_scan(q, k, v, local, cu_seqlens, metadata.chunk_offsets, initial_state, output_final_state)
+
+
+def _require_arguments(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, g: torch.Tensor, beta: torch.Tensor, cu_seqlens: torch.Tensor,
+    initial_state: torch.Tensor | None, metadata: ChunkMetadata,
+) -> None:  # fmt: skip
     require_dtype("q", q, LOW_PRECISION)
     require_dtype("k", k, (q.dtype,))
     require_shape("k", k, q.shape)
-    metadata = resolve_chunk_metadata(cu_seqlens, chunk_indices, chunk_offsets)
-    if use_qk_l2norm:
-        q, k = l2norm(q), l2norm(k)
-    g_sum = chunk_cumsum(g, cu_seqlens, metadata.chunk_indices)
-    inverse = wy_inverse(k, g_sum, beta, cu_seqlens, metadata.chunk_indices)
-    w, u = wy_factors(k, v, g_sum, beta, inverse, cu_seqlens, metadata.chunk_indices)
-    states, corrected, final_state = chunk_states(
-        k, w, u, g_sum, cu_seqlens, initial_state, output_final_state, metadata.chunk_indices, metadata.chunk_offsets
-    )
-    o = chunk_output(q, k, corrected, states, g_sum, cu_seqlens, metadata.chunk_indices, scale)
-    return o, final_state
+    require_dtype("v", v, (q.dtype,))
+    for name, tensor in (("k", k), ("v", v)):
+        require_dims(name, tensor, 4, packed=True)
+        require_head_dim(name, tensor.shape[3])
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        require_dense_tokens(name, tensor, token_dim=1)
+    require_grouped_heads(k.shape[2], v.shape[2])
+    require_shape("v", v, (1, k.shape[1], *v.shape[2:]))
+    for name, tensor in (("g", g), ("beta", beta)):
+        require_shape(name, tensor, v.shape[:3])
+        require_dtype(name, tensor, (torch.float32,))
+        require_dense_tokens(name, tensor, token_dim=0)
+    if initial_state is not None:
+        require_shape("initial_state", initial_state, (len(cu_seqlens) - 1, *v.shape[2:], k.shape[3]))
+        require_dtype("initial_state", initial_state, (torch.float32,))
+        require_dense_tokens("initial_state", initial_state, token_dim=-1)
+    require_same_device(
+        k=k, q=q, v=v, g=g, beta=beta, cu_seqlens=cu_seqlens, initial_state=initial_state,
+        chunk_indices=metadata.chunk_indices, chunk_offsets=metadata.chunk_offsets,
+    )  # fmt: skip

@@ -5,9 +5,6 @@ from __future__ import annotations
 CHUNK_SIZE = 64
 """Tokens in a chunk. It never depends on the lengths, so one compiled variant serves every batch."""
 
-BLOCK_SIZE = 16
-"""Rows of a diagonal block inverted by substitution; also the smallest side that `tl.dot` takes."""
-
 CONV_WIDTH = 4
 """Taps of the causal convolution; its state holds `CONV_WIDTH - 1` past inputs."""
 

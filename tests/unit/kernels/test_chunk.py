@@ -9,7 +9,7 @@ import torch
 from syncwatch_kernels.gdn import build_chunk_metadata, chunk_gated_delta_rule
 from syncwatch_kernels.gdn.reference import reference_chunked, reference_l2norm
 
-from tests.kernel_fixtures import assert_close, double, make_problem
+from tests.kernel_fixtures import assert_close, double, embedded, make_problem
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,33 @@ def test_metadata_of_the_host_gives_the_same_bits() -> None:
         assert mine is not None
         assert theirs is not None
         assert torch.equal(mine, theirs)
+
+
+def test_a_neighbour_full_of_nan_changes_nothing() -> None:
+    problem = make_problem([30, 67, 5], (1, 2), 16, with_state=True)
+    clean, _ = chunk_gated_delta_rule(*problem.tensors, problem.cu_seqlens, problem.initial_state)
+    q, k, v, g, beta = (each.clone() for each in problem.tensors)
+    for tensor in (q, k, v, g, beta):
+        tensor[:, 30:97] = float("nan")
+
+    o, final = chunk_gated_delta_rule(q, k, v, g, beta, problem.cu_seqlens, problem.initial_state, True)
+
+    assert torch.equal(o[:, :30], clean[:, :30])
+    assert torch.equal(o[:, 97:], clean[:, 97:])
+    assert final is not None
+    assert final[[0, 2]].isfinite().all()
+    assert o[:, 30:97].isnan().all()
+
+
+@pytest.mark.parametrize("beside", [1, 8], ids=["not aligned", "aligned"])
+def test_slices_of_a_wider_tensor(beside: int) -> None:
+    problem = make_problem([20], (1, 2), 16, with_state=False)
+    q, k, v = (embedded(each, beside) for each in (problem.q, problem.k, problem.v))
+
+    whole, _ = chunk_gated_delta_rule(*problem.tensors, problem.cu_seqlens)
+    o, _ = chunk_gated_delta_rule(q, k, v, problem.g, problem.beta, problem.cu_seqlens)
+
+    assert torch.equal(o, whole)
 
 
 def test_unit_length_on_request_and_another_scale() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from syncwatch_kernels.gdn import causal_conv1d, gated_rms_norm, gating, l2norm
-from syncwatch_kernels.gdn.chunk_output import chunk_output
-from syncwatch_kernels.gdn.chunk_states import chunk_states
-from syncwatch_kernels.gdn.cumsum import chunk_cumsum
+from syncwatch_kernels.gdn.chunk_local import ChunkLocal, chunk_local
+from syncwatch_kernels.gdn.chunk_scan import chunk_scan
+from syncwatch_kernels.gdn.index import build_chunk_metadata
 from syncwatch_kernels.gdn.reference import (
     reference_causal_conv1d,
     reference_chunk_cumsum,
@@ -19,8 +21,6 @@ from syncwatch_kernels.gdn.reference import (
     reference_wy_factors,
     reference_wy_inverse,
 )
-from syncwatch_kernels.gdn.wy_factors import wy_factors
-from syncwatch_kernels.gdn.wy_inverse import wy_inverse
 
 from tests.kernel_fixtures import Problem, assert_close, double, make_problem
 
@@ -107,64 +107,97 @@ def test_causal_conv1d(lengths: list[int], with_state: bool) -> None:
     assert torch.equal(final.double(), true_final)
 
 
-def test_chunk_cumsum(problem: Problem) -> None:
-    g_sum = chunk_cumsum(problem.g, problem.cu_seqlens)
-
-    assert_close(g_sum, reference_chunk_cumsum(problem.g.double(), problem.cu_list), FLOAT32)
-
-
-def test_wy_inverse(problem: Problem) -> None:
-    g_sum = reference_chunk_cumsum(problem.g, problem.cu_list)
-
-    inverse = wy_inverse(problem.k, g_sum, problem.beta, problem.cu_seqlens)
-
-    truth = reference_wy_inverse(problem.k.double(), g_sum.double(), problem.beta.double(), problem.cu_list)
-    assert_close(torch.where(truth != 0, inverse.double(), 0.0), truth)
+def prepared(problem: Problem, unit_length: bool = False) -> ChunkLocal:
+    q, k, _, g, beta = problem.tensors
+    indices = build_chunk_metadata(problem.cu_seqlens_cpu).chunk_indices
+    return chunk_local(q, k, g, beta, problem.cu_seqlens, indices, unit_length, 0.5)
 
 
-def test_wy_inverse_of_keys_that_are_all_alike() -> None:
+def by_chunk(rows: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Return [1, T, ...] as [NT, 64, ...], zero past the end of each sequence."""
+    chunks = []
+    for start, end in zip(problem.cu_list, problem.cu_list[1:], strict=False):
+        for first in range(start, end, 64):
+            part = rows[0, first : min(first + 64, end)]
+            chunks.append(torch.cat((part, part.new_zeros(64 - len(part), *part.shape[1:]))))
+    return torch.stack(chunks)
+
+
+def test_inverse_of_each_chunk(problem: Problem) -> None:
+    k, g, beta = (each.double() for each in (problem.k, problem.g, problem.beta))
+    g_sum = reference_chunk_cumsum(g, problem.cu_list)
+
+    inverse = prepared(problem).inverse
+
+    truth = by_chunk(reference_wy_inverse(k, g_sum, beta, problem.cu_list), problem).transpose(1, 2)
+    assert_close(inverse, truth * by_chunk(beta, problem).transpose(1, 2)[:, :, None, :])
+
+
+def test_attention_and_gates_of_each_chunk(problem: Problem) -> None:
+    q, k, g = (by_chunk(each.double(), problem).transpose(1, 2) for each in (problem.q, problem.k, problem.g))
+    g_sum = g.cumsum(-1)
+
+    local = prepared(problem)
+
+    span = (g_sum[..., :, None] - g_sum[..., None, :]).tril().exp().tril()
+    truth = 0.5 * (q @ k.mT).repeat_interleave(2, dim=1) * span
+    assert_close(local.attention, truth)
+    inside = (k.abs().sum(-1) > 0).repeat_interleave(2, dim=1)
+    since, until = g_sum.exp(), (g_sum[..., -1:] - g_sum).exp()
+    for found, expected in zip(local.gates.unbind(2), (since, until, 0.5 * since, since), strict=True):
+        assert_close(torch.where(inside, found, 0.0), torch.where(inside, expected, 0.0), FLOAT32)
+
+
+def test_unit_length_leaves_inverse_and_attention_as_they_are(problem: Problem) -> None:
+    q, k = problem.q.double(), problem.k.double()
+    unit = replace(problem, q=reference_l2norm(q).float().bfloat16(), k=reference_l2norm(k).float().bfloat16())
+    long = replace(problem, q=unit.q * 4, k=unit.k * 8)
+
+    plain, scaled = prepared(unit, unit_length=True), prepared(long, unit_length=True)
+
+    assert_close(scaled.inverse, plain.inverse.double())
+    assert_close(scaled.attention, plain.attention.double())
+    # Powers of two: nothing is rounded differently, and the keys' eight comes back in the gates.
+    assert_close(scaled.gates[:, :, 0] * 8, plain.gates[:, :, 0].double(), FLOAT32)
+
+
+def test_keys_of_zero_stay_zero() -> None:
+    problem = make_problem([3], (1, 1), 16, with_state=False, dtype=torch.float16)
+
+    local = prepared(replace(problem, k=torch.zeros_like(problem.k)), unit_length=True)
+
+    assert torch.equal(local.gates[:, :, :2], torch.zeros(1, 1, 2, 64))
+    assert torch.equal(local.attention, torch.zeros_like(local.attention))
+
+
+def test_inverse_of_keys_that_are_all_alike() -> None:
     # The powers of A reach 1e18 here, and its inverse is -1 below the diagonal and 0 elsewhere.
-    k = torch.zeros(1, 64, 1, 16, dtype=BFLOAT16)
-    k[..., 0] = 1
-    cu_seqlens = torch.tensor([0, 64], dtype=torch.int32)
+    alike = torch.zeros(1, 64, 1, 16, dtype=BFLOAT16)
+    alike[..., 0] = 1
+    problem = make_problem([64], (1, 1), 16, with_state=False)
+    problem = replace(problem, k=alike, g=torch.zeros(1, 64, 1), beta=torch.ones(1, 64, 1))
 
-    inverse = wy_inverse(k, torch.zeros(1, 64, 1), torch.ones(1, 64, 1), cu_seqlens)[0, :, 0]
+    inverse = prepared(problem).inverse[0, 0]
 
-    expected = torch.eye(64) - torch.diag(torch.ones(63), -1)
-    lower = torch.ones(64, 64).tril().bool()
-    assert torch.equal(inverse[lower].float(), expected[lower])
-
-
-def test_wy_factors(problem: Problem) -> None:
-    g_sum = reference_chunk_cumsum(problem.g, problem.cu_list)
-    inverse = reference_wy_inverse(problem.k.float(), g_sum, problem.beta, problem.cu_list).to(BFLOAT16)
-
-    factors = wy_factors(problem.k, problem.v, g_sum, problem.beta, inverse, problem.cu_seqlens)
-
-    doubles = [each.double() for each in (problem.k, problem.v, g_sum, problem.beta, inverse)]
-    k, v, true_sum, beta, true_inverse = doubles
-    for actual, truth in zip(
-        factors, reference_wy_factors(k, v, true_sum, beta, true_inverse, problem.cu_list), strict=True
-    ):
-        assert_close(actual, truth)
+    assert torch.equal(inverse.float(), torch.eye(64) - torch.diag(torch.ones(63), -1))
 
 
 @pytest.mark.parametrize("with_state", [False, True], ids=["from zero", "from a state"])
-def test_chunk_states_and_output(problem: Problem, with_state: bool) -> None:
+def test_scan(problem: Problem, with_state: bool) -> None:
     initial = problem.initial_state if with_state else None
-    g_sum = reference_chunk_cumsum(problem.g, problem.cu_list)
-    w, u = torch.randn(1, 75, 2, 32, dtype=BFLOAT16) * 0.1, torch.randn(1, 75, 2, 16, dtype=BFLOAT16)
+    metadata = build_chunk_metadata(problem.cu_seqlens_cpu)
+    local = prepared(problem)
 
-    states, corrected, final = chunk_states(problem.k, w, u, g_sum, problem.cu_seqlens, initial, True)
-    o = chunk_output(problem.q, problem.k, corrected, states, g_sum, problem.cu_seqlens, scale=0.5)
-
-    q, k, true_w, true_u, true_sum = (each.double() for each in (problem.q, problem.k, w, u, g_sum))
-    true_states, true_corrected, true_final = reference_chunk_states(
-        k, true_w, true_u, true_sum, problem.cu_list, double(initial)
+    o, final = chunk_scan(
+        problem.q, problem.k, problem.v, local, problem.cu_seqlens, metadata.chunk_offsets, initial, True
     )
-    assert_close(states, true_states)
-    assert_close(corrected, true_corrected)
+
+    q, k, v, g, beta = (each.double() for each in problem.tensors)
+    g_sum = reference_chunk_cumsum(g, problem.cu_list)
+    inverse = reference_wy_inverse(k, g_sum, beta, problem.cu_list)
+    w, u = reference_wy_factors(k, v, g_sum, beta, inverse, problem.cu_list)
+    states, corrected, true_final = reference_chunk_states(k, w, u, g_sum, problem.cu_list, double(initial))
     assert final is not None
     assert_close(final, true_final)
     assert torch.equal(final[1], torch.zeros_like(final[1]) if initial is None else initial[1])
-    assert_close(o, reference_chunk_output(q, k, true_corrected, true_states, true_sum, problem.cu_list, 0.5))
+    assert_close(o, reference_chunk_output(q, k, corrected, states, g_sum, problem.cu_list, 0.5))
