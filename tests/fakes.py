@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from syncwatch.model.events import CopyEvent, Direction, Frame, HostMemory, KernelEvent, Step, SyncEvent, SyncKind
-from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording, Session
+from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recording, Replay, Session
 
 US = 1_000
 MS = 1_000_000
@@ -45,10 +45,12 @@ def sync(
     pacing: bool = False,
     thread: int = 0,
     seen_by: tuple[str, ...] = ("gpu_trace", "cupti"),
+    api: str | None = None,
+    allowed: str | None = None,
 ) -> SyncEvent:
     """Return a wait; `at` is when it began and ended, in nanoseconds."""
     start, end = at if at is not None else (None, None)
-    return SyncEvent(step, thread, kind, explicit, op, stack, 7, start, end, pacing, seen_by)
+    return SyncEvent(step, thread, kind, explicit, op, stack, 7, start, end, pacing, seen_by, api, None, allowed)
 
 
 def copy(
@@ -97,6 +99,9 @@ def recording(
     coverage: Coverage = FULL_COVERAGE,
     modelled: bool = False,
     notes: tuple[str, ...] = (),
+    host_build_ns: tuple[int, ...] = (),
+    priced_ns: tuple[int, ...] = (),
+    replays: tuple[Replay, ...] = (),
 ) -> Recording:
     """Return a recording; without stacks every wait has the one line `x.item()`."""
     if stacks is None:
@@ -116,6 +121,9 @@ def recording(
         ranges=(),
         coverage=coverage,
         notes=notes,
+        host_build_ns=host_build_ns,
+        priced_ns=priced_ns,
+        replays=replays,
     )
 
 
@@ -176,8 +184,19 @@ def _naive() -> Recording:
         torch_frame("cuda/__init__.py", "synchronize"),
         frame("torch.cuda.synchronize()", "torch.cuda.synchronize()", file="app/bench.py", line=12, function="main"),
     )
+    tuned = stacks.add(
+        frame("runtime = measured.item()", "measured.item()", file="kernels/tuning.py", line=31, function="pick_config")
+    )
+    grown = stacks.add(frame("out = torch.empty_like(hidden)", file="app/model.py", line=88, function="Block.forward"))
+    handed_out = stacks.add(
+        frame("tokens = sampled.tolist()", "sampled.tolist()", file="app/engine.py", line=204, function="Engine.emit")
+    )
     all_steps = steps(4, warmup=1, each_ns=4 * MS)
-    syncs, copies, kernels = [], [], []
+    syncs = [
+        sync(0, at=(20 * US, 60 * US), stack=tuned, op="aten._local_scalar_dense"),
+        sync(0, kind=SyncKind.ALLOCATION, at=(60 * US, 70 * US), stack=grown, api="cudaMalloc"),
+    ]
+    copies, kernels = [], []
     for step in all_steps:
         begin, index = step.start_ns, step.index
         kernels += [
@@ -185,12 +204,23 @@ def _naive() -> Recording:
             kernel((begin + 1300 * US, begin + 2 * MS), step=index),
         ]
         kernels.append(kernel((begin + 2500 * US, begin + 3800 * US), step=index))
+        kernels.append(kernel((begin + 3810 * US, begin + 3850 * US), step=index, name="sample"))
+        kernels.append(kernel((begin + 3840 * US, begin + 3900 * US), step=index, stream=9, name="copy_kv"))
         copies.append(copy(index, size=40, at=(begin + 900 * US, begin + 902 * US), stack=cu_seqlens))
         copies.append(copy(index, size=4, at=(begin + 2 * MS, begin + 2001 * US), stack=mask))
         syncs.append(
             sync(index, at=(begin + 80 * US, begin + 910 * US), stack=cu_seqlens, op="aten._local_scalar_dense")
         )
         syncs.append(sync(index, at=(begin + 1400 * US, begin + 2010 * US), stack=mask, op="aten.nonzero"))
+        syncs.append(
+            sync(
+                index,
+                at=(begin + 3815 * US, begin + 3858 * US),
+                stack=handed_out,
+                op="aten._local_scalar_dense",
+                allowed="sampled tokens leave the GPU once a step",
+            )
+        )
         syncs.append(
             sync(index, at=(begin + 3900 * US, begin + 3950 * US), stack=None, pacing=True, kind=SyncKind.EVENT)
         )
@@ -203,7 +233,22 @@ def _naive() -> Recording:
         steps=all_steps,
         rounds_ns=[[3_990_000 + 4_000 * index, 4_010_000, 4_020_000] for index in range(6)],
         stacks=stacks,
-        coverage=Coverage(("gpu_trace", "debug_mode", "cupti"), ("lines of waits inside vendor libraries",), 9, 9),
+        coverage=Coverage(("gpu_trace", "debug_mode", "cupti"), ("lines of waits inside vendor libraries",), 14, 14),
+        priced_ns=(5_610_000, 5_640_000, 5_700_000),
+        replays=_replays(),
+    )
+
+
+def _replays() -> tuple[Replay, ...]:
+    read = Line("kernels/syncwatch_kernels/gdn/index.py", 41)
+    mask = Line("scenarios/syncwatch_scenarios/gdn_prefill.py", 120)
+    emitted = Line("app/engine.py", 204)
+    return (
+        Replay((), tuple((4_040_000 - 1_000 * index, 4_030_000) for index in range(6))),
+        Replay((read,), tuple((3_600_000 + 2_000 * index, 3_610_000) for index in range(6))),
+        Replay((mask,), tuple((4_020_000 + 9_000 * index, 4_015_000) for index in range(6))),
+        Replay((emitted,), (), "Its values feed back into the next step."),
+        Replay((read, mask), tuple((3_080_000 + 2_000 * index, 3_090_000) for index in range(6))),
     )
 
 
@@ -215,5 +260,7 @@ def _precomputed() -> Recording:
         copies=[copy(step.index, direction=Direction.H2D, size=640, stack=None) for step in all_steps],
         steps=all_steps,
         rounds_ns=[[3_000_000, 3_010_000, 2_990_000 + 3_000 * index] for index in range(6)],
+        host_build_ns=(41_000, 43_000, 42_000),
+        priced_ns=(3_220_000, 3_240_000, 3_210_000),
         coverage=Coverage(("gpu_trace", "debug_mode", "cupti"), ("lines of waits inside vendor libraries",), 0, 0),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -12,6 +12,8 @@ from syncwatch.model.finding import NO_LINE, Site
 from syncwatch.report import text
 
 _MIN_CODE = 12
+_SAME_US = 1.0
+"""Less than one launch takes: streams that are no further apart were idle together."""
 
 
 def block(site: Site, console: Console, *, modelled: bool) -> Iterator[Text]:
@@ -26,15 +28,14 @@ def block(site: Site, console: Console, *, modelled: bool) -> Iterator[Text]:
     gutter = len(str(site.line)) if site.line else 1
     asked = " (asked for)" if site.explicit else ""
     yield from hanging(Text.assemble((site.code, f"bold {colour}"), " "), Text(site.title + asked, "bold"), console)
-    place = _place(site, console.width - gutter - 4)
+    place = place_of(site, console.width - gutter - 4)
     yield from hanging(Text.assemble(" " * gutter, ("--> ", "blue")), Text(place, "cyan"), console)
     if site.source:
         yield from _code(site, gutter, console.width, colour)
     bar = Text.assemble(" " * gutter, (" = ", "blue"))
-    cost = Text(_cost(site))
-    if modelled:
-        cost.append(" (modelled)", "dim")
-    yield from hanging(bar + Text("cost: "), cost, console)
+    yield from _filled(bar + Text("cost: "), _cost(site), console, modelled=modelled)
+    if site.allowed is not None:
+        yield from hanging(bar + Text("allowed: ", "green"), Text(text.shown(site.allowed)), console)
     yield from hanging(bar + Text("help: ", "green"), Text(site.hint), console)
 
 
@@ -44,6 +45,21 @@ def hanging(first: Text, body: Text, console: Console) -> Iterator[Text]:
     for number, line in enumerate(body.wrap(console, max(console.width - indent, _MIN_CODE), overflow="fold")):
         line.rstrip()
         yield (first if number == 0 else Text(" " * indent)) + line
+
+
+def _filled(first: Text, parts: Sequence[str], console: Console, *, modelled: bool) -> Iterator[Text]:
+    """Yield `parts` behind `first`, as many to a line as fit, so that no figure is torn from its name."""
+    indent = cell_len(first.plain)
+    lines = [Text(parts[0])]
+    for part in parts[1:]:
+        if indent + cell_len(f"{lines[-1].plain} · {part}") <= console.width:
+            lines[-1].append(f" · {part}")
+        else:
+            lines.append(Text(part))
+    if modelled:
+        lines[-1].append(" (modelled)", "dim")
+    for number, line in enumerate(lines):
+        yield from hanging(first if number == 0 else Text(" " * indent), line, console)
 
 
 def caret_span(source: str, expression: str | None) -> tuple[int, int]:
@@ -58,7 +74,8 @@ def caret_span(source: str, expression: str | None) -> tuple[int, int]:
     return 0, len(source)
 
 
-def _place(site: Site, cells: int) -> str:
+def place_of(site: Site, cells: int) -> str:
+    """Return file, line and function of `site`, for lines of `cells`."""
     if site.file == NO_LINE:
         return f"no Python line; seen as {site.api}"
     function = f" in {text.crop_right(text.shown(site.function), 80)}" if site.function else ""
@@ -86,12 +103,37 @@ def _code(site: Site, gutter: int, width: int, colour: str) -> Iterator[Text]:
     yield carets
 
 
-def _cost(site: Site) -> str:
-    parts = [
-        f"{text.plural(site.calls_per_step, 'call')} a step",
-        f"host blocked {text.micros(site.host_blocked_us)}",
-        f"GPU idle {text.micros(site.gpu_idle_us)}",
-    ]
+def _cost(site: Site) -> list[str]:
+    parts = [f"{text.plural(site.calls_per_step, 'call')} a step{_regularity(site)}"]
     if site.bytes:
         parts.append(f"{text.size(site.bytes)} copied")
-    return " · ".join(parts)
+    parts += [
+        f"host blocked {text.micros(site.host_blocked_us)}{_split(site)}",
+        f"GPU idle {text.micros(site.gpu_idle_us)}{_share(site)}",
+    ]
+    if _other_streams_worked(site):
+        parts.append(f"its stream idle {text.micros(site.stream_idle_us)}")
+    return parts
+
+
+def _regularity(site: Site) -> str:
+    if site.structural:
+        return ", in every step"
+    # One measured step cannot tell.
+    return ", not in every step" if site.calls > site.calls_per_step else ""
+
+
+def _split(site: Site) -> str:
+    if not site.host_blocked_us or site.drain_wait_us is None or site.call_overhead_us is None:
+        return ""
+    return f" (drain wait {text.micros(site.drain_wait_us)}, call overhead {text.micros(site.call_overhead_us)})"
+
+
+def _share(site: Site) -> str:
+    return "" if not site.step_share else f" ({100 * site.step_share:.1f} % of the step)"
+
+
+def _other_streams_worked(site: Site) -> bool:
+    if site.gpu_idle_us is None or site.stream_idle_us is None:
+        return False
+    return abs(site.stream_idle_us - site.gpu_idle_us) > _SAME_US

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from syncwatch.model.finding import Comparison, Report, StepTime, Variant
+from syncwatch.model.finding import Comparison, PerStep, Report, Variant
 from syncwatch.model.session import DeviceKind
 from syncwatch.report import text
+from syncwatch.report.ceiling import ceiling
 from syncwatch.report.finding import block, hanging
 from syncwatch.report.page import Page
-
-_ROWS: tuple[tuple[str, bool, Callable[[Variant], str]], ...] = (
-    ("syncs", False, lambda variant: text.count(variant.per_step.syncs)),
-    ("D2H copies", False, lambda variant: text.count(variant.per_step.d2h_copies)),
-    ("D2H bytes", False, lambda variant: text.size(variant.per_step.d2h_bytes)),
-    ("H2D copies", False, lambda variant: text.count(variant.per_step.h2d_copies)),
-    ("H2D bytes", False, lambda variant: text.size(variant.per_step.h2d_bytes)),
-    ("host blocked", True, lambda variant: text.micros(variant.per_step.host_blocked_us)),
-    ("GPU idle", True, lambda variant: text.micros(variant.per_step.gpu_idle_us)),
-    ("step time", True, lambda variant: text.NOT_MEASURED if variant.step_ms is None else _ms(variant.step_ms.median)),
-)
-"""Label, whether it is a time, and the figure a step."""
+from syncwatch.report.table import Column, kernel_notes, table
+from syncwatch.report.warmup import only_in_warmup
 
 
 class TerminalReporter:
@@ -59,10 +49,14 @@ class TerminalReporter:
             yield from self._variant(variant, console, modelled=modelled)
         if report.variants:
             yield ""
-            yield _table(report, modelled=modelled)
+            yield from side_by_side(_columns(report), console, modelled=modelled)
+        for variant in report.variants:
+            if variant.what_if:
+                yield ""
+                yield from ceiling(variant, console)
         if report.comparison is not None:
             yield ""
-            yield from hanging(Text(), _conclusion(report.comparison), console)
+            yield from hanging(Text(), conclusion(report.comparison), console)
         yield ""
         for sentence in _coverage(report):
             yield from hanging(Text(), Text(sentence, "dim"), console)
@@ -76,8 +70,27 @@ class TerminalReporter:
         if rest > 0:
             yield ""
             yield Text(f"and {text.plural(rest, 'more line')}; `--format json` has them all")
-        for note in variant.notes:
-            yield from hanging(Text("note: ", "dim"), Text(text.shown(note), "dim"), console)
+        if variant.warmup_sites:
+            yield ""
+            yield from only_in_warmup(variant, console)
+        for sentence in variant.notes:
+            yield from note(sentence, console)
+
+
+def side_by_side(columns: Sequence[Column], console: Console, *, modelled: bool) -> Iterator[RenderableType]:
+    """Yield the table of `columns`, and what has to be known to read it."""
+    yield table(columns, modelled=modelled)
+    for sentence in kernel_notes(columns):
+        yield from note(sentence, console)
+
+
+def note(sentence: str, console: Console) -> Iterator[Text]:
+    """Yield one thing that a reader should know beside the figures."""
+    yield from hanging(Text("note: ", "dim"), Text(text.shown(sentence), "dim"), console)
+
+
+def _columns(report: Report) -> tuple[Column, ...]:
+    return tuple(Column(variant.name, variant.per_step, variant.step_ms) for variant in report.variants)
 
 
 def _partial(report: Report, console: Console) -> Iterator[Text]:
@@ -114,40 +127,18 @@ def _headline(variant: Variant) -> Text:
     elif not syncs:
         said = f"no sync in {steps}"
     else:
-        asked = f", {text.number(variant.per_step.explicit_syncs)} asked for" if variant.per_step.explicit_syncs else ""
-        said = f"{text.plural(syncs, 'sync')} a step{asked} ({steps})"
+        said = f"{text.plural(syncs, 'sync')} a step{_excused(variant.per_step)} ({steps})"
     colour = "bold red" if syncs > variant.per_step.explicit_syncs else "bold green" if variant.steps else "bold yellow"
     return Text.assemble((text.shown(variant.name), "bold"), ": ", (said, colour))
 
 
-def _table(report: Report, *, modelled: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    table.add_column(Text("per step"), overflow="fold")
-    for variant in report.variants:
-        table.add_column(Text(text.shown(variant.name)), justify="right", overflow="fold")
-    for label, is_time, figure in _ROWS:
-        mark = " (modelled)" if is_time and modelled else ""
-        table.add_row(Text(label + mark), *(_cell(figure(variant)) for variant in report.variants))
-    if any(variant.step_ms is not None and variant.step_ms.ci95 for variant in report.variants):
-        table.add_row(Text("  95 % interval"), *(_cell(_interval(variant.step_ms)) for variant in report.variants))
-    return table
+def _excused(step: PerStep) -> str:
+    parts = ((step.explicit_syncs, "asked for"), (step.allowed_syncs, "allowed"))
+    return "".join(f", {text.number(syncs)} {word}" for syncs, word in parts if syncs)
 
 
-def _cell(figure: str) -> Text:
-    return Text(figure, "dim" if figure == text.NOT_MEASURED else "")
-
-
-def _ms(milliseconds: float) -> str:
-    return text.micros(milliseconds * 1e3)
-
-
-def _interval(time: StepTime | None) -> str:
-    if time is None:
-        return text.NOT_MEASURED
-    return "none" if time.ci95 is None else f"{_ms(time.ci95[0])} to {_ms(time.ci95[1])}"
-
-
-def _conclusion(comparison: Comparison) -> Text:
+def conclusion(comparison: Comparison) -> Text:
+    """Return how the candidate's step time compares, in one line."""
     ratio, word = comparison.step_time_ratio, comparison.verdict
     said = f"{text.shown(comparison.candidate)}: "
     if ratio is not None and word.startswith(("faster", "slower")):
@@ -176,6 +167,13 @@ def _coverage(report: Report) -> Iterator[str]:
         yield f"Sensors: {', '.join(map(text.shown, coverage.sensors))}."
     if coverage.blind_to:
         yield f"Not watched: {'; '.join(map(text.shown, coverage.blind_to))}."
+    priced = [
+        f"{variant.price_overhead:.2f} times the step time of {text.shown(variant.name)}"
+        for variant in report.variants
+        if variant.price_overhead is not None
+    ]
+    if priced:
+        yield f"The priced pass ran at {', '.join(priced)}."
     apart = [
         f"{text.shown(variant.name)} {text.number(figure)} {what}"
         for variant in report.variants

@@ -41,6 +41,18 @@ def micros(value: float | None) -> str:
     return f"{_digits(value)} µs"
 
 
+def millis(value: float) -> str:
+    """Return a duration given in milliseconds, three digits."""
+    return micros(1e3 * value)
+
+
+def span(low: float, high: float) -> str:
+    """Return two durations given in microseconds, as `4.01 to 4.02 ms`; the unit once where they share it."""
+    first, last = micros(low), micros(high)
+    value, _, unit = first.rpartition(" ")
+    return f"{value} to {last}" if last.endswith(f" {unit}") else f"{first} to {last}"
+
+
 def size(value: float | None) -> str:
     """Return a number of bytes in binary units."""
     if value is None:

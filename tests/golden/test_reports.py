@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from syncwatch.judge.gate import judge
 from syncwatch.model.finding import Report
 from syncwatch.model.session import DeviceKind
+from syncwatch.model.verdict import Budgets, Level, Policy, Rule, Verdict
 from syncwatch.pipeline import report_of
 from syncwatch.report.base import Reporter
 from syncwatch.report.json import JsonReporter
 from syncwatch.report.terminal import TerminalReporter
+from syncwatch.reporting import Format, rendered
 from tests.fakes import gdn_session
 
 HERE = Path(__file__).parent
@@ -56,3 +60,26 @@ def test_the_format_is_as_it_was(name: str, reporter: Reporter, report: Report, 
     if request.config.getoption("--rewrite-golden"):
         golden.write_text(rendered, encoding="utf-8")
     assert rendered == golden.read_text(encoding="utf-8")
+
+
+def judged() -> Verdict:
+    """Return what a policy says of the naive variant: one line fails, one is allowed, a budget is exceeded."""
+    policy = Policy(
+        paths=(Rule("kernels/**", Level.ALLOW),), budgets=Budgets(d2h_bytes=40.0), variants=("naive",), strict=True
+    )
+    return judge(measured(), policy, today=date(2026, 7, 31))
+
+
+_SUFFIXES = {Format.JUNIT: "xml", Format.SARIF: "sarif", Format.GITHUB: "txt", Format.MARKDOWN: "md"}
+
+
+@pytest.mark.parametrize("form", _SUFFIXES, ids=lambda form: str(form.value))
+@pytest.mark.parametrize("verdict", [None, judged()], ids=["report", "verdict"])
+def test_the_format_for_machines_is_as_it_was(
+    form: Format, verdict: Verdict | None, request: pytest.FixtureRequest
+) -> None:
+    text = rendered(form, measured(), verdict)
+    golden = HERE / f"{form.value}-{'report' if verdict is None else 'verdict'}.{_SUFFIXES[form]}"
+    if request.config.getoption("--rewrite-golden"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")

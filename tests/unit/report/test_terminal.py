@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from syncwatch.model.finding import Report
-from syncwatch.model.session import Coverage, DeviceKind
+from syncwatch.model.finding import Report, WhatIf
+from syncwatch.model.session import Coverage, DeviceKind, Line
 from syncwatch.pipeline import report_of
 from syncwatch.report.finding import caret_span
 from syncwatch.report.terminal import TerminalReporter
@@ -51,9 +51,13 @@ def hostile(name: str) -> Report:
                 name=name,
                 notes=(name,),
                 sites=tuple(
-                    replace(site, file=name, function=name, source=f"{name} = x.item()", expression="x.item()")
+                    replace(
+                        site, file=name, function=name, source=f"{name} = x.item()", expression="x.item()", allowed=name
+                    )
                     for site in variant.sites
                 ),
+                warmup_sites=tuple(replace(site, file=name, function=name) for site in variant.warmup_sites),
+                what_if=(WhatIf((Line(name, 1),), None, None, None, refused=name),),
             )
             for variant in report.variants
         ),

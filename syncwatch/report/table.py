@@ -1,0 +1,112 @@
+"""Answers: how do variants look side by side? A row for each figure of a step, a column for each variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from syncwatch.model.finding import PerStep, StepTime
+from syncwatch.report import text
+
+_MOVED = 0.02
+"""The part by which summed kernel time may differ before it is said; removing a sync leaves it as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One variant of the table."""
+
+    name: str
+    per_step: PerStep
+    step_ms: StepTime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One figure of a step."""
+
+    label: str
+    figure: Callable[[PerStep], float | None]
+    shown: Callable[[float | None], str]
+    always: bool = False
+    """Whether the row stays where no variant measured it."""
+    unless_zero: bool = False
+    """Whether the row is left out where it is nothing in every variant."""
+
+
+_ROWS = (
+    _Row("syncs", lambda step: step.syncs, text.count, always=True),
+    _Row("  asked for", lambda step: step.explicit_syncs, text.count, unless_zero=True),
+    _Row("  allowed", lambda step: step.allowed_syncs, text.count, unless_zero=True),
+    _Row("allocator calls", lambda step: step.allocator_calls, text.count),
+    _Row("D2H copies", lambda step: step.d2h_copies, text.count),
+    _Row("D2H bytes", lambda step: step.d2h_bytes, text.size),
+    _Row("H2D copies", lambda step: step.h2d_copies, text.count),
+    _Row("H2D bytes", lambda step: step.h2d_bytes, text.size),
+    _Row("host blocked", lambda step: step.host_blocked_us, text.micros),
+    _Row("  drain wait", lambda step: step.drain_wait_us, text.micros),
+    _Row("  call overhead", lambda step: step.call_overhead_us, text.micros),
+    _Row("GPU span", lambda step: step.gpu_span_us, text.micros),
+    _Row("GPU busy", lambda step: step.gpu_busy_us, text.micros),
+    _Row("GPU idle after syncs", lambda step: step.gpu_idle_us, text.micros),
+    _Row("launch gaps (host-bound)", lambda step: step.launch_gap_us, text.micros),
+    _Row("summed kernel time", lambda step: step.kernel_us, text.micros),
+    _Row("host build time", lambda step: step.host_build_us, text.micros),
+)
+
+
+def table(columns: Sequence[Column], *, modelled: bool) -> Table:
+    """Return the table of `columns`; rows that no column measured are left out, except syncs and step time."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
+    grid.add_column(Text("per step"), overflow="fold")
+    for column in columns:
+        grid.add_column(Text(text.shown(column.name)), justify="right", overflow="fold")
+    mark = " (modelled)" if modelled else ""
+    for row in _rows(columns):
+        label = row.label + (mark if row.shown is text.micros else "")
+        grid.add_row(Text(label), *(_cell(row.shown(row.figure(column.per_step))) for column in columns))
+    grid.add_row(Text("step time" + mark), *(_cell(_median(column.step_ms)) for column in columns))
+    if any(column.step_ms is not None and column.step_ms.ci95 for column in columns):
+        grid.add_row(Text("  95 % interval"), *(_cell(_interval(column.step_ms)) for column in columns))
+    return grid
+
+
+def kernel_notes(columns: Sequence[Column]) -> Iterator[str]:
+    """Yield a sentence for each column whose summed kernel time is not that of the first."""
+    if not columns:
+        return
+    first, *others = columns
+    before = first.per_step.kernel_us
+    for column in others:
+        after = column.per_step.kernel_us
+        if not before or after is None or abs(after / before - 1) <= _MOVED:
+            continue
+        yield (
+            f"Summed kernel time moved by {100 * (after / before - 1):+.1f} % from {first.name} to {column.name}: they "
+            "did not run the same kernels, or not at the same clocks, and their step times differ for that reason too."
+        )
+
+
+def _rows(columns: Sequence[Column]) -> Iterator[_Row]:
+    for row in _ROWS:
+        figures = [row.figure(column.per_step) for column in columns]
+        told = any(figures) if row.unless_zero else any(figure is not None for figure in figures)
+        if row.always or told:
+            yield row
+
+
+def _cell(figure: str) -> Text:
+    return Text(figure, "dim" if figure == text.NOT_MEASURED else "")
+
+
+def _median(time: StepTime | None) -> str:
+    return text.NOT_MEASURED if time is None else text.millis(time.median)
+
+
+def _interval(time: StepTime | None) -> str:
+    if time is None:
+        return text.NOT_MEASURED
+    return "none" if time.ci95 is None else text.span(*(1e3 * end for end in time.ci95))

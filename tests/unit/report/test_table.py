@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from syncwatch.model.finding import PerStep, StepTime
+from syncwatch.report.page import Page
+from syncwatch.report.table import Column, kernel_notes, table
+
+NOTHING = PerStep(0.0, 0.0, 0.0, *(None for _ in range(14)))
+
+
+def column(name: str = "naive", *, step_ms: StepTime | None = None, **figures: float) -> Column:
+    per_step: PerStep = replace(NOTHING, **figures)
+    return Column(name, per_step, step_ms)
+
+
+def shown(*columns: Column, width: int = 100, modelled: bool = False) -> list[list[str]]:
+    """Return the cells of the table, row by row."""
+    page = Page(width, color=False, unicode=True).render(lambda console: [table(columns, modelled=modelled)])
+    return [[cell for cell in line.split("  ") if cell.strip()] for line in page.splitlines()]
+
+
+def labels(*columns: Column) -> list[str]:
+    return [cells[0].strip() for cells in shown(*columns)[1:]]
+
+
+def test_what_nobody_measured_is_left_out_but_for_syncs_and_step_time() -> None:
+    assert labels(column(), column("precomputed")) == ["syncs", "step time"]
+
+
+def test_what_one_variant_measured_is_shown_of_both() -> None:
+    rows = shown(column(gpu_idle_us=12.5), column("precomputed"))
+    assert [cell.strip() for cell in rows[2]] == ["GPU idle after syncs", "12.5 µs", "not measured"]
+
+
+def test_a_measured_zero_is_a_row() -> None:
+    assert "D2H copies" in labels(column(d2h_copies=0.0))
+
+
+@pytest.mark.parametrize(("figure", "label"), [("explicit_syncs", "asked for"), ("allowed_syncs", "allowed")])
+def test_syncs_that_are_excused_have_a_row_where_there_are_any(figure: str, label: str) -> None:
+    excused = column("precomputed", syncs=2.0)
+    excused = replace(excused, per_step=replace(excused.per_step, **{figure: 1.0}))
+    assert label not in labels(column(syncs=2.0))
+    assert label in labels(column(syncs=2.0), excused)
+
+
+def test_an_interval_has_its_unit_once_where_both_ends_share_it() -> None:
+    rows = shown(
+        column(step_ms=StepTime(4.012, (4.008, 4.021), modelled=False)),
+        column(step_ms=StepTime(1.0, (0.99, 1.01), modelled=False)),
+    )
+    assert [cell.strip() for cell in rows[-1]] == ["95 % interval", "4.01 to 4.02 ms", "990 µs to 1.01 ms"]
+
+
+def test_every_modelled_duration_is_marked_and_no_count_is() -> None:
+    rows = shown(column(d2h_copies=1.0, host_blocked_us=3.0, kernel_us=2.0), modelled=True)
+    marked = {cells[0].strip() for cells in rows if "(modelled)" in cells[0]}
+    assert marked == {"host blocked (modelled)", "summed kernel time (modelled)", "step time (modelled)"}
+
+
+@pytest.mark.parametrize(("after", "moved"), [(1000.0, ""), (1019.0, ""), (1021.0, "+2.1 %"), (900.0, "-10.0 %")])
+def test_kernel_time_that_moves_by_more_than_two_percent_is_said(after: float, moved: str) -> None:
+    notes = list(kernel_notes([column(kernel_us=1000.0), column("precomputed", kernel_us=after)]))
+    assert bool(notes) == bool(moved)
+    assert all(f"moved by {moved} from naive to precomputed" in note for note in notes)
+
+
+def test_kernel_time_that_was_not_measured_moves_nowhere() -> None:
+    assert not list(kernel_notes([column(kernel_us=1000.0), column("precomputed")]))
+    assert not list(kernel_notes([column(), column("precomputed", kernel_us=1.0)]))
