@@ -60,13 +60,11 @@ class SpecDecodeWorkload:
         A step needs the states that the one before it left. So step 0 begins the trace anew, and a step out of turn
         runs those before it first.
         """
-        loop = self._loops.get(variant)
-        if loop is None or loop.finished or index != len(loop.transcript.kinds):
-            self._loops.pop(variant, None)
-            loop = self._begin(variant)
+        if not self._is_at(variant, index):
+            self._begin(variant)
             for _ in range(index):
-                loop.step()
-        output = loop.step()
+                self._loops[variant].step()
+        output = self._loops[variant].step()
         assert output is not None, "the trace has no end"
         return _compared(output)
 
@@ -88,11 +86,17 @@ class SpecDecodeWorkload:
         """Return the class of each step of `variant` since step 0."""
         return tuple(self._loops[variant].transcript.kinds)
 
-    def _begin(self, variant: str) -> ServingLoop:
+    def _is_at(self, variant: str, index: int) -> bool:
+        """Whether `index` is the step that comes next; no loop is kept here, as its pools are of many gigabytes."""
+        loop = self._loops.get(variant)
+        return loop is not None and not loop.finished and 0 < index == len(loop.transcript.kinds)
+
+    def _begin(self, variant: str) -> None:
+        self._loops.pop(variant, None)
         requests = draw_requests(self._shape.load, self._seed)
-        loop = ServingLoop(self._model, self._shape, requests, self._seed, masks_on_device=variant == "naive")
-        self._loops[variant] = loop
-        return loop
+        self._loops[variant] = ServingLoop(
+            self._model, self._shape, requests, self._seed, masks_on_device=variant == "naive"
+        )
 
 
 class SpecDecode:

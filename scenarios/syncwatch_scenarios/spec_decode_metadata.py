@@ -150,9 +150,10 @@ def _carried(common: CommonMetadata, block_table: torch.Tensor) -> torch.Tensor:
     """Return int64 [N, 3] for each row: its first place, the place of its state, and the count less one.
 
     The chunked kernels would read the first place, which is right for a prompt alone. A decode row without drafts goes
-    on from its last accepted token (vLLM #40738).
+    on from its last accepted token (vLLM #40738). A count that no step gave is brought into the window, as the
+    decode kernels do: vLLM #50021 read wherever it pointed.
     """
-    offset = (common.num_accepted - 1).long()[:, None]
+    offset = (common.num_accepted - 1).clamp(0, block_table.shape[1] - 1).long()[:, None]
     return torch.cat((block_table[:, :1], block_table.gather(1, offset), offset), dim=1)
 
 

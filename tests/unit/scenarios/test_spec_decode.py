@@ -207,6 +207,17 @@ def test_a_batch_without_any_drafts_keeps_the_speculative_form() -> None:
     assert metadata.decode.num_accepted.tolist() == [3]
 
 
+@pytest.mark.parametrize(("count", "place", "offset"), [(0, 1, 0), (-7, 1, 0), (4, 3, 2), (2**31 - 1, 3, 2)])
+def test_a_count_that_no_step_gave_stays_in_the_window(count: int, place: int, offset: int) -> None:
+    # vLLM #50021 read wherever such a count pointed.
+    metadata = build_gdn_metadata(
+        common([row(1, 1), row(2, 3)], [count, 1]), tensor([[1, 2, 3], [4, 5, 6]]), masks_on_device=False
+    )
+
+    assert metadata.prefill is not None
+    assert (metadata.prefill.read_slots.tolist(), metadata.prefill.conv_offset.tolist()) == ([place], [offset])
+
+
 def row(number: int, tokens: int, prompt_start: int | None = None) -> Row:
     return Row(Request(number, 9, 9), number, tokens, prompt_start, samples=True)
 
