@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 
 from syncwatch.errors import UsageError
+from syncwatch.model.session import Session
+
+if TYPE_CHECKING:
+    from syncwatch.bench.runner import Plan, Progress
+    from syncwatch.sense.base import WatchedDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,36 @@ class MoreVariants(Protocol):
     @property
     def extra_variants(self) -> tuple[str, ...]:
         """Their names."""
+
+
+class Run(Protocol):
+    """One run of a scenario; `session` gives what there is, also after an exception ended it early."""
+
+    def run(self) -> None:
+        """Run everything.
+
+        Raises:
+            UsageError: if the scenario refuses an option.
+            NotMeasuredError: if it cannot be measured here.
+        """
+
+    def session(self) -> Session:
+        """Return everything that was recorded so far."""
+
+
+@runtime_checkable
+class OwnProcesses(Protocol):
+    """A scenario whose step is a process of its own: it runs itself, a few steps of each variant."""
+
+    def default_steps(self, virtual: bool) -> int:
+        """Return how many steps of each variant run where the user does not say."""
+
+    def open_run(self, options: ScenarioOptions, device: WatchedDevice, plan: Plan, progress: Progress) -> Run:
+        """Prepare a run; nothing is started.
+
+        Raises:
+            UsageError: if an option is out of range, with the range.
+        """
 
 
 def variants_of(scenario: Scenario) -> tuple[str, ...]:
