@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from syncwatch.cli.checkpoints import Checkpoints, Terminated, terminable
 from syncwatch.cli.screen import print_user_traceback, progress, stdout_to_stderr
-from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError, UsageError
+from syncwatch.errors import (
+    EXIT_CLEAN,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_MEASURED,
+    EXIT_TERMINATED,
+    SyncwatchError,
+    UsageError,
+)
 from syncwatch.model.session import DeviceKind, Session
 from syncwatch.pipeline import waiting_lines
 from syncwatch.sense.device import DeviceChoice, open_device, require_torch
+from syncwatch.sense.forks import is_child
 from syncwatch.watching import watch
 
 if TYPE_CHECKING:
@@ -40,6 +50,10 @@ class Request:
     regime: str | None = None
     lengths: str | None = None
     what_if: bool = False
+    prices: bool | None = None
+    """True: the run has failed without them; False: they are not taken; None: they are taken where they can be."""
+    output: Path | None = None
+    """Where the run is kept, now and then while it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +93,20 @@ def record(request: Request, *, only_report: bool, candidate_only: bool = False)
     from syncwatch.bench.target import is_code
 
     if request.module is None and not is_code(request.words[0]):
-        return _run_scenario(request, candidate_only)
+        return _judged_by_prices(request, _run_scenario(request, candidate_only))
     if request.what_if:
         raise UsageError(
-            "--what-if runs the same step many times, which only a scenario can. Make your step one: see docs/scenarios.md."
+            "--what-if runs the same step many times, which only a scenario can. Make your step one; see syncwatch list."
         )
     with stdout_to_stderr(only_report):
         arguments = request.words if request.module else request.words[1:]
-        return _run_code(_code_target(request), list(arguments), request.device)
+        return _judged_by_prices(request, _run_code(_code_target(request), list(arguments), request))
 
 
 def _run_scenario(request: Request, candidate_only: bool) -> Outcome:
     from syncwatch.bench import registry
     from syncwatch.bench.runner import ScenarioRun
-    from syncwatch.bench.scenario import ScenarioOptions
+    from syncwatch.bench.scenario import OwnProcesses, ScenarioOptions
 
     name, *rest = request.words
     if rest:
@@ -112,18 +126,36 @@ def _run_scenario(request: Request, candidate_only: bool) -> Outcome:
             lengths=request.lengths,
         )
         plan = _plan(request, scenario, device.kind, candidate_only)
-        with progress(f"{name} on {device.kind.value}") as advance:
-            scenario_run = ScenarioRun(scenario, options, device, plan, advance)
+        with progress(f"{name} on {device.kind.value}") as show:
+
+            def advance(phase: str, done: int, total: int) -> None:
+                if done == 0:
+                    # Between phases, where writing disturbs no measurement.
+                    checkpoints.write()
+                show(phase, done, total)
+
+            scenario_run = (
+                scenario.open_run(options, device, plan, advance)
+                if isinstance(scenario, OwnProcesses)
+                else ScenarioRun(scenario, options, device, plan, advance)
+            )
+            checkpoints = Checkpoints(request.output, scenario_run.session)
             try:
-                scenario_run.run()
-            except KeyboardInterrupt:
-                return Outcome(scenario_run.session(), EXIT_INTERRUPTED, "Interrupted: the report is partial.")
+                with terminable():
+                    scenario_run.run()
+            except SyncwatchError:
+                raise
+            except KeyboardInterrupt as error:
+                return _interrupted(scenario_run.session(), error)
+            except Exception as error:
+                print_user_traceback(error)
+                return _ended(name, scenario_run.session(), f"raised {type(error).__name__}")
         return Outcome(scenario_run.session())
 
 
 def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_only: bool) -> Plan:
     from syncwatch.bench.runner import Plan
-    from syncwatch.bench.scenario import variants_of
+    from syncwatch.bench.scenario import OwnProcesses, variants_of
 
     unknown = [name for name in request.variants if name not in variants_of(scenario)]
     if unknown:
@@ -132,11 +164,14 @@ def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_on
     default = scenario.variants[-1:] if candidate_only else scenario.variants
     # A modelled step is exact at once, and takes the interpreter seconds.
     steps, warmup = (20, 5) if device is DeviceKind.CUDA else (3, 1)
+    if isinstance(scenario, OwnProcesses):
+        steps, warmup = scenario.default_steps(device is DeviceKind.VIRTUAL), 0
     return Plan(
         variants=request.variants or default,
         steps=request.steps if request.steps is not None else steps,
         warmup=request.warmup if request.warmup is not None else warmup,
         lines_of=waiting_lines if request.what_if else None,
+        prices=request.prices is not False,
     )
 
 
@@ -151,25 +186,49 @@ def _code_target(request: Request) -> Target:
     return target.function(name)
 
 
-def _run_code(target: Target, arguments: list[str], choice: DeviceChoice) -> Outcome:
-    watching = watch(choice.value, target=target.name)
+def _run_code(target: Target, arguments: list[str], request: Request) -> Outcome:
+    watching = watch(request.device.value, target=target.name)
     try:
-        with watching:
+        with Checkpoints(request.output, watching.snapshot).every_now_and_then(), terminable(), watching:
             target.run(arguments)
     except SyncwatchError:
         raise
-    except KeyboardInterrupt:
-        return Outcome(watching.session, EXIT_INTERRUPTED, "Interrupted: the report is partial.")
+    except KeyboardInterrupt as error:
+        return _interrupted(watching.session, error)
     except SystemExit as end:
+        if is_child():
+            raise
         if end.code in (None, 0):
             return Outcome(replace(watching.session, complete=True, missing=()))
-        return _ended(target, watching.session, f"ended with exit status {end.code}")
+        return _ended(target.name, watching.session, f"ended with exit status {end.code}")
     except Exception as error:
+        if is_child():
+            raise
         print_user_traceback(error)
-        return _ended(target, watching.session, f"raised {type(error).__name__}")
+        return _ended(target.name, watching.session, f"raised {type(error).__name__}")
+    if is_child():
+        # The child of a fork came to the end of the script: it has nothing to report.
+        raise SystemExit(0)
     return Outcome(watching.session)
 
 
-def _ended(target: Target, session: Session, how: str) -> Outcome:
-    message = f"{target.name} {how}: the report covers what ran before. Make it run to its end, then watch it again."
-    return Outcome(session, EXIT_NOT_MEASURED, message)
+def _interrupted(session: Session, error: KeyboardInterrupt) -> Outcome:
+    if isinstance(error, Terminated):
+        return Outcome(session, EXIT_TERMINATED, "Terminated: the report is partial.")
+    return Outcome(session, EXIT_INTERRUPTED, "Interrupted: the report is partial.")
+
+
+def _ended(name: str, session: Session, how: str) -> Outcome:
+    advice = "Make it run to its end, then watch it again."
+    if how.endswith("OutOfMemoryError"):
+        advice = "Give it less to do, or a GPU with more memory, then watch it again."
+    return Outcome(session, EXIT_NOT_MEASURED, f"{name} {how}: the report covers what ran before. {advice}")
+
+
+def _judged_by_prices(request: Request, outcome: Outcome) -> Outcome:
+    """Let a run that had to have prices fail where it has none."""
+    unpriced = [each.variant for each in outcome.session.recordings if each.kernels is None]
+    if request.prices is not True or outcome.exit_code != EXIT_CLEAN or not unpriced:
+        return outcome
+    message = f"Prices were asked for, and {', '.join(unpriced)} has none: see the notes of the report."
+    return replace(outcome, exit_code=EXIT_NOT_MEASURED, message=message)
