@@ -13,7 +13,6 @@ from syncwatch.cli.options import (
     BatchOption,
     CacheMissOption,
     DeviceOption,
-    Format,
     FormatOption,
     LayersOption,
     ModuleOption,
@@ -23,8 +22,10 @@ from syncwatch.cli.options import (
     StepsOption,
     TokensOption,
     WarmupOption,
+    formats,
+    only_report,
     require_writable,
-    show_verdict,
+    show,
 )
 from syncwatch.cli.recording import Outcome as Run
 from syncwatch.cli.recording import Request, record, words_of
@@ -102,7 +103,7 @@ def gate(
     cache_miss: CacheMissOption = False,
     seed: SeedOption = 0,
     output: OutputOption = None,
-    form: FormatOption = Format.TERMINAL,
+    form: FormatOption = None,
 ) -> None:
     """Run a target, or take a saved run, and judge it by policy, budgets and baseline.
 
@@ -112,6 +113,7 @@ def gate(
     Examples: syncwatch gate gdn-prefill; syncwatch gate train.py -- --epochs 1; syncwatch gate run.json.
     """
     require_writable(output)
+    outputs = formats(form)
     settings = read_settings(Path.cwd(), config)
     policy = _adjusted(settings.policy, max_syncs, tuple(variant or ()), strict=strict)
     path, known = baseline_for(settings, baseline, updating=update)
@@ -130,7 +132,7 @@ def gate(
         cache_miss=cache_miss,
         seed=seed,
     )
-    run = _run(request, reached, only_report=form is not Format.TERMINAL)
+    run = _run(request, reached, only_report=only_report(outputs))
     if output is not None:
         write_run(run.session, output)
     case = case_of(run.session, settings, policy, reached.missing())
@@ -139,7 +141,7 @@ def gate(
         changes = case.accept(verdict, path)
         typer.echo(f"{path}: {changes.added} added, {changes.changed} changed, {changes.removed} removed.", err=True)
         verdict = case.verdict(baseline_for(settings, path, updating=False)[1])
-    show_verdict(case.report, verdict, form)
+    show(outputs, case.report, verdict)
     if run.message is not None:
         say(run.message)
     elif verdict.outcome is not Outcome.CLEAN:

@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from enum import Enum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Optional
 
-import msgspec
 import typer
 from rich.console import Console
-from typing_extensions import assert_never
 
 from syncwatch.errors import UsageError
-from syncwatch.model.codec import encode
 from syncwatch.model.finding import Report
 from syncwatch.model.verdict import Verdict
-from syncwatch.report.base import Reporter
-from syncwatch.report.json import JsonReporter
-from syncwatch.report.terminal import TerminalReporter
-from syncwatch.report.verdict import VerdictReporter
+from syncwatch.reporting import Output, Screen, outputs_of, rendered, write_text
 from syncwatch.sense.device import DeviceChoice
 
-
-class Format(str, Enum):
-    """How a report is shown."""
-
-    TERMINAL = "terminal"
-    JSON = "json"
-
-    def reporter(self) -> Reporter:
-        """Return the reporter of this format, made for the stdout of this process."""
-        if self is Format.TERMINAL:
-            console = Console()
-            return TerminalReporter(console.width, color=console.color_system is not None, unicode=_speaks_unicode())
-        if self is Format.JSON:
-            return JsonReporter()
-        assert_never(self)
-
-
-FormatOption = Annotated[Format, typer.Option("--format", help="How to show the report.")]
+FormatOption = Annotated[
+    Optional[list[str]],  # noqa: UP045  # typer evaluates this on Python 3.10
+    typer.Option(
+        "--format",
+        metavar="FORMAT[=FILE]",
+        help="terminal, json, junit, sarif, github (annotations) or markdown (job summary), to stdout or a file; may "
+        "be given more than once.",
+        show_default="terminal",
+    ),
+]
 
 TargetArgument = Annotated[
     Optional[str],  # noqa: UP045  # typer evaluates this on Python 3.10
@@ -88,21 +74,36 @@ OutputOption = Annotated[
 ]
 
 
-def show(report: Report, form: Format) -> None:
-    """Write the report to stdout; what its encoding cannot hold is replaced, never raised."""
-    _write(form.reporter().render(report))
+def formats(asked: list[str] | None) -> tuple[Output, ...]:
+    """Return what `--format` asks for, before the work is done.
+
+    Raises:
+        UsageError: if there is no such format, or a file could not be written.
+    """
+    outputs = outputs_of(asked or ())
+    for output in outputs:
+        require_writable(output.path)
+    return outputs
 
 
-def show_verdict(report: Report, verdict: Verdict, form: Format) -> None:
-    """Write the verdict on `report` to stdout, as `show` does a report."""
-    if form is Format.TERMINAL:
-        console = Console()
-        color, unicode = console.color_system is not None, _speaks_unicode()
-        _write(VerdictReporter(console.width, color=color, unicode=unicode).render(report, verdict))
-    elif form is Format.JSON:
-        _write(encode({**msgspec.to_builtins(report), "verdict": verdict}).decode())
-    else:
-        assert_never(form)
+def only_report(outputs: Iterable[Output]) -> bool:
+    """Return whether stdout is for a document, so that nothing else may be printed there."""
+    return any(output.path is None and not output.form.shares for output in outputs)
+
+
+def show(outputs: Iterable[Output], report: Report, verdict: Verdict | None = None) -> None:
+    """Write the report, or the verdict on it, in every format that was asked for.
+
+    On stdout what its encoding cannot hold is replaced, never raised.
+    """
+    console = Console()
+    screen = Screen(console.width, console.color_system is not None, _speaks_unicode())
+    for output in outputs:
+        text = rendered(output.form, report, verdict, screen)
+        if output.path is None:
+            _write(text)
+        else:
+            write_text(text, output.path)
 
 
 def _write(text: str) -> None:

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from syncwatch.cli.options import Format, FormatOption, show
+from syncwatch.cli.options import FormatOption, formats, show
 from syncwatch.model.session import Session
 from syncwatch.pipeline import report_of
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A file that syncwatch run -o wrote.", show_default=False)],
-    form: FormatOption = Format.TERMINAL,
+    form: FormatOption = None,
 ) -> None:
     """Show a saved run again, in any format."""
-    show(report_of(Session.load(run)), form)
+    show(formats(form), report_of(Session.load(run)))

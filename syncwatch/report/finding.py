@@ -33,7 +33,7 @@ def block(site: Site, console: Console, *, modelled: bool) -> Iterator[Text]:
     if site.source:
         yield from _code(site, gutter, console.width, colour)
     bar = Text.assemble(" " * gutter, (" = ", "blue"))
-    yield from _filled(bar + Text("cost: "), _cost(site), console, modelled=modelled)
+    yield from filled(bar + Text("cost: "), _cost(site), console, modelled=modelled)
     if site.allowed is not None:
         yield from hanging(bar + Text("allowed: ", "green"), Text(text.shown(site.allowed)), console)
     yield from hanging(bar + Text("help: ", "green"), Text(site.hint), console)
@@ -47,7 +47,7 @@ def hanging(first: Text, body: Text, console: Console) -> Iterator[Text]:
         yield (first if number == 0 else Text(" " * indent)) + line
 
 
-def _filled(first: Text, parts: Sequence[str], console: Console, *, modelled: bool) -> Iterator[Text]:
+def filled(first: Text, parts: Sequence[str], console: Console, *, modelled: bool) -> Iterator[Text]:
     """Yield `parts` behind `first`, as many to a line as fit, so that no figure is torn from its name."""
     indent = cell_len(first.plain)
     lines = [Text(parts[0])]
@@ -77,7 +77,7 @@ def caret_span(source: str, expression: str | None) -> tuple[int, int]:
 def place_of(site: Site, cells: int) -> str:
     """Return file, line and function of `site`, for lines of `cells`."""
     if site.file == NO_LINE:
-        return f"no Python line; seen as {site.api}"
+        return f"no Python line; seen as {text.crop_right(text.shown(site.api), 80)}"
     function = f" in {text.crop_right(text.shown(site.function), 80)}" if site.function else ""
     # Two lines of path are enough to find any file; a longer one keeps its end.
     file = text.crop_left(text.shown(site.file), max(2 * cells, 60))

@@ -1,0 +1,77 @@
+"""Answers: what do the formats for machines say, one entry a thing? A ruling, or a line that nobody judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from syncwatch.model.finding import NO_LINE, Report, Site
+from syncwatch.model.session import DeviceKind
+from syncwatch.model.verdict import Reason, Severity, Verdict
+from syncwatch.report.finding import block
+from syncwatch.report.page import Page
+
+_COLUMNS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that a machine is told."""
+
+    severity: Severity
+    reason: Reason | None
+    """None where nobody judged."""
+    message: str
+    """A sentence that stands alone; may hold foreign names as they are."""
+    variant: str | None
+    site: Site | None
+    file: str | None
+    line: int | None
+
+    @property
+    def rule(self) -> str:
+        """Return the cause code, or what the gate calls its reason."""
+        if self.site is not None:
+            return self.site.code
+        return self.reason.value if self.reason is not None else Reason.UNMEASURED.value
+
+
+def entries_of(report: Report, verdict: Verdict | None) -> tuple[Entry, ...]:
+    """Return what `verdict` says of `report`, the worst first; without a verdict the lines, and what is missing."""
+    return tuple(_judged(verdict) if verdict is not None else _unjudged(report))
+
+
+def block_of(site: Site, report: Report) -> str:
+    """Return `site` as the terminal shows it, in plain text."""
+    page = Page(_COLUMNS, color=False, unicode=True)
+    return page.render(lambda console: block(site, console, modelled=report.device is DeviceKind.VIRTUAL))
+
+
+def _judged(verdict: Verdict) -> Iterator[Entry]:
+    for ruling in verdict.rulings:
+        yield Entry(
+            ruling.severity, ruling.reason, ruling.message, ruling.variant, ruling.site, ruling.file, ruling.line
+        )
+
+
+def _unjudged(report: Report) -> Iterator[Entry]:
+    if not report.complete:
+        for reason in report.missing or ("The run ended early.",):
+            yield Entry(Severity.FAIL, Reason.UNMEASURED, reason, None, None, None, None)
+    found = [_of_site(site, variant.name) for variant in report.variants for site in variant.sites]
+    yield from (entry for entry in found if entry.severity is Severity.WARN)
+    yield from (entry for entry in found if entry.severity is Severity.NOTE)
+
+
+def _of_site(site: Site, variant: str) -> Entry:
+    settled = site.explicit or site.allowed is not None
+    allowed = "" if site.allowed is None else f" Allowed: {site.allowed}"
+    return Entry(
+        severity=Severity.NOTE if settled else Severity.WARN,
+        reason=None,
+        message=f"{site.code}: {site.title}.{allowed}",
+        variant=variant,
+        site=site,
+        file=None if site.file == NO_LINE else site.file,
+        line=site.line or None,
+    )

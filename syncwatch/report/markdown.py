@@ -1,0 +1,131 @@
+"""Answers: what does a reader of the job summary see? One Markdown page: the verdict, the lines, the figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+from syncwatch.model.finding import Report, Site, Variant
+from syncwatch.model.session import DeviceKind
+from syncwatch.model.verdict import Severity, Verdict
+from syncwatch.report import text
+from syncwatch.report.entries import Entry, entries_of
+from syncwatch.report.verdict import conclusion
+
+_MAX_NAME = 200
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$@!])")
+_MARKS = {Severity.FAIL: "fails", Severity.WARN: "warning", Severity.NOTE: "note"}
+
+_ROWS: tuple[tuple[str, bool, Callable[[Variant], str]], ...] = (
+    ("syncs", False, lambda variant: text.count(variant.per_step.syncs)),
+    ("D2H copies", False, lambda variant: text.count(variant.per_step.d2h_copies)),
+    ("D2H bytes", False, lambda variant: text.size(variant.per_step.d2h_bytes)),
+    ("host blocked", True, lambda variant: text.micros(variant.per_step.host_blocked_us)),
+    ("GPU idle", True, lambda variant: text.micros(variant.per_step.gpu_idle_us)),
+    ("step time", True, lambda variant: text.micros(None if variant.step_ms is None else variant.step_ms.median * 1e3)),
+)
+"""Label, whether it is a time, and the figure a step."""
+
+
+class MarkdownReporter:
+    """Renders a page for `$GITHUB_STEP_SUMMARY`, whose limit is 1 MiB: names are cropped, rows too many are counted."""
+
+    suffix: ClassVar[str] = ".md"
+
+    def __init__(self, verdict: Verdict | None = None, *, max_sites: int = 50) -> None:
+        """Set up.
+
+        Args:
+            verdict: what a gate said; None where nothing was judged.
+            max_sites: rows of findings; the rest is counted.
+        """
+        self._verdict = verdict
+        self._max_sites = max_sites
+
+    def render(self, report: Report) -> str:
+        """Return the page in GitHub's Markdown."""
+        return "\n".join(self._lines(report)) + "\n"
+
+    def _lines(self, report: Report) -> Iterator[str]:
+        yield f"### syncwatch: {_code(report.target)}"
+        yield ""
+        if self._verdict is not None:
+            yield f"**{escaped(conclusion(report, self._verdict))}**"
+            yield ""
+        entries = entries_of(report, self._verdict)
+        yield from self._findings(entries)
+        yield from _said(entries)
+        if report.variants:
+            yield from _figures(report)
+        yield _where(report)
+
+    def _findings(self, entries: Sequence[Entry]) -> Iterator[str]:
+        found = [(entry, entry.site) for entry in entries if entry.site is not None]
+        if not found:
+            yield "No line waits."
+            yield ""
+            return
+        yield "| | cause | line | code | calls a step | host blocked | GPU idle |"
+        yield "|---|---|---|---|---:|---:|---:|"
+        for entry, site in found[: self._max_sites]:
+            yield _row(entry, site)
+        yield ""
+        if len(found) > self._max_sites:
+            yield f"and {text.plural(len(found) - self._max_sites, 'more line')}; `--format json` has them all"
+            yield ""
+
+
+def _row(entry: Entry, site: Site) -> str:
+    place = f"{entry.file}:{entry.line}" if entry.file is not None else f"no Python line; seen as {site.api}"
+    mark = _MARKS[entry.severity] if entry.reason is None else entry.reason.value.replace("-", " ")
+    cells = (
+        mark,
+        escaped(f"{site.code} {site.title}"),
+        _code(place),
+        _code(site.source) if site.source else "",
+        text.number(site.calls_per_step),
+        text.micros(site.host_blocked_us),
+        text.micros(site.gpu_idle_us),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _said(entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield what was said beside the lines."""
+    others = [entry for entry in entries if entry.site is None]
+    for entry in others:
+        yield f"- {_MARKS[entry.severity]}: {escaped(text.crop_right(text.shown(entry.message), 4 * _MAX_NAME))}"
+    if others:
+        yield ""
+
+
+def _figures(report: Report) -> Iterator[str]:
+    modelled = report.device is DeviceKind.VIRTUAL
+    yield f"| per step | {' | '.join(_code(variant.name) for variant in report.variants)} |"
+    yield "|---|" + "---:|" * len(report.variants)
+    for label, is_time, figure in _ROWS:
+        mark = " (modelled)" if is_time and modelled else ""
+        yield f"| {label}{mark} | {' | '.join(figure(variant) for variant in report.variants)} |"
+    yield ""
+
+
+def _where(report: Report) -> str:
+    gpu = report.environment.gpu or "CUDA"
+    where = "the virtual CUDA device; times are modelled" if report.device is DeviceKind.VIRTUAL else gpu
+    return f"On {escaped(text.shown(where))}, torch {escaped(text.shown(report.environment.torch))}."
+
+
+def escaped(words: str) -> str:
+    """Return `words` with every mark that Markdown could act upon escaped."""
+    return _MARKUP.sub(r"\\\1", text.shown(words))
+
+
+def _code(words: str) -> str:
+    """Return `words` as a code span in a table: fenced by more backticks than it holds, pipes escaped."""
+    shown = text.crop_right(text.shown(words), _MAX_NAME)
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    # A blank at each end is taken off again, and keeps a backtick there from joining the fence.
+    body = shown.replace("|", "\\|")
+    return f"{fence} {body} {fence}" if shown.startswith("`") or shown.endswith("`") else f"{fence}{body}{fence}"
