@@ -14,6 +14,7 @@ import triton
 
 from syncwatch.bench.runner import Plan, Progress
 from syncwatch.bench.scenario import ScenarioOptions, refuse_options
+from syncwatch.errors import UsageError
 from syncwatch.sense.base import WatchedDevice
 from syncwatch_scenarios.gdn_models import PRESETS, find_preset
 from syncwatch_scenarios.kernel_warmup_chain import Heads
@@ -55,7 +56,9 @@ class KernelWarmup:
     def open_run(
         self, options: ScenarioOptions, device: WatchedDevice, plan: Plan, progress: Progress
     ) -> KernelWarmupRun:
-        """Return the run of fresh processes; raises as `build` does."""
+        """Return the run of fresh processes; raises as `build` does, and where the plan asks what if."""
+        if plan.lines_of is not None:
+            raise UsageError(f"--what-if means nothing in {self.name}. Leave it out.")
         return KernelWarmupRun(self.name, self.build(options, torch.device("cuda")), device, plan, progress)
 
 

@@ -8,11 +8,9 @@ an empty TRITON_CACHE_DIR.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,12 +20,11 @@ from syncwatch_kernels.gdn.reference import reference_recurrent
 from triton.backends.compiler import GPUTarget
 
 from syncwatch.model.codec import write_json
-from syncwatch.model.session import Recording, Session
-from syncwatch.sense.device import DeviceChoice, open_device
 from syncwatch.sense.ranges import annotate, pacing, step
 from syncwatch_scenarios.kernel_warmup_chain import Heads, Inputs, draw_inputs
 from syncwatch_scenarios.kernel_warmup_events import Counts, Served, Warmup
 from syncwatch_scenarios.kernel_warmup_variants import WarmKernels
+from syncwatch_scenarios.kernel_warmup_watch import Watch
 
 SERVED = (1, 17, 64, 1000, 8192)
 """Tokens of the requests after the warm-up."""
@@ -66,16 +63,18 @@ def _on_gpu(job: Job, counts: Counts) -> Warmup:
     requests = [draw_inputs(job.heads, tokens, job.seed, device) for tokens in SERVED]
     kernels = WarmKernels(job.variant, job.heads, counts.benchmark)
     torch.cuda.synchronize()
-    with _watched(job.session) as watch:
-        with watch("warm-up"):
-            started = time.perf_counter_ns()
-            with step(), annotate("warm up"):
-                kernels.warm_up(device)
-                _wait()
-            ended = time.perf_counter_ns()
-        compiled, compile_ns, benchmarked = counts.compiled, sum(counts.compile_ns), counts.benchmarked
-        with watch("serving"):
-            first = [_first(kernels, each, counts) for each in requests]
+    watch = Watch(on=job.session is not None)
+    with watch.part("warm-up"):
+        started = time.perf_counter_ns()
+        with step(), annotate("warm up"):
+            kernels.warm_up(device)
+            _wait()
+        ended = time.perf_counter_ns()
+    compiled, compile_ns, benchmarked = counts.compiled, sum(counts.compile_ns), counts.benchmarked
+    with watch.part("serving"):
+        first = [_first(kernels, each, counts) for each in requests]
+    if job.session is not None:
+        watch.session().save(job.session)
     return Warmup(
         warmup_ns=ended - started,
         compiled=compiled,
@@ -121,45 +120,6 @@ def _wait() -> None:
     """Wait for the device, marked as our own wait."""
     with pacing():
         torch.cuda.synchronize()
-
-
-@contextlib.contextmanager
-def _watched(session: str | None) -> Iterator[_Watch]:
-    """Yield what watches one part of the process, and write what it saw to `session`; nothing is watched for None."""
-    watch = _Watch(session is not None)
-    yield watch
-    if session is not None:
-        watch.session().save(session)
-
-
-class _Watch:
-    """Watches the lines that wait. Not their times: CUPTI would record every launch of every benchmark."""
-
-    def __init__(self, on: bool) -> None:
-        self._device = open_device(DeviceChoice.CUDA) if on else None
-        self._sensed: list[Recording] = []
-
-    @contextlib.contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        if self._device is None:
-            yield
-            return
-        with self._device.sense(part) as sensed:
-            yield
-        if sensed.recording is not None:
-            self._sensed.append(sensed.recording)
-
-    def session(self) -> Session:
-        """Return what was seen of each part."""
-        assert self._device is not None
-        return Session(
-            target="kernel-warmup",
-            device=self._device.kind,
-            environment=self._device.environment(),
-            recordings=tuple(self._sensed),
-            outputs_equal=None,
-            complete=True,
-        )
 
 
 def _compiled_only(job: Job, counts: Counts) -> Warmup:

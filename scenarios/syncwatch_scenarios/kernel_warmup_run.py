@@ -43,14 +43,17 @@ class KernelWarmupRun:
         for number in range(total):
             order = self._plan.variants if number % 2 == 0 else self._plan.variants[::-1]
             for variant in order:
-                self._progress(f"fresh process, {variant}, round {number + 1} of {total}", 0, 1)
+                phase = f"fresh process, {variant}, round {number + 1} of {total}"
+                self._progress(phase, 0, 1)
                 self._workload.step(variant, number)
+                self._progress(phase, 1, 1)
                 if number >= self._plan.warmup:
-                    self._rounds[variant].append((self._workload.warmup_ns(variant),))
+                    self._rounds[variant].append((self._workload.warmups(variant)[-1].warmup_ns,))
         if self._on_gpu:
             for variant in self._plan.variants:
                 self._progress(f"watch {variant}", 0, 1)
                 self._workload.watch(variant)
+                self._progress(f"watch {variant}", 1, 1)
         self._complete = True
 
     def session(self) -> Session:

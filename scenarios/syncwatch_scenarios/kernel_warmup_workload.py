@@ -67,9 +67,9 @@ class KernelWarmupWorkload:
         warm_up, serving = (each.per_step.syncs * each.steps for each in report_of(session).variants)
         self._syncs[variant] = warm_up, serving
 
-    def warmup_ns(self, variant: str) -> int:
-        """Return the warm-up time of the last step of `variant`."""
-        return self._warmups[variant][-1].warmup_ns
+    def warmups(self, variant: str) -> tuple[Warmup, ...]:
+        """Return what each step of `variant` measured."""
+        return tuple(self._warmups.get(variant, ()))
 
     def watched(self, variant: str) -> Recording | None:
         """Return what was watched of the warm-up of `variant`; None where it was not."""
