@@ -40,6 +40,7 @@ format: $(VENV)/.dev  ## rewrite the code as ruff wants it
 
 docs: $(VENV)/.dev  ## rewrite the pages that come from the code
 	$(BIN)/typer syncwatch.cli.app utils docs --name syncwatch --title "The command line" --output docs/cli.md
+	$(BIN)/syncwatch explain --markdown > docs/causes.md
 
 golden: $(VENV)/.dev  ## rewrite the golden files; read the diff like code
 	$(BIN)/pytest tests/golden --rewrite-golden $(ARGS)

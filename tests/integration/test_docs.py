@@ -10,7 +10,7 @@ import msgspec
 
 from syncwatch.model.finding import Report
 from syncwatch.report.terminal import TerminalReporter
-from tests.command import ROOT
+from tests.command import ROOT, syncwatch
 
 _NAMED = ("--name", "syncwatch", "--title", "The command line")
 
@@ -26,6 +26,12 @@ def test_the_command_line_page_is_what_the_commands_say() -> None:
     )
 
     assert made.stdout.strip() == (ROOT / "docs" / "cli.md").read_text().strip(), "run `make docs`"
+
+
+def test_the_page_of_causes_is_what_explain_says() -> None:
+    made = syncwatch("explain", "--markdown")
+
+    assert made.out == (ROOT / "docs" / "causes.md").read_text(), "run `make docs`"
 
 
 def test_the_finding_on_the_first_screen_is_one_that_was_measured() -> None:
