@@ -39,7 +39,12 @@ def explain(
         return
     console = Console()
     page = Page(console.width, color=console.color_system is not None, unicode=True)
-    sys.stdout.write(page.render(lambda _: [_list()] if cause is None else _page(cause)))
+    if cause is None:
+        sys.stdout.write(page.render(lambda _: [_list()]))
+        return
+    # References are not wrapped, so that they can be copied.
+    references = "".join(f"  {reference}\n" for reference in cause.references)
+    sys.stdout.write(page.render(lambda _: _page(cause)) + references)
 
 
 def _known(code: str) -> Cause:
@@ -74,6 +79,3 @@ def _page(cause: Cause) -> Iterator[RenderableType]:
         )
     if cause.references:
         yield Text("References", "bold")
-        for reference in cause.references:
-            # Not wrapped, so that it can be copied.
-            yield Text(f"  {reference}", no_wrap=True, overflow="ignore")
