@@ -151,7 +151,7 @@ def _request(warmups: Sequence[Warmup], index: int) -> Request:
         tokens=same[0].tokens,
         compiled=max(each.compiled for each in same),
         benchmarked=max(each.benchmarked for each in same),
-        error=max(each.error for each in same),
+        error=max(each.error for each in same if each.error is not None),
         first_ms=_figure(each.first_ns / 1e6 for each in same),
         steady_us=_figure(each.steady_ns / 1e3 for each in same),
     )

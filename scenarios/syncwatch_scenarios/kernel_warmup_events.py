@@ -24,8 +24,8 @@ class Served(msgspec.Struct, frozen=True):
     steady_ns: int
     """Median of the same request repeated, which tells whether the chosen configurations are good ones."""
 
-    error: float
-    """Relative RMSE of the output against a float64 recurrence."""
+    error: float | None
+    """Relative RMSE of the output against a float64 recurrence; None where the output is not finite."""
 
 
 class Warmup(msgspec.Struct, frozen=True):

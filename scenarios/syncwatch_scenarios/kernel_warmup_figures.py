@@ -35,7 +35,7 @@ def figures_of(warmups: Sequence[Warmup], syncs: tuple[float, float] | None) -> 
         "serving_syncs": None if syncs is None else syncs[1],
         "serving_compiled": max((each.compiled for each in served), default=None),
         "serving_benchmarked": max((each.benchmarked for each in served), default=None),
-        "serving_error": max((each.error for each in served), default=None),
+        "serving_error": max((each.error for each in served if each.error is not None), default=None),
     }
     for tokens in dict.fromkeys(each.tokens for each in served):
         same = [each for each in served if each.tokens == tokens]

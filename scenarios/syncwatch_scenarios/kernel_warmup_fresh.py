@@ -47,11 +47,11 @@ def measure(variant: str, heads: Heads, seed: int, *, on_gpu: bool, watched: boo
         warmup = msgspec.json.decode(answer.read_bytes(), type=Warmup)
         found = Session.load(session) if watched else None
     for each in warmup.served:
-        # Also true of NaN.
-        if not each.error <= TOLERANCE:
+        if each.error is None or each.error > TOLERANCE:
+            how = "not finite" if each.error is None else f"off by {each.error:.1e} of its RMS"
             raise NotMeasuredError(
-                f"kernel-warmup, {variant}: the output for {each.tokens} tokens is off by {each.error:.1e} of its RMS, "
-                f"more than {TOLERANCE:g}, so that its times mean nothing. Report the GPU and the Triton version."
+                f"kernel-warmup, {variant}: the output for {each.tokens} tokens is {how}, so that its times mean "
+                "nothing. Report the GPU and the Triton version."
             )
     return Measured(warmup, found)
 

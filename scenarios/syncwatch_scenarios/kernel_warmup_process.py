@@ -8,6 +8,7 @@ an empty TRITON_CACHE_DIR.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -109,11 +110,12 @@ def _served(kernels: WarmKernels, request: Inputs, compiled: int, benchmarked: i
     return Served(tokens, compiled, benchmarked, first_ns, round(statistics.median(times)), _error(request, output))
 
 
-def _error(request: Inputs, output: torch.Tensor) -> float:
-    """Return RMSE(output, truth) / RMS(truth)."""
+def _error(request: Inputs, output: torch.Tensor) -> float | None:
+    """Return RMSE(output, truth) / RMS(truth); None where that is no number, which JSON cannot hold."""
     q, k, v, g, beta = (each.double() for each in (request.q, request.k, request.v, request.g, request.beta))
     truth, _ = reference_recurrent(q, k, v, g, beta, [0, output.shape[1]], request.initial_state.double())
-    return ((output.double() - truth).square().mean() / truth.square().mean()).sqrt().item()
+    error = ((output.double() - truth).square().mean() / truth.square().mean()).sqrt().item()
+    return error if math.isfinite(error) else None
 
 
 def _wait() -> None:

@@ -53,7 +53,7 @@ class KernelWarmupWorkload:
         """
         warmup = measure(variant, self._heads, self._seed, on_gpu=self._on_gpu).warmup
         self._warmups.setdefault(variant, []).append(warmup)
-        return torch.tensor([each.error for each in warmup.served], dtype=torch.float32)
+        return torch.tensor([each.error for each in warmup.served if each.error is not None], dtype=torch.float32)
 
     def watch(self, variant: str) -> None:
         """Run one more process of `variant`, with the lines that wait watched; its times are not used.
