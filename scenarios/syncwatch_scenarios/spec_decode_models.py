@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, replace
 
-from syncwatch.bench.scenario import ScenarioOptions
+from syncwatch.bench.scenario import ScenarioOptions, refuse_options, require_range
 from syncwatch.errors import UsageError
 from syncwatch_scenarios.gdn_models import PRESETS as MODELS
 from syncwatch_scenarios.gdn_models import ModelShape
@@ -58,25 +58,19 @@ def shape_for(preset: str, options: ScenarioOptions) -> ServingShape:
     """Return the shape of `preset` with what the user chose instead.
 
     Raises:
-        UsageError: if there is no such preset, with the nearest names, or if an option is out of range.
+        UsageError: if there is no such preset, with the nearest names, or an option is out of range or means nothing.
     """
+    refuse_options("spec-decode", options, "cache_miss", "regime", "lengths")
     if preset not in PRESETS:
         near = difflib.get_close_matches(preset, PRESETS, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Presets: {', '.join(PRESETS)}."
         raise UsageError(f"spec-decode has no preset {preset!r}. {hint}")
-    if options.cache_miss:
-        raise UsageError("spec-decode has no identity cache that --cache-miss could defeat. Leave the option out.")
     shape = PRESETS[preset]
     batch = shape.model.batch if options.batch is None else options.batch
-    _require_range("--batch", batch, 1, _MAX_REQUESTS)
+    require_range("--batch", batch, 1, _MAX_REQUESTS)
     least = batch * (1 + shape.drafts)
     tokens = max(shape.model.tokens, least) if options.tokens is None else options.tokens
-    _require_range("--tokens", tokens, least, _MAX_TOKENS)
+    require_range("--tokens", tokens, least, _MAX_TOKENS)
     layers = shape.model.layers if options.layers is None else options.layers
-    _require_range("--layers", layers, 1, _MAX_LAYERS)
+    require_range("--layers", layers, 1, _MAX_LAYERS)
     return replace(shape, model=replace(shape.model, tokens=tokens, batch=batch, layers=layers))
-
-
-def _require_range(option: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise UsageError(f"{option} must be from {low} to {high} here, but is {value}.")

@@ -264,7 +264,8 @@ def test_a_workload_begins_anew_at_step_0_and_catches_up_elsewhere() -> None:
         (ScenarioOptions("tiny", batch=0), "--batch must be from 1 to "),
         (ScenarioOptions("tiny", batch=4, tokens=11), "--tokens must be from 12 to 1000000 here, but is 11"),
         (ScenarioOptions("tiny", layers=0), "--layers must be from 1 to "),
-        (ScenarioOptions("tiny", cache_miss=True), "no identity cache"),
+        (ScenarioOptions("tiny", cache_miss=True), "--cache-miss means nothing in spec-decode"),
+        (ScenarioOptions("tiny", regime="balanced"), "--regime means nothing in spec-decode"),
     ],
 )
 def test_options_out_of_range_are_refused(options: ScenarioOptions, sentence: str) -> None:
