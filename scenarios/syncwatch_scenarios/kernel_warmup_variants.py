@@ -84,17 +84,22 @@ class WarmKernels:
     def warm_up(self, device: torch.device) -> None:
         """Make everything ready that requests of any length need, by running them on `device`."""
         if not self._how.tuned:
-            self.compile_all()
+            # The first launch would build a launcher in C and load the code, one kernel after the other.
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(_make_ready, self.compile_all()))
         for tokens in self._how.lengths:
             self.run(draw_inputs(self._heads, tokens, 0, device))
 
-    def compile_all(self) -> None:
-        """Compile every configuration and launch none: side by side if they are shipped, otherwise one by one."""
+    def compile_all(self) -> list[Any]:
+        """Compile every configuration and launch none: side by side if they are shipped, otherwise one by one.
+
+        Returns:
+            The compiled kernels, or Triton's futures of them, which are done.
+        """
         if self._how.tuned:
-            self._compile()
-            return
+            return self._compile()
         with ThreadPoolExecutor(os.cpu_count()) as pool, triton.AsyncCompileMode(pool):
-            self._compile()
+            return self._compile()
 
     def choices(self) -> dict[str, str]:
         """Return the configuration that each kernel runs in, by its name and block size."""
@@ -106,11 +111,19 @@ class WarmKernels:
                 found[f"{name}, block {_block_of(kernel, key)}"] = str(config)
         return found
 
-    def _compile(self) -> None:
+    def _compile(self) -> list[Any]:
+        compiled: list[Any] = []
         for tokens in self._how.lengths:
             inputs = draw_inputs(self._heads, tokens, 0, torch.device("meta"))
             for launch in chain(inputs, self._how.block(tokens))[0]:
-                self._kernels[launch.kernel].warmup(*launch.arguments, grid=(1,), **launch.meta)
+                compiled += self._kernels[launch.kernel].warmup(*launch.arguments, grid=(1,), **launch.meta)
+        return compiled
+
+
+def _make_ready(compiled: Any) -> None:
+    """Do all of a kernel's first launch but the launch."""
+    kernel = compiled.result() if hasattr(compiled, "result") else compiled
+    _ = kernel.run
 
 
 def _block_of(kernel: Any, key: tuple[Any, ...]) -> Any:
