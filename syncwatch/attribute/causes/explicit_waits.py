@@ -37,7 +37,7 @@ EVENT = Cause(
     what_it_does="`Event.synchronize()`.",
     why_it_waits="It was asked to: everything queued before the event was recorded has to finish.",
     example="copied.record()\ncopied.synchronize()",
-    use_instead="copied.record()\n...  # the next step's launches\ncopied.synchronize()",
+    use_instead="copied.record()\nnext_step()  # launches its work\ncopied.synchronize()  # it has passed",
     references=("https://docs.pytorch.org/docs/stable/generated/torch.cuda.Event.html",),
     explicit=True,
 )

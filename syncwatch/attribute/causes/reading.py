@@ -55,8 +55,8 @@ BLOCKING_READ = Cause(
     why_it_waits="A copy to pageable host memory returns when the bytes are there, which is after everything queued "
     "before it.",
     example="logits = logits.cpu()",
-    use_instead="pinned.copy_(logits, non_blocking=True)\ndone.record()\n...\ndone.synchronize()  # a step later, "
-    "when it has passed",
+    use_instead="pinned.copy_(logits, non_blocking=True)\ndone.record()\nnext_step()  # launches its "
+    "work\ndone.synchronize()  # it has passed",
     references=("https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html", _TUNING),
 )
 
