@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from itertools import accumulate
 
 
@@ -55,9 +56,9 @@ class Row:
         return self.tokens - 1 if self.prompt_start is None else 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScheduledStep:
-    """The rows of one step, in the order in which the requests came."""
+    """The rows of one step, in the order in which the requests came. Without slots, which leave nothing to cache in."""
 
     rows: tuple[Row, ...]
     padding: int
@@ -66,14 +67,24 @@ class ScheduledStep:
     @property
     def tokens(self) -> int:
         """Tokens of all rows."""
-        return sum(row.tokens for row in self.rows)
+        return self.starts[-1]
 
-    @property
+    @cached_property
     def starts(self) -> tuple[int, ...]:
         """The first token of each row, and the end."""
         return (0, *accumulate(row.tokens for row in self.rows))
 
-    @property
+    @cached_property
+    def drafts(self) -> tuple[int, ...]:
+        """The draft tokens of each row."""
+        return tuple(row.drafts for row in self.rows)
+
+    @cached_property
+    def prefill_starts(self) -> tuple[int, ...]:
+        """As `starts`, over the rows without drafts alone."""
+        return (0, *accumulate(row.tokens for row, drafts in zip(self.rows, self.drafts, strict=True) if not drafts))
+
+    @cached_property
     def kind(self) -> StepKind:
         """The class of the step."""
         return _kind(self.rows)

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from syncwatch_kernels.gdn import upload
 
 from syncwatch_scenarios.serving_load import draw_prompt
-from syncwatch_scenarios.serving_scheduler import Row, ScheduledStep
+from syncwatch_scenarios.serving_scheduler import ScheduledStep
 from syncwatch_scenarios.spec_decode_metadata import CommonMetadata
 from syncwatch_scenarios.spec_decode_sampling import Outcome, SampleLayout
+
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ class InputBuilder:
         """Enqueue the copies of what `step` needs."""
         rows, padding = step.rows, [0] * step.padding
         seats = [row.seat for row in rows]
-        speculative = torch.tensor([*(row.drafts > 0 for row in rows), *map(bool, padding)], device="cpu")
+        drafts = np.array(step.drafts)
+        speculative = torch.from_numpy(np.concatenate((drafts > 0, np.zeros(step.padding, dtype=bool))))
         common = CommonMetadata(
             step=step,
             cu_seqlens=self._upload([*step.starts, *(step.tokens for _ in padding)], torch.int32),
@@ -89,34 +93,33 @@ class InputBuilder:
             num_accepted=tables.num_accepted.index_select(0, self._upload([*seats, *padding], torch.int64)),
         )
         return StepInputs(
-            codes=upload(torch.from_numpy(self._codes(rows)), self._device),
+            codes=upload(torch.from_numpy(self._codes(step, np.array(seats))), self._device),
             seats=self._upload(seats, torch.int64),
             in_prompt=self._upload([row.prompt_start is not None for row in rows], torch.bool),
-            layout=self._layout(step),
+            layout=self._layout(step, drafts),
             common=common,
         )
 
-    def _codes(self, rows: Sequence[Row]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        parts = []
-        for row in rows:
-            if row.prompt_start is None:
-                first = row.seat * self._width
-                parts.append(-1 - np.arange(first, first + row.tokens))
-            else:
+    def _codes(self, step: ScheduledStep, seats: Integers) -> Integers:
+        starts = np.array(step.starts)
+        places = np.repeat(seats * self._width - starts[:-1], np.diff(starts)) + np.arange(step.tokens)
+        codes = -1 - places
+        for row, start in zip(step.rows, step.starts, strict=False):
+            if row.prompt_start is not None:
                 prompt = draw_prompt(row.request, self._vocabulary, self._seed)
-                parts.append(prompt[row.prompt_start : row.prompt_start + row.tokens])
-        return np.concatenate(parts)
+                codes[start : start + row.tokens] = prompt[row.prompt_start : row.prompt_start + row.tokens]
+        return codes
 
-    def _layout(self, step: ScheduledStep) -> SampleLayout:
-        tokens: list[int] = []
-        targets: list[list[int]] = []
-        for row, end in zip(step.rows, step.starts[1:], strict=True):
-            targets.append([len(tokens) + min(draft, row.drafts) for draft in range(self._width)])
-            tokens.extend(range(end - 1 - row.drafts, end))
+    def _layout(self, step: ScheduledStep, drafts: Integers) -> SampleLayout:
+        ends = np.array(step.starts[1:])
+        firsts = np.cumsum(drafts + 1) - (drafts + 1)
+        sampled = int((drafts + 1).sum())
+        tokens = np.repeat(ends - 1 - drafts - firsts, drafts + 1) + np.arange(sampled)
+        targets = firsts[:, None] + np.minimum(np.arange(self._width), drafts[:, None])
         return SampleLayout(
-            tokens=self._upload(tokens, torch.int64),
-            targets=self._upload(targets, torch.int64),
-            drafts=self._upload([row.drafts for row in step.rows], torch.int64),
+            tokens=upload(torch.from_numpy(tokens), self._device),
+            targets=upload(torch.from_numpy(targets), self._device),
+            drafts=upload(torch.from_numpy(drafts), self._device),
             requests=self._upload([row.request.number for row in step.rows], torch.int64),
         )
 

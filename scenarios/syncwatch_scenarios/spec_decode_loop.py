@@ -47,7 +47,7 @@ class _InFlight:
     ready: torch.cuda.Event
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Told:
     """One step whose results the host has."""
 

@@ -105,7 +105,7 @@ def _mixed(
     lengths = common.cu_seqlens.diff()
     token_mask = torch.repeat_interleave(common.speculative, lengths, output_size=output_size)
     order = torch.argsort(token_mask, stable=True)
-    prefill_tokens = sum(row.tokens for row in common.step.rows if not row.drafts)
+    prefill_tokens = common.step.prefill_starts[-1]
     carried = _carried(common, block_table)
     decode = DecodeRows(
         token_index=order[prefill_tokens:],
@@ -165,8 +165,7 @@ def _prefill(
     goes_on: torch.Tensor,
 ) -> PrefillRows:
     """Put the parts together; the chunks are counted on the host either way, as vLLM does since #38361."""
-    lengths = torch.tensor([0, *(row.tokens for row in common.step.rows if not row.drafts)], device="cpu")
-    chunks = build_chunk_metadata(lengths.cumsum(0).int())
+    chunks = build_chunk_metadata(torch.tensor(common.step.prefill_starts, dtype=torch.int32, device="cpu"))
     return PrefillRows(
         token_index=token_index,
         write_slots=carried[:, 0],
