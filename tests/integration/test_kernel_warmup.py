@@ -20,13 +20,25 @@ from tests.command import ROOT, syncwatch
 
 HEADS = Heads(1, 1, 16)
 
-FIRST_OF_EACH = """
-import sys, msgspec
+WITH_ONE_CONFIGURATION_EACH = """
+import sys, msgspec, torch
 from syncwatch_scenarios import kernel_warmup_process as process, kernel_warmup_variants as variants
+from syncwatch_scenarios.kernel_warmup_chain import chain, draw_inputs
+
 tried = variants.tried
 variants.tried = lambda size: {name: configs[:1] for name, configs in tried(size).items()}
 for text in sys.argv[1:]:
-    process.main(msgspec.json.decode(text, type=process.Job))
+    job = msgspec.json.decode(text, type=process.Job)
+    process.main(job)
+
+counts = process.Counts()
+counts.listen()
+kernels = variants.WarmKernels(job.variant, job.heads)
+for tokens in process.SERVED:
+    block = variants.VARIANTS[job.variant].block(tokens)
+    for launch in chain(draw_inputs(job.heads, tokens, 0, torch.device("cpu")), block)[0]:
+        kernels._kernels[launch.kernel].warmup(*launch.arguments, grid=(1,), **launch.meta)
+print(counts.compiled)
 """
 
 
@@ -35,16 +47,20 @@ def test_a_block_of_the_length_compiles_the_last_kernel_for_each_class_of_length
     jobs = [Job(name, HEADS, 0, str(tmp_path / name), None, on_gpu=False) for name in variants]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
 
-    # Both in one process, so that `naive` finds compiled what `precomputed` compiled: the rest is what it needs more.
-    subprocess.run(
-        [sys.executable, "-c", FIRST_OF_EACH, *(msgspec.json.encode(job).decode() for job in jobs)],
+    # All in one process, so that `naive` finds compiled what `precomputed` compiled, and requests what both did: each
+    # count is of what was needed more.
+    ended = subprocess.run(
+        [sys.executable, "-c", WITH_ONE_CONFIGURATION_EACH, *(msgspec.json.encode(job).decode() for job in jobs)],
         env={**environment, "TRITON_CACHE_DIR": str(tmp_path / "cache")},
         cwd=ROOT,
         check=True,
+        capture_output=True,
+        text=True,
     )
 
     fixed, derived = (msgspec.json.decode((tmp_path / name).read_bytes(), type=Warmup) for name in variants)
-    assert (fixed.compiled, derived.compiled) == (6, 2)
+    by_requests = int(ended.stdout)
+    assert (fixed.compiled, derived.compiled, by_requests) == (6, 2, 0)
     assert 0 < fixed.cache_bytes < derived.cache_bytes
     assert (fixed.benchmarked, fixed.served) == (None, ())
     assert fixed.compile_ns > 0 and fixed.warmup_ns > 0
