@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from syncwatch.model.events import CopyEvent, Direction, Frame, HostMemory, KernelEvent, Step, SyncEvent, SyncKind
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recording, Replay, Session
@@ -152,6 +152,28 @@ def gdn_session() -> Session:
         _precomputed(),
         parameters={"preset": "qwen3.5-397b", "tokens": "8192", "layers": "4", "dtype": "bfloat16"},
     )
+
+
+def later_gdn_session() -> Session:
+    """Return `gdn_session` after a change: one line is gone, one new, one moved, and one waits twice."""
+    before = gdn_session()
+    naive, precomputed = before.recordings
+    frames = tuple(_edited(each) for each in naive.frames)
+    kept = [each for each in naive.syncs if not each.explicit]
+    again = [
+        replace(each, start_ns=each.end_ns + 2 * US, end_ns=each.end_ns + 6 * US)
+        for each in kept
+        if each.allowed is not None and each.end_ns is not None
+    ]
+    faster = tuple(tuple(time - 150 * US for time in times) for times in naive.rounds_ns)
+    naive = replace(naive, frames=frames, syncs=(*kept, *again), rounds_ns=faster, replays=())
+    return replace(before, recordings=(naive, precomputed), environment=replace(before.environment, triton="3.6.0"))
+
+
+def _edited(known: Frame) -> Frame:
+    if known.code == "lengths = cu_seqlens.diff().tolist()":
+        return replace(known, code="lengths = seq_lens.tolist()", expression="seq_lens.tolist()")
+    return replace(known, line=known.line + 7) if known.function == "Workload.load_state" else known
 
 
 def _naive() -> Recording:

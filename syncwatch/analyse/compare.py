@@ -42,8 +42,17 @@ def price_overhead(recording: Recording) -> float | None:
     return float(np.median(recording.priced_ns) / np.median(honest))
 
 
-def compare(baseline: Recording, candidate: Recording, outputs_equal: bool | None) -> Comparison:
-    """Return the candidate against the baseline; no ratio where the outputs differ."""
+def compare(
+    baseline: Recording, candidate: Recording, outputs_equal: bool | None, *, interleaved: bool = True
+) -> Comparison:
+    """Return the candidate against the baseline; no ratio where the outputs differ.
+
+    Args:
+        baseline: the earlier or slower one.
+        candidate: the other.
+        outputs_equal: whether both gave the same bits; None where that was not compared.
+        interleaved: whether the rounds of both took turns.
+    """
     modelled = baseline.modelled or candidate.modelled
     old, new = step_time(baseline), step_time(candidate)
     ratio: float | None = None
@@ -51,28 +60,37 @@ def compare(baseline: Recording, candidate: Recording, outputs_equal: bool | Non
     comparable = baseline.modelled == candidate.modelled and outputs_equal is not False
     if comparable and old is not None and new is not None and new.median > 0:
         ratio = old.median / new.median
-        ci95 = None if modelled else ratio_interval(baseline.rounds_ns, candidate.rounds_ns)
+        ci95 = None if modelled else ratio_interval(baseline.rounds_ns, candidate.rounds_ns, interleaved=interleaved)
     return Comparison(
         baseline=baseline.variant,
         candidate=candidate.variant,
         step_time_ratio=ratio,
         ci95=ci95,
         modelled=modelled,
-        verdict=_verdict(ratio, ci95, modelled=modelled, outputs_equal=outputs_equal),
+        verdict=(
+            _verdict(ratio, ci95, modelled=modelled, outputs_equal=outputs_equal)
+            if baseline.modelled == candidate.modelled
+            else "measured against modelled: times not compared"
+        ),
         outputs_equal=outputs_equal,
     )
 
 
-def ratio_interval(baseline: Sequence[Sequence[int]], candidate: Sequence[Sequence[int]]) -> Interval | None:
+def ratio_interval(
+    baseline: Sequence[Sequence[int]], candidate: Sequence[Sequence[int]], *, interleaved: bool = True
+) -> Interval | None:
     """Return the bootstrap interval of baseline over candidate; None where there is too little to resample.
 
-    Rounds are interleaved, so that a round's two halves met the same clocks and the same neighbours: they are resampled
-    as pairs. A single round falls back on its steps.
+    Where rounds are interleaved, a round's two halves met the same clocks and the same neighbours: they are resampled
+    as pairs. Those of two runs are resampled each for itself. A single round falls back on its steps.
     """
-    pairs = [(np.median(old), np.median(new)) for old, new in zip(baseline, candidate, strict=False) if old and new]
-    if len(pairs) > 1:
-        olds, news = (np.array(column, dtype=float) for column in zip(*pairs, strict=True))
-        return _interval((olds, news), _ratio, paired=True)
+    if interleaved:
+        pairs = [(np.median(old), np.median(new)) for old, new in zip(baseline, candidate, strict=False) if old and new]
+        olds, news = (np.array([pair[side] for pair in pairs], dtype=float) for side in (0, 1))
+    else:
+        olds, news = (np.array([np.median(each) for each in rounds if each]) for rounds in (baseline, candidate))
+    if min(olds.size, news.size) > 1:
+        return _interval((olds, news), _ratio, paired=interleaved)
     steps = [np.array([time for timed in rounds for time in timed], dtype=float) for rounds in (baseline, candidate)]
     if min(column.size for column in steps) < 2:
         return None

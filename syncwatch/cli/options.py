@@ -97,22 +97,24 @@ def show(outputs: Iterable[Output], report: Report, verdict: Verdict | None = No
     On stdout what its encoding cannot hold is replaced, never raised.
     """
     console = Console()
-    screen = Screen(console.width, console.color_system is not None, _speaks_unicode())
+    screen = Screen(console.width, console.color_system is not None, speaks_unicode())
     for output in outputs:
         text = rendered(output.form, report, verdict, screen)
         if output.path is None:
-            _write(text)
+            write(text)
         else:
             write_text(text, output.path)
 
 
-def _write(text: str) -> None:
+def write(text: str) -> None:
+    """Write `text` to stdout; what its encoding cannot hold is replaced, never raised."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
     sys.stdout.flush()
 
 
-def _speaks_unicode() -> bool:
+def speaks_unicode() -> bool:
+    """Return whether stdout can show more than ASCII."""
     return (sys.stdout.encoding or "").lower().startswith("utf")
 
 

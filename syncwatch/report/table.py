@@ -36,6 +36,11 @@ class _Row:
     unless_zero: bool = False
     """Whether the row is left out where it is nothing in every variant."""
 
+    @property
+    def is_time(self) -> bool:
+        """Return whether the figure is a duration."""
+        return self.shown is text.micros
+
 
 _ROWS = (
     _Row("syncs", lambda step: step.syncs, text.count, always=True),
@@ -60,18 +65,35 @@ _ROWS = (
 
 def table(columns: Sequence[Column], *, modelled: bool) -> Table:
     """Return the table of `columns`; rows that no column measured are left out, except syncs and step time."""
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    grid.add_column(Text("per step"), overflow="fold")
-    for column in columns:
-        grid.add_column(Text(text.shown(column.name)), justify="right", overflow="fold")
     mark = " (modelled)" if modelled else ""
+    grid = _grid(columns)
     for row in _rows(columns):
-        label = row.label + (mark if row.shown is text.micros else "")
-        grid.add_row(Text(label), *(_cell(row.shown(row.figure(column.per_step))) for column in columns))
+        _add(grid, row, columns, mark if row.is_time else "")
     grid.add_row(Text("step time" + mark), *(_cell(_median(column.step_ms)) for column in columns))
     if any(column.step_ms is not None and column.step_ms.ci95 for column in columns):
         grid.add_row(Text("  95 % interval"), *(_cell(_interval(column.step_ms)) for column in columns))
     return grid
+
+
+def counts(columns: Sequence[Column]) -> Table:
+    """Return the rows of the table that are no times, for columns of which one was measured and one is modelled."""
+    grid = _grid(columns)
+    for row in _rows(columns):
+        if not row.is_time:
+            _add(grid, row, columns, "")
+    return grid
+
+
+def _grid(columns: Sequence[Column]) -> Table:
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
+    grid.add_column(Text("per step"), overflow="fold")
+    for column in columns:
+        grid.add_column(Text(text.shown(column.name)), justify="right", overflow="fold")
+    return grid
+
+
+def _add(grid: Table, row: _Row, columns: Sequence[Column], mark: str) -> None:
+    grid.add_row(Text(row.label + mark), *(_cell(row.shown(row.figure(column.per_step))) for column in columns))
 
 
 def kernel_notes(columns: Sequence[Column]) -> Iterator[str]:

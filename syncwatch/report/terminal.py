@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from syncwatch.model.finding import Comparison, PerStep, Report, Variant
-from syncwatch.model.session import DeviceKind
+from syncwatch.model.session import DeviceKind, Environment
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
 from syncwatch.report.finding import block, hanging
@@ -78,7 +78,7 @@ class TerminalReporter:
 
 
 def side_by_side(columns: Sequence[Column], console: Console, *, modelled: bool) -> Iterator[RenderableType]:
-    """Yield the table of `columns`, and what has to be known to read it."""
+    """Yield the table of `columns` with their times, and what has to be known to read it."""
     yield table(columns, modelled=modelled)
     for sentence in kernel_notes(columns):
         yield from note(sentence, console)
@@ -103,12 +103,8 @@ def _partial(report: Report, console: Console) -> Iterator[Text]:
 def head(report: Report) -> Iterator[Text]:
     """Yield what was run, where and with which versions."""
     environment = report.environment
-    gpu = text.shown(environment.gpu) if environment.gpu else ""
-    if report.device is DeviceKind.VIRTUAL:
-        where = "the virtual CUDA device" + (f", modelled on {gpu.removesuffix(' (virtual)')}" if gpu else "")
-    else:
-        where = gpu or "CUDA"
-    yield Text.assemble((text.crop_right(text.shown(report.target), 400), "bold"), f" on {where}")
+    target = text.crop_right(text.shown(report.target), 400)
+    yield Text.assemble((target, "bold"), f" on {where(report.device, environment)}")
     facts = [f"{text.shown(name)} {text.shown(value)}" for name, value in (report.parameters or {}).items()]
     if facts:
         yield Text(" · ".join(facts), "dim")
@@ -117,6 +113,14 @@ def head(report: Report) -> Iterator[Text]:
     versions += [f"driver {text.shown(environment.driver)}"] if environment.driver else []
     versions.append(f"Python {text.shown(environment.python)}")
     yield Text(" · ".join(versions), "dim")
+
+
+def where(device: DeviceKind, environment: Environment) -> str:
+    """Return the device that a run was on, in words."""
+    gpu = text.shown(environment.gpu) if environment.gpu else ""
+    if device is DeviceKind.VIRTUAL:
+        return "the virtual CUDA device" + (f", modelled on {gpu.removesuffix(' (virtual)')}" if gpu else "")
+    return gpu or "CUDA"
 
 
 def _headline(variant: Variant) -> Text:

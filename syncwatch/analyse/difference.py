@@ -1,0 +1,154 @@
+"""Answers: what changed between two runs? Variants are paired, then their lines and their steps are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from syncwatch.analyse.compare import compare
+from syncwatch.analyse.line_changes import KeyOf, line_changes
+from syncwatch.errors import NotMeasuredError, UsageError
+from syncwatch.model.difference import Difference, RunFacts, StepFigures, VariantDifference
+from syncwatch.model.finding import Report, Variant
+from syncwatch.model.session import DeviceKind, Recording, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One of the two runs, with the name that its user gave it."""
+
+    name: str
+    session: Session
+    report: Report
+
+    def variant(self, name: str) -> tuple[Recording, Variant]:
+        """Return the variant `name` as it was recorded and as it is reported.
+
+        Raises:
+            UsageError: if this run has no such variant.
+            NotMeasuredError: if it has none of its steps.
+        """
+        for recording, variant in zip(self.session.recordings, self.report.variants, strict=True):
+            if variant.name == name:
+                if not variant.steps:
+                    raise NotMeasuredError(
+                        f"{self.name} holds no measured step of {name}, so there is nothing to compare. Run it again, "
+                        "to its end."
+                    )
+                return recording, variant
+        offered = ", ".join(self.names)
+        raise UsageError(f"{self.name} has no variant {name!r}. Choose from {offered}.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of its variants, in order."""
+        return tuple(variant.name for variant in self.report.variants)
+
+
+def difference(before: Run, after: Run, pairs: Sequence[tuple[str, str]], key_of: KeyOf) -> Difference:
+    """Return what changed from `before` to `after`.
+
+    Args:
+        before: the earlier run.
+        after: the later one.
+        pairs: names of a variant of `before` and of one of `after`; empty for those that both have, or else the last
+            of each.
+        key_of: what a site is known by while the code around it moves.
+
+    Raises:
+        UsageError: if a run has no variant of a name.
+        NotMeasuredError: if a run holds no measured step of a variant.
+    """
+    for run in (before, after):
+        if not run.names:
+            raise NotMeasuredError(f"{run.name} holds no variant, so there is nothing to compare. Run it again.")
+    chosen = tuple(pairs) or _paired(before, after)
+    variants = tuple(_variant(before, after, pair, key_of) for pair in chosen)
+    return Difference(
+        before=_facts(before),
+        after=_facts(after),
+        variants=variants,
+        notes=(*_notes(before, after), *_left_out(before, after, chosen), *_how_far(before, variants)),
+    )
+
+
+def _paired(before: Run, after: Run) -> tuple[tuple[str, str], ...]:
+    shared = tuple((name, name) for name in before.names if name in after.names)
+    return shared or ((before.names[-1], after.names[-1]),)
+
+
+def _variant(before: Run, after: Run, pair: tuple[str, str], key_of: KeyOf) -> VariantDifference:
+    (old_recording, old), (new_recording, new) = before.variant(pair[0]), after.variant(pair[1])
+    return VariantDifference(
+        before=StepFigures(old.name, old.steps, old.per_step, old.step_ms),
+        after=StepFigures(new.name, new.steps, new.per_step, new.step_ms),
+        comparison=compare(old_recording, new_recording, None, interleaved=False),
+        lines=line_changes(
+            old.sites,
+            new.sites,
+            key_of,
+            same_clock=before.session.device is after.session.device,
+            modelled=before.session.device is DeviceKind.VIRTUAL,
+        ),
+    )
+
+
+def _facts(run: Run) -> RunFacts:
+    known = run.session
+    return RunFacts(run.name, known.target, known.device, known.environment, known.parameters, known.complete)
+
+
+def _notes(before: Run, after: Run) -> Iterator[str]:
+    old, new = before.session, after.session
+    for run in (before, after):
+        if not run.session.complete:
+            yield f"{run.name} ended early, so that its figures are partial."
+    if old.device is not new.device:
+        modelled = before if old.device is DeviceKind.VIRTUAL else after
+        yield f"{modelled.name} is modelled and the other was measured: their times are not compared."
+    facts: list[tuple[str, object, object]] = [("target", old.target, new.target)]
+    facts += [
+        (name, getattr(old.environment, field), getattr(new.environment, field)) for name, field in _ENVIRONMENT.items()
+    ]
+    olds, news = old.parameters or {}, new.parameters or {}
+    facts += [(name, olds.get(name), news.get(name)) for name in dict.fromkeys((*olds, *news))]
+    for name, was, now in facts:
+        if was != now:
+            yield f"The runs differ in {name}: {_word(was)} before, {_word(now)} after."
+    watched = [", ".join(sorted(run.report.coverage.sensors)) or "no sensor" for run in (before, after)]
+    if watched[0] != watched[1]:
+        yield (
+            f"{before.name} was watched by {watched[0]}, {after.name} by {watched[1]}: a line may be gone or new only "
+            "because another sensor looked."
+        )
+
+
+_ENVIRONMENT = {
+    "GPU": "gpu",
+    "torch": "torch",
+    "triton": "triton",
+    "driver": "driver",
+    "Python": "python",
+    "syncwatch": "syncwatch",
+}
+"""What a figure depends on, by the name that a reader knows it by."""
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _left_out(before: Run, after: Run, chosen: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for place, run in enumerate((before, after)):
+        taken = {pair[place] for pair in chosen}
+        for name in run.names:
+            if name not in taken:
+                yield f"The variant {name} of {run.name} is not compared."
+
+
+def _how_far(before: Run, variants: Sequence[VariantDifference]) -> Iterator[str]:
+    if before.session.device is DeviceKind.CUDA and any(each.comparison.step_time_ratio for each in variants):
+        yield (
+            "The two runs were not interleaved: the intervals hold the noise within each run, and not what changed "
+            "between them, such as clocks or other work on the machine."
+        )

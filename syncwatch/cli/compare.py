@@ -1,0 +1,54 @@
+"""Answers: what does `syncwatch compare` do? It says what changed between two saved runs."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from typing_extensions import assert_never
+
+from syncwatch.cli.options import speaks_unicode, write
+from syncwatch.comparing import difference_of
+from syncwatch.model.codec import encode
+from syncwatch.report.difference import DifferenceReporter
+
+
+class Form(str, Enum):
+    """How a difference is shown."""
+
+    TERMINAL = "terminal"
+    JSON = "json"
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(help="The earlier run, a file of syncwatch run -o.", show_default=False)],
+    after: Annotated[Path, typer.Argument(help="The later run.", show_default=False)],
+    variant: Annotated[
+        Optional[list[str]],  # noqa: UP045  # typer evaluates this on Python 3.10
+        typer.Option(
+            metavar="NAME|BEFORE:AFTER",
+            help="The variant to compare, or one of each run; may be given more than once.",
+            show_default="each that both runs have; where there is none, the last of each",
+        ),
+    ] = None,
+    form: Annotated[Form, typer.Option("--format", help="How to show the difference.")] = Form.TERMINAL,
+) -> None:
+    """Compare two saved runs: lines gone, new and changed, and what the step gained.
+
+    A line that moved within its file stays the same line. Its calls have to be equal; its times have changed when they
+    differ by more than 10 % and more than 40 us, on the virtual device when they differ at all.
+
+    Examples: syncwatch compare before.json after.json; syncwatch compare a.json b.json --variant naive:precomputed.
+    """
+    found = difference_of(before, after, tuple(variant or ()))
+    if form is Form.TERMINAL:
+        console = Console()
+        color = console.color_system is not None
+        write(DifferenceReporter(console.width, color=color, unicode=speaks_unicode()).render(found))
+    elif form is Form.JSON:
+        write(encode(found).decode())
+    else:
+        assert_never(form)

@@ -1,0 +1,43 @@
+"""Answers: how do two saved runs become their difference? Lines are known by the key that a baseline has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from syncwatch.analyse.difference import Run, difference
+from syncwatch.errors import UsageError
+from syncwatch.judge.baseline import key_of
+from syncwatch.model.difference import Difference
+from syncwatch.model.session import Session
+from syncwatch.pipeline import report_of
+
+
+def difference_of(before: Path, after: Path, variants: Sequence[str] = ()) -> Difference:
+    """Return what changed from the run in the file `before` to that in `after`.
+
+    Args:
+        before: a file that `syncwatch run -o` wrote, or a session.
+        after: another.
+        variants: `NAME` for a variant of that name in both, or `BEFORE:AFTER`; empty for every name that both have, or
+            else the last of each.
+
+    Raises:
+        SessionError: if a file is no session.
+        UsageError: if a run has no variant of a name.
+        NotMeasuredError: if there is nothing to compare.
+    """
+    pairs = [_pair(words) for words in variants]
+    return difference(_run(before), _run(after), tuple(dict.fromkeys(pairs)), key_of)
+
+
+def _run(path: Path) -> Run:
+    session = Session.load(path)
+    return Run(str(path), session, report_of(session))
+
+
+def _pair(words: str) -> tuple[str, str]:
+    before, named, after = words.partition(":")
+    if not before or (named and not after):
+        raise UsageError(f"--variant {words} names no variant. Write it as --variant NAME or --variant BEFORE:AFTER.")
+    return before, after if named else before

@@ -1,0 +1,100 @@
+"""Answers: what does a comparison of two runs say? These records are the JSON of `syncwatch compare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from syncwatch.model.finding import Comparison, PerStep, StepTime
+from syncwatch.model.session import DeviceKind, Environment
+
+DIFFERENCE_SCHEMA = "syncwatch.difference/1"
+
+
+class Change(str, Enum):
+    """What became of a line that waits."""
+
+    GONE = "gone"
+    NEW = "new"
+    CHANGED = "changed"
+    """It waits more or less often, or longer or shorter, than two measurements of one thing may differ."""
+    SAME = "as before"
+
+
+@dataclass(frozen=True, slots=True)
+class LineFigures:
+    """What lines of one cause, function and wording cost in one run; figures a step, None where not measured."""
+
+    lines: tuple[int, ...]
+    """Their line numbers."""
+    calls_per_step: float
+    host_blocked_us: float | None
+    gpu_idle_us: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LineDifference:
+    """Lines of one cause, function and wording in both runs; they may have moved within their file."""
+
+    change: Change
+    code: str
+    title: str
+    file: str
+    function: str
+    source: str
+    before: LineFigures | None
+    """None for a new line."""
+    after: LineFigures | None
+    """None for a line that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """A step of one variant in one run."""
+
+    variant: str
+    steps: int
+    per_step: PerStep
+    step_ms: StepTime | None
+
+
+@dataclass(frozen=True, slots=True)
+class VariantDifference:
+    """One variant of the earlier run against one of the later."""
+
+    before: StepFigures
+    after: StepFigures
+    comparison: Comparison
+    """What the step gained."""
+    lines: tuple[LineDifference, ...]
+    """Gone, new, changed, as before; the dearest first within each."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run file says of its run."""
+
+    file: str
+    """As the user named it."""
+    target: str
+    device: DeviceKind
+    environment: Environment
+    parameters: dict[str, str] | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two runs, the earlier and the later."""
+
+    before: RunFacts
+    after: RunFacts
+    variants: tuple[VariantDifference, ...]
+    notes: tuple[str, ...]
+    """What else differs, and how far the figures carry, a sentence each."""
+    schema: str = DIFFERENCE_SCHEMA
+
+    @property
+    def same_clock(self) -> bool:
+        """Return whether both runs were measured, or both modelled: else no time is held against the other."""
+        return self.before.device is self.after.device

@@ -1,0 +1,149 @@
+"""Answers: what does a person read of two runs? Lines that came, went or changed, then the steps side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+from typing_extensions import assert_never
+
+from syncwatch.model.difference import Change, Difference, LineDifference, LineFigures, RunFacts, VariantDifference
+from syncwatch.model.finding import NO_LINE
+from syncwatch.model.session import DeviceKind
+from syncwatch.report import text
+from syncwatch.report.finding import filled, hanging
+from syncwatch.report.page import Page
+from syncwatch.report.table import Column, counts
+from syncwatch.report.terminal import conclusion, note, side_by_side, where
+
+_WORD = max(len(change.value) for change in (Change.GONE, Change.NEW, Change.CHANGED))
+
+
+class DifferenceReporter:
+    """Renders a difference for a terminal of `width` columns."""
+
+    def __init__(self, width: int = 100, *, color: bool = False, unicode: bool = True, max_lines: int = 8) -> None:
+        """Set up.
+
+        Args:
+            width: columns of the terminal.
+            color: whether it shows colours.
+            unicode: whether it shows more than ASCII.
+            max_lines: lines shown that are gone, and as many new and changed ones; the rest is counted.
+        """
+        self._page = Page(width, color=color, unicode=unicode)
+        self._max_lines = max_lines
+
+    def render(self, difference: Difference) -> str:
+        """Return the text of `difference`."""
+        return self._page.render(lambda console: self._parts(difference, console))
+
+    def _parts(self, difference: Difference, console: Console) -> Iterator[RenderableType]:
+        yield from _run("before: ", difference.before, console)
+        yield from _run("after:  ", difference.after, console)
+        for sentence in difference.notes:
+            yield from note(sentence, console)
+        for variant in difference.variants:
+            yield ""
+            yield from hanging(Text(), _headline(variant), console)
+            for change in (Change.GONE, Change.NEW, Change.CHANGED):
+                yield from self._lines(variant, change, difference, console)
+            yield ""
+            yield from _steps(variant, difference, console)
+            yield ""
+            yield from hanging(Text(), conclusion(replace(variant.comparison, candidate="after")), console)
+
+    def _lines(
+        self, variant: VariantDifference, change: Change, difference: Difference, console: Console
+    ) -> Iterator[RenderableType]:
+        found = [line for line in variant.lines if line.change is change]
+        for line in found[: self._max_lines]:
+            yield ""
+            yield from _block(line, difference, console)
+        rest = len(found) - self._max_lines
+        if rest > 0:
+            yield ""
+            yield Text(f"and {text.plural(rest, 'more line')} {change.value}; `--format json` has them all")
+
+
+def _run(label: str, run: RunFacts, console: Console) -> Iterator[Text]:
+    target = Text.assemble(
+        (text.crop_left(text.shown(run.file), 200), "bold"),
+        f": {text.crop_right(text.shown(run.target), 400)} on {where(run.device, run.environment)}",
+    )
+    yield from hanging(Text(label), target, console)
+
+
+def _headline(variant: VariantDifference) -> Text:
+    before, after = variant.before.variant, variant.after.variant
+    name = text.shown(before) if before == after else f"{text.shown(before)} against {text.shown(after)}"
+    tally = Counter(line.change for line in variant.lines)
+    said = ", ".join(f"{text.number(tally[change])} {change.value}" for change in Change if tally[change])
+    lines = f"of {text.plural(len(variant.lines), 'line')} {said}" if said else "no line waits in either run"
+    return Text.assemble((name, "bold"), f": {lines}")
+
+
+def _block(line: LineDifference, difference: Difference, console: Console) -> Iterator[Text]:
+    colour = _colour(line.change)
+    first = Text.assemble((f"{line.change.value:<{_WORD}} ", f"bold {colour}"), (line.code, "bold"), " ")
+    yield from hanging(first, Text(line.title, "bold"), console)
+    yield from hanging(Text("  --> ", "blue"), Text(_place(line, console.width - 6), "cyan"), console)
+    if line.source:
+        yield Text.assemble(("   | ", "blue"), text.crop_right(text.shown(line.source), console.width - 5))
+    for label, figures in (("before: ", line.before), ("after:  ", line.after)):
+        if figures is not None:
+            bar = Text.assemble(("   = ", "blue"), label)
+            yield from filled(bar, _cost(figures, difference), console, modelled=_modelled(difference))
+
+
+def _colour(change: Change) -> str:
+    if change is Change.GONE:
+        return "green"
+    if change is Change.NEW:
+        return "red"
+    if change is Change.CHANGED:
+        return "yellow"
+    if change is Change.SAME:
+        return "blue"
+    assert_never(change)
+
+
+def _place(line: LineDifference, cells: int) -> str:
+    if line.file == NO_LINE:
+        return "no Python line"
+    before, after = (None if each is None else _numbers(each) for each in (line.before, line.after))
+    number = after or before
+    moved = f" (was {before})" if before and after and before != after else ""
+    function = f" in {text.crop_right(text.shown(line.function), 80)}" if line.function else ""
+    return f"{text.crop_left(text.shown(line.file), max(2 * cells, 60))}:{number}{moved}{function}"
+
+
+def _numbers(figures: LineFigures) -> str:
+    shown = ", ".join(map(str, figures.lines[:4]))
+    return shown if len(figures.lines) <= 4 else f"{shown} and {len(figures.lines) - 4} more"
+
+
+def _cost(figures: LineFigures, difference: Difference) -> list[str]:
+    parts = [f"{text.plural(figures.calls_per_step, 'call')} a step"]
+    if difference.same_clock:
+        parts.append(f"host blocked {text.micros(figures.host_blocked_us)}")
+        parts.append(f"GPU idle {text.micros(figures.gpu_idle_us)}")
+    return parts
+
+
+def _steps(variant: VariantDifference, difference: Difference, console: Console) -> Iterator[RenderableType]:
+    columns = [
+        Column(name, step.per_step, step.step_ms)
+        for name, step in (("before", variant.before), ("after", variant.after))
+    ]
+    if difference.same_clock:
+        yield from side_by_side(columns, console, modelled=_modelled(difference))
+    else:
+        yield counts(columns)
+
+
+def _modelled(difference: Difference) -> bool:
+    return difference.same_clock and difference.before.device is DeviceKind.VIRTUAL
