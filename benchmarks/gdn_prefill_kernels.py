@@ -112,7 +112,7 @@ def main(
     report = Report(
         gpu=torch.cuda.get_device_name(),
         date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        versions={"torch": torch.__version__, "triton": triton.__version__, THEIRS: _version(THEIRS)},
+        versions={"torch": str(torch.__version__), "triton": triton.__version__, THEIRS: _version(THEIRS)},
         cases=cases,
     )
     output.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")

@@ -51,7 +51,8 @@ def chunk_gated_delta_rule(
         output_final_state: whether the final states are wanted.
         chunk_indices: int32 [NT, 2], from `build_chunk_metadata`.
         chunk_offsets: int32 [N + 1], from `build_chunk_metadata`.
-        use_qk_l2norm: whether queries and keys are brought to unit length first; if not, they must be already.
+        use_qk_l2norm: whether queries and keys are brought to unit length first; if not, they must be already. The
+            factor of a key is put on the value it is written with, so float16 keys should be of length 0.01 to 100.
         scale: multiplies the queries; K ** -0.5 where None.
 
     Returns:
