@@ -15,9 +15,11 @@ from syncwatch.cli.options import (
     DeviceOption,
     FormatOption,
     LayersOption,
+    LengthsOption,
     ModuleOption,
     OutputOption,
     PresetOption,
+    RegimeOption,
     SeedOption,
     StepsOption,
     TokensOption,
@@ -101,6 +103,8 @@ def gate(
     batch: BatchOption = None,
     layers: LayersOption = None,
     cache_miss: CacheMissOption = False,
+    regime: RegimeOption = None,
+    lengths: LengthsOption = None,
     seed: SeedOption = 0,
     output: OutputOption = None,
     form: FormatOption = None,
@@ -131,6 +135,9 @@ def gate(
         layers=layers,
         cache_miss=cache_miss,
         seed=seed,
+        regime=regime,
+        lengths=lengths,
+        output=output,
     )
     run = _run(request, reached, only_report=only_report(outputs))
     if output is not None:
@@ -159,7 +166,7 @@ def _run(request: Request, reached: Reached, *, only_report: bool) -> Run:
     if saved is None:
         with reached:
             return record(request, only_report=only_report, candidate_only=True)
-    asked = replace(request, words=(), variants=())
+    asked = replace(request, words=(), variants=(), output=None)
     if len(request.words) > 1 or asked != _NOTHING_ASKED:
         raise UsageError(f"{saved} is a saved run and is not run again. Leave out what says how to run it.")
     if reached.missing():
