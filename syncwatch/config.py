@@ -64,6 +64,8 @@ class Settings:
     """Functions that a run must reach, as pkg.mod:function."""
     root: Path
     """The folder of the configuration, or of the repository; paths in reports are looked for here too."""
+    start: Path
+    """Where the command was started; what runs may leave this folder."""
 
 
 def read_settings(start: Path, given: Path | None = None) -> Settings:
@@ -79,7 +81,7 @@ def read_settings(start: Path, given: Path | None = None) -> Settings:
     config = find_config(start, given)
     if config is None:
         root = repository_root(start) or start
-        return Settings(Policy(), root / DEFAULT_NAME, baseline_named=False, require=(), root=root)
+        return Settings(Policy(), root / DEFAULT_NAME, baseline_named=False, require=(), root=root, start=start)
     table = _decode(config, config.table, _Table)
     root = config.path.parent
     policy = Policy(
@@ -98,6 +100,7 @@ def read_settings(start: Path, given: Path | None = None) -> Settings:
         baseline_named=table.baseline is not None,
         require=tuple(table.require),
         root=root,
+        start=start,
     )
 
 

@@ -51,9 +51,9 @@ def case_of(session: Session, settings: Settings, policy: Policy, unreached: Seq
     Raises:
         UsageError: if an allow comment is malformed, with its place.
     """
-    here = Path.cwd()
     report = report_of(session)
-    comments = allows_of(report.sites, user_files(session, here), reader([here, settings.root]), CAUSES)
+    files = user_files(session, settings.start)
+    comments = allows_of(report.sites, files, reader([settings.start, settings.root]), CAUSES)
     return Case(report, policy, comments, tuple(unreached))
 
 
@@ -65,7 +65,7 @@ def baseline_for(
     Raises:
         UsageError: if one was named and is not there, or is malformed.
     """
-    path = given if given is not None else settings.baseline
+    path = settings.start / given if given is not None else settings.baseline
     if path.exists() or ((given is not None or settings.baseline_named) and not updating):
         return path, read_baseline(path)
     if not path.parent.is_dir():

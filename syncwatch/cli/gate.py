@@ -137,11 +137,11 @@ def gate(
         seed=seed,
         regime=regime,
         lengths=lengths,
-        output=output,
+        output=output.absolute() if output is not None else None,
     )
     run = _run(request, reached, only_report=only_report(outputs))
-    if output is not None:
-        write_run(run.session, output)
+    if request.output is not None:
+        write_run(run.session, request.output)
     case = case_of(run.session, settings, policy, reached.missing())
     verdict = case.verdict(known)
     if update and verdict.outcome is not Outcome.UNMEASURED:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,37 @@ def test_a_policy_of_the_project(repository: Repository) -> None:
     wrong = with_policy('explicitt = "log"')
     assert (wrong.code, wrong.out) == (2, "")
     assert "pyproject.toml:2: no key 'explicitt'. Did you mean 'explicit'?" in wrong.err
+
+
+def test_a_range_has_a_level_of_its_own(repository: Repository) -> None:
+    named = TRAIN.replace("        forward(x)", "        with syncwatch.annotate('decode 3'):\n            forward(x)")
+    repository.commit("loss", {"app/helpers.py": WAITING, "train.py": named})
+    repository.commit("policy", {"syncwatch.toml": 'implicit = "log"\nranges."decode *" = "disallow"\n'})
+    assert repository.gate().code == 1
+    repository.commit("other range", {"train.py": named.replace("decode 3", "prefill")})
+    assert repository.gate().code == 0
+
+
+def test_a_target_may_leave_the_folder(repository: Repository) -> None:
+    line = "return total.item()  # syncwatch: allow[SW101] the caller needs a number"
+    leaving = f"import os\nos.chdir('/')\n{TRAIN}"
+    repository.commit("leaves", {"train.py": leaving, "app/helpers.py": HELPERS.replace("return total", line)})
+    ended = repository.gate("-o", "run.json", "--baseline", "known.jsonl", "--update-baseline")
+    assert ended.code == 0, ended.err
+    assert "the caller needs a number" in ended.out
+    assert {"run.json", "known.jsonl"} <= set(os.listdir(repository.folder))
+
+
+def test_two_gates_at_once_keep_each_others_entries(repository: Repository) -> None:
+    targets = [f"train{number}.py" for number in range(3)]
+    repository.commit("targets", {"app/helpers.py": WAITING, **dict.fromkeys(targets, TRAIN)})
+    with ThreadPoolExecutor(len(targets)) as pool:
+        ended = list(pool.map(lambda target: repository.gate("--update-baseline", target=target), targets))
+    assert [each.code for each in ended] == [0, 0, 0], ended
+    entries = (repository.folder / ".syncwatch-baseline.jsonl").read_text().splitlines()[1:]
+    assert [json.loads(entry)["target"] for entry in entries] == targets
+    assert [each for each in os.listdir(repository.folder) if "baseline" in each] == [".syncwatch-baseline.jsonl"]
+    assert [repository.gate(target=target).code for target in targets] == [0, 0, 0]
 
 
 def test_what_could_not_be_measured_is_exit_3(repository: Repository) -> None:
