@@ -68,7 +68,11 @@ def difference(before: Run, after: Run, pairs: Sequence[tuple[str, str]], key_of
         before=_facts(before),
         after=_facts(after),
         variants=variants,
-        notes=(*_notes(before, after), *_left_out(before, after, chosen), *_how_far(before, variants)),
+        notes=(
+            *_notes(before, after),
+            *(() if pairs else _left_out(before, after, chosen)),
+            *_how_far(before, variants),
+        ),
     )
 
 
