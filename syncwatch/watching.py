@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 
 from syncwatch.errors import UsageError
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Session
+from syncwatch.model.session import Environment, Recording, Session
 from syncwatch.pipeline import report_of
+from syncwatch.sense import forks
 from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.device import DeviceChoice, open_device
 
@@ -39,12 +41,15 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         self._stack = ExitStack()
         self._device: WatchedDevice | None = None
         self._sensed: Sensed | None = None
-        self._missing: tuple[str, ...] = ()
         self._finished: Session | None = None
+        self._environment: Environment | None = None
+        self._forks = 0
 
     def __enter__(self) -> watch:
         self._device = open_device(self._choice)
         self._stack.callback(self._device.close)
+        self._environment = self._device.environment()
+        self._forks = forks.forks()
         try:
             self._sensed = self._stack.enter_context(self._device.watch(VARIANT))
         except BaseException:
@@ -56,20 +61,36 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         device, sensed = self._device, self._sensed
-        if device is None or sensed is None:
+        if device is None or sensed is None or forks.is_child():
             return
-        if kind is not None:
-            self._missing = (f"The run was ended by {kind.__name__}; what came after it is not in the report.",)
-        environment = device.environment()
         self._stack.__exit__(None, None, None)
-        self._finished = Session(
+        missing = []
+        if kind is not None:
+            missing.append(f"The run was ended by {kind.__name__}; what came after it is not in the report.")
+        self._finished = self._session(device, sensed.recording, missing)
+
+    def snapshot(self) -> Session | None:
+        """Return what was recorded so far, as a partial session, from any thread; None outside the block."""
+        device, sensed = self._device, self._sensed
+        if device is None or sensed is None or sensed.snapshot is None or self._finished is not None:
+            return None
+        return self._session(device, sensed.snapshot(), ["The process was ended while it ran: no prices, no end."])
+
+    def _session(self, device: WatchedDevice, recording: Recording | None, missing: list[str]) -> Session:
+        assert self._environment is not None
+        if recording is not None and forks.forks() > self._forks:
+            note = (
+                f"The process forked {forks.forks() - self._forks} times; what its children did is not in the report."
+            )
+            recording = replace(recording, notes=(*recording.notes, note))
+        return Session(
             target=self._target,
             device=device.kind,
-            environment=environment,
-            recordings=() if sensed.recording is None else (sensed.recording,),
+            environment=self._environment,
+            recordings=() if recording is None else (recording,),
             outputs_equal=None,
-            complete=kind is None,
-            missing=self._missing,
+            complete=not missing,
+            missing=tuple(missing),
         )
 
     @property

@@ -17,7 +17,9 @@ from syncwatch.model.session import Coverage, Recording, Session
 def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Report:
     """Return the report of `session`, given the attributed waits of each of its recordings, in order."""
     recordings = session.recordings
-    variants = tuple(analyse_recording(recording, found) for recording, found in zip(recordings, attributed, strict=True))
+    variants = tuple(
+        analyse_recording(recording, found) for recording, found in zip(recordings, attributed, strict=True)
+    )
     return Report(
         target=session.target,
         device=session.device,

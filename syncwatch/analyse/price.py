@@ -100,7 +100,8 @@ class _Drain:
     """Tells how long what a wait was for still ran."""
 
     def __init__(self, busy: tuple[Span, ...], by_stream: dict[int, tuple[Span, ...]]) -> None:
-        self._busy: dict[int | None, tuple[Span, ...]] = {None: busy, **by_stream}
+        self._busy: dict[int | None, tuple[Span, ...]] = {None: busy}
+        self._busy.update(by_stream.items())
         self._starts = {stream: [start for start, _ in spans] for stream, spans in self._busy.items()}
 
     def within(self, stream: int | None, wait: Span) -> int:

@@ -30,6 +30,8 @@ class Plan:
     variants: tuple[str, ...]
     steps: int
     warmup: int
+    prices: bool = True
+    """Whether the price pass is run."""
     lines_of: Callable[[Recording], Sequence[Line]] | None = None
     """Finds the lines to ask "what if it did not wait?" of, the worst first; None where that was not asked."""
 
@@ -143,7 +145,7 @@ class ScenarioRun:
         return sensed
 
     def _price(self, workload: Workload, sensed: Sensed) -> None:
-        if self._device.kind is DeviceKind.VIRTUAL:
+        if self._device.kind is DeviceKind.VIRTUAL or not self._plan.prices:
             return
         self._enter(f"price {sensed.variant}", self._plan.warmup + self._plan.steps)
         with self._device.price(sensed):

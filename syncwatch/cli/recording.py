@@ -96,7 +96,7 @@ def record(request: Request, *, only_report: bool, candidate_only: bool = False)
         return _judged_by_prices(request, _run_scenario(request, candidate_only))
     if request.what_if:
         raise UsageError(
-            "--what-if runs the same step many times, which only a scenario can. Make your step one; see syncwatch list."
+            "--what-if runs the same step many times, which only a scenario can. Make your step a scenario first."
         )
     with stdout_to_stderr(only_report):
         arguments = request.words if request.module else request.words[1:]

@@ -59,6 +59,14 @@ def run(
     what_if: Annotated[
         bool, typer.Option("--what-if", help="Also time the steps with each host value replayed: the ceiling of a fix.")
     ] = False,
+    prices: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--prices/--no-prices",
+            help="Exit 3 where idle times could not be measured; or leave the price pass out.",
+            show_default="taken where they can be",
+        ),
+    ] = None,
     output: OutputOption = None,
     form: FormatOption = None,
 ) -> None:
@@ -84,6 +92,8 @@ def run(
         regime=regime,
         lengths=lengths,
         what_if=what_if,
+        prices=prices,
+        output=output,
     )
     _finish(record(request, only_report=only_report(outputs)), output, outputs)
 

@@ -41,6 +41,11 @@ def pop(recorder: Recorder) -> None:
     _recorders.remove(recorder)
 
 
+def clear() -> None:
+    """Let nobody hear anything more, as in the child of a fork."""
+    _recorders.clear()
+
+
 def recorders() -> tuple[Recorder, ...]:
     """Return the recorders that listen now."""
     return tuple(_recorders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,6 +40,9 @@ class Sensed:
 
     variant: str
     recording: Recording | None = None
+    """None until the block has ended."""
+    snapshot: Callable[[], Recording] | None = None
+    """Gives what there is so far, without times, from any thread while the block runs."""
 
 
 class WatchedDevice(Protocol):

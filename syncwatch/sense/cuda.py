@@ -55,7 +55,7 @@ class CudaDevice:
     def sense(self, variant: str) -> Iterator[Sensed]:
         """Watch the lines with CUPTI's callbacks and the debug mode, or where CUPTI is taken with torch's hooks."""
         hooks = self._hooked[variant] = _Hooks(Recorder(now_ns=time.time_ns))
-        sensed = Sensed(variant)
+        sensed = Sensed(variant, snapshot=lambda: _recording(variant, hooks, None, _NOT_YET))
         try:
             with hooks.on(callbacks=True):
                 yield sensed
@@ -76,8 +76,8 @@ class CudaDevice:
     @contextlib.contextmanager
     def watch(self, variant: str) -> Iterator[Sensed]:
         """Watch one run with torch's hooks and CUPTI's activity records together."""
-        sensed = Sensed(variant)
         hooks = _Hooks(Recorder(now_ns=time.time_ns))
+        sensed = Sensed(variant, snapshot=lambda: _recording(variant, hooks, None, _NOT_YET))
         priced = _Priced(hooks.recorder)
         try:
             with _runtime(priced), hooks.on(callbacks=False):

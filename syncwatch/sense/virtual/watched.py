@@ -43,8 +43,8 @@ class WatchedVirtualDevice:
     @contextlib.contextmanager
     def watch(self, variant: str) -> Iterator[Sensed]:
         """Watch everything inside; see `WatchedDevice.watch`."""
-        sensed = Sensed(variant)
         recorder = Recorder(now_ns=self._device.now_ns)
+        sensed = Sensed(variant, snapshot=lambda: self._frozen(variant, recorder))
         try:
             with self._recording(recorder):
                 yield sensed
