@@ -37,8 +37,9 @@ def push(recorder: Recorder) -> None:
 
 
 def pop(recorder: Recorder) -> None:
-    """Let `recorder` hear nothing more."""
-    _recorders.remove(recorder)
+    """Let `recorder` hear nothing more; in the child of a fork nobody hears anything as it is."""
+    if recorder in _recorders:
+        _recorders.remove(recorder)
 
 
 def clear() -> None:

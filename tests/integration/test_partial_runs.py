@@ -1,0 +1,93 @@
+"""A run that does not come to its end leaves a run file that loads and says what is missing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from syncwatch.model.session import Session
+from tests.command import ROOT
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals and fork")
+
+WAITS = """
+import sys, time
+import torch
+x = torch.ones(3, device="cuda")
+print(x.sum().item(), flush=True)
+"""
+
+
+def started(folder: Path, more: str) -> tuple[subprocess.Popen[str], Path]:
+    script, output = folder / "train.py", folder / "run.json"
+    script.write_text(WAITS + more)
+    command = [sys.executable, "-m", "syncwatch", "run", str(script), "--device", "virtual", "-o", str(output)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    return process, output
+
+
+def until(process: subprocess.Popen[str], output: Path) -> None:
+    """Wait for the first checkpoint."""
+    end = time.monotonic() + 60
+    while not output.exists() and time.monotonic() < end and process.poll() is None:
+        os.sched_yield()
+    assert output.exists(), process.communicate()
+
+
+def test_a_killed_run_leaves_what_it_had_seen(tmp_path: Path) -> None:
+    process, output = started(tmp_path, "time.sleep(600)\n")
+    until(process, output)
+
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    session = Session.load(output)
+    assert not session.complete and "ended while it ran" in session.missing[0]
+    assert [len(each.syncs) for each in session.recordings] == [1]
+
+
+def test_a_terminated_run_reports_and_says_so(tmp_path: Path) -> None:
+    process, output = started(tmp_path, "time.sleep(600)\n")
+    until(process, output)
+
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+
+    assert process.returncode == 143
+    assert "Terminated" in err and "SW101" in out
+    assert not Session.load(output).complete
+
+
+def test_running_out_of_gpu_memory_keeps_what_came_before(tmp_path: Path) -> None:
+    process, output = started(tmp_path, "torch.empty(1 << 40, device='cuda')\n")
+
+    _, err = process.communicate()
+
+    assert process.returncode == 3
+    assert "OutOfMemoryError" in err and "more memory" in err
+    session = Session.load(output)
+    assert not session.complete and len(session.recordings[0].syncs) == 1
+
+
+def test_the_child_of_a_fork_reports_nothing_and_the_parent_says_that_it_forked(tmp_path: Path) -> None:
+    process, output = started(
+        tmp_path,
+        "import os\nchild = os.fork()\nif child:\n    os.waitpid(child, 0)\n    x.sum().item()\n",
+    )
+
+    out, err = process.communicate()
+
+    assert process.returncode == 0, err
+    assert out.count("watched: ") == 1
+    session = Session.load(output)
+    assert [len(each.syncs) for each in session.recordings] == [2]
+    assert "forked 1 time" in session.recordings[0].notes[-1]
