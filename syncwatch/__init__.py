@@ -18,13 +18,27 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from syncwatch.errors import SyncError
+    from syncwatch.guarding import allow, guard
     from syncwatch.model.finding import Report, Site
     from syncwatch.model.session import Session
     from syncwatch.model.verdict import Policy, Verdict
     from syncwatch.sense.ranges import annotate, step
     from syncwatch.watching import watch
 
-__all__ = ["Policy", "Report", "Session", "Site", "Verdict", "annotate", "step", "watch"]
+__all__ = [
+    "Policy",
+    "Report",
+    "Session",
+    "Site",
+    "SyncError",
+    "Verdict",
+    "allow",
+    "annotate",
+    "guard",
+    "step",
+    "watch",
+]
 
 # torch takes seconds to import: `syncwatch --help` and the reading of a saved session do without it.
 _HOMES = {
@@ -32,8 +46,11 @@ _HOMES = {
     "Report": "syncwatch.model.finding",
     "Session": "syncwatch.model.session",
     "Site": "syncwatch.model.finding",
+    "SyncError": "syncwatch.errors",
     "Verdict": "syncwatch.model.verdict",
+    "allow": "syncwatch.guarding",
     "annotate": "syncwatch.sense.ranges",
+    "guard": "syncwatch.guarding",
     "step": "syncwatch.sense.ranges",
     "watch": "syncwatch.watching",
 }
@@ -42,7 +59,9 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'syncwatch' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    # Kept, so that the next look-up costs nothing: guards stand in hot loops.
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found
 
 
 def __dir__() -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -13,6 +15,9 @@ from syncwatch.sense.copying import Side, plan_copy
 from syncwatch.sense.recorder import Recorder
 
 _METHODS = ("copy_", "to", "cuda")
+
+Listener = Callable[["FrameType | None"], None]
+"""Takes the frame that copied."""
 
 
 class Copies:
@@ -29,7 +34,6 @@ class Copies:
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
-        self._wrapped: list[str] = []
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
@@ -38,44 +42,83 @@ class Copies:
     def start(self, recorder: Recorder) -> None:
         """Wrap the methods; one that something else has wrapped already is wrapped around that."""
         self._recorder = recorder
-        for name in _METHODS:
-            self._wrap(name)
+        listen(self._on_copy)
 
     def stop(self) -> None:
-        """Take the wrappers off; the originals stand in `torch._C.TensorBase`."""
-        for name in self._wrapped:
-            delattr(torch.Tensor, name)
-        self._wrapped.clear()
-        self._recorder = None
+        """Take the wrappers off, unless another still listens."""
+        if self._recorder is not None:
+            self._recorder = None
+            unlisten(self._on_copy)
 
-    def _wrap(self, name: str) -> None:
-        if name in vars(torch.Tensor):
-            return
-        original = getattr(torch.Tensor, name)
-
-        def wrapper(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            result = original(tensor, *args, **kwargs)
-            if args or kwargs:
-                self._look(name, tensor, result, args, kwargs)
-            return result
-
-        wrapper.__name__ = name
-        setattr(torch.Tensor, name, wrapper)
-        self._wrapped.append(name)
-
-    def _look(self, name: str, tensor: torch.Tensor, result: Any, args: Any, kwargs: Any) -> None:
-        source, target = (args[0] if args else kwargs.get("src"), tensor) if name == "copy_" else (tensor, result)
-        if not isinstance(source, torch.Tensor) or source.is_cuda == target.is_cuda:
-            return
-        if not _non_blocking(name, args, kwargs):
-            return
-        converts = source.dtype != target.dtype
-        plan = plan_copy(_side(source), _side(target), target.numel(), converts=converts, non_blocking=True)
+    def _on_copy(self, frame: FrameType | None) -> None:
         recorder = self._recorder
-        if plan is not None and plan.wait is SyncKind.COPY and recorder is not None:
-            frame: FrameType | None = sys._getframe(1).f_back
+        if recorder is not None:
             stack = recorder.stack(frame) if frame is not None else None
             recorder.sync(SyncKind.COPY, explicit=False, op=None, sensor=self.name, stack=stack)
+
+
+_listeners: tuple[Listener, ...] = ()
+_wrapped: dict[str, tuple[Any, Any]] = {}
+"""By name the wrapper, and what stood in `torch.Tensor` before; None where that inherits from `torch._C.TensorBase`."""
+_lock = threading.Lock()
+
+
+def listen(listener: Listener) -> None:
+    """Tell `listener` of each copy that held the host; the first one puts the wrappers on."""
+    global _listeners
+    with _lock:
+        _listeners = (*_listeners, listener)
+        if not _wrapped:
+            for name in _METHODS:
+                _wrap(name)
+
+
+def unlisten(listener: Listener) -> None:
+    """Tell `listener` no more; the last one takes the wrappers off."""
+    global _listeners
+    with _lock:
+        _listeners = tuple(each for each in _listeners if each != listener)
+        if not _listeners:
+            for name, (wrapper, before) in _wrapped.items():
+                _unwrap(name, wrapper, before)
+            _wrapped.clear()
+
+
+def _wrap(name: str) -> None:
+    original = getattr(torch.Tensor, name)
+
+    def wrapper(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        result = original(tensor, *args, **kwargs)
+        if (args or kwargs) and _held(name, tensor, result, args, kwargs):
+            frame: FrameType | None = sys._getframe(1)
+            for listener in _listeners:
+                listener(frame)
+        return result
+
+    wrapper.__name__ = name
+    _wrapped[name] = (wrapper, vars(torch.Tensor).get(name))
+    setattr(torch.Tensor, name, wrapper)
+
+
+def _unwrap(name: str, wrapper: Any, before: Any) -> None:
+    if vars(torch.Tensor).get(name) is not wrapper:
+        return
+    if before is None:
+        delattr(torch.Tensor, name)
+    else:
+        setattr(torch.Tensor, name, before)
+
+
+def _held(name: str, tensor: torch.Tensor, result: Any, args: Any, kwargs: Any) -> bool:
+    """Return whether this copy between host and GPU was asked not to hold the host, and held it."""
+    source, target = (args[0] if args else kwargs.get("src"), tensor) if name == "copy_" else (tensor, result)
+    if not isinstance(source, torch.Tensor) or source.is_cuda == target.is_cuda:
+        return False
+    if not _non_blocking(name, args, kwargs):
+        return False
+    converts = source.dtype != target.dtype
+    plan = plan_copy(_side(source), _side(target), target.numel(), converts=converts, non_blocking=True)
+    return plan is not None and plan.wait is SyncKind.COPY
 
 
 def _non_blocking(name: str, args: Any, kwargs: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from syncwatch.model.events import Direction, HostMemory, KernelEvent, SyncKind
+from syncwatch.sense.guard import tell
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.rates import Rates
 from syncwatch.sense.virtual.residency import Memory
@@ -167,8 +168,12 @@ class Engine:
             stream: which stream, if not the current one.
             until: the moment to wait for, if not the end of the stream.
             frame: the line that waits, if it was looked up before.
+
+        Raises:
+            SyncError: if a guard around the running code disallows it.
         """
         frame = frame or user_frame()
+        tell(kind, explicit=explicit, op=op, frame=frame)
         where = state.stream if stream is None else stream
         cost = self.rates.sync_return_ns
         if kind is SyncKind.DEVICE:

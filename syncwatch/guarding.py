@@ -1,0 +1,204 @@
+"""Answers: how does code say that it may wait, or must not? `with syncwatch.allow("reason")`, `guard("disallow")`.
+
+Both hold for the running thread or asyncio task alone, and for tasks that it starts inside; threads that it starts have
+no guard. Both nest, the inner one wins, and both are decorators too, of coroutine functions as well.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from contextvars import Token
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from typing_extensions import Self, assert_never
+
+from syncwatch.attribute.sites import attribute
+from syncwatch.errors import SyncError, UsageError
+from syncwatch.model.events import SyncKind
+from syncwatch.model.finding import NO_LINE, Finding
+from syncwatch.model.session import Coverage
+from syncwatch.model.verdict import Level
+from syncwatch.sense.guard import TOLD, Told
+from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.scope import ALLOWED
+
+_LOG = logging.getLogger("syncwatch.guard")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _Block:
+    """A `with` block, or what a decorated function runs in."""
+
+    def __enter__(self) -> Self:
+        raise NotImplementedError
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        raise NotImplementedError
+
+    def _again(self) -> Self:
+        """Return a block of its own for one call: a decorated function may run in several threads at once."""
+        raise NotImplementedError
+
+    def __call__(self, function: _Function) -> _Function:
+        """Return `function`, run in this block.
+
+        Raises:
+            UsageError: for a generator function, which would leave the block at once.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise UsageError(f"{function.__name__} is a generator and runs in pieces. Put a `with` block inside it.")
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return await function(*args, **kwargs)
+
+            return awaited  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return called  # type: ignore[return-value]
+
+
+class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
+    """Lets what is inside wait, for a reason that reports repeat; what it costs is still reported.
+
+    Args:
+        reason: why it may wait.
+
+    Raises:
+        UsageError: without a reason.
+    """
+
+    def __init__(self, reason: str) -> None:
+        if not isinstance(reason, str) or not reason.strip():
+            raise UsageError('An allow needs a reason. Write it as syncwatch.allow("logits leave the GPU once").')
+        self._reason = reason.strip()
+        self._tokens: list[tuple[Token[str | None], Token[Told | None]]] = []
+
+    def __enter__(self) -> Self:
+        self._tokens.append((ALLOWED.set(self._reason), TOLD.set(None)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        reason, told = self._tokens.pop()
+        TOLD.reset(told)
+        ALLOWED.reset(reason)
+
+    def _again(self) -> Self:
+        return type(self)(self._reason)
+
+
+class _Guard(_Block):
+    """A guard; see `guard`."""
+
+    def __init__(self, told: Told | None) -> None:
+        self._told = told
+        self._tokens: list[Token[Told | None]] = []
+
+    def __enter__(self) -> Self:
+        if self._told is not None:
+            from syncwatch.sense.guard_cuda import HOOKS
+
+            HOOKS.enter()
+        self._tokens.append(TOLD.set(self._told))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        TOLD.reset(self._tokens.pop())
+        if self._told is not None:
+            from syncwatch.sense.guard_cuda import HOOKS
+
+            HOOKS.leave()
+
+    def _again(self) -> Self:
+        return type(self)(self._told)
+
+
+class _Off(_Block):
+    """Does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def _again(self) -> Self:
+        return self
+
+
+_OFF = _Off()
+
+
+def guard(level: str = "disallow", *, enabled: bool = True) -> _Block:
+    """Return a block in which the host may not wait for the GPU, or is logged when it does.
+
+    It hears of every wait through torch, explicit ones too, on CUDA and inside a virtual watch. On a machine without a
+    GPU, outside a virtual watch, nothing can wait, so it does nothing. Libraries that call CUDA by themselves are not
+    heard.
+
+    Args:
+        level: "disallow" raises `SyncError` at the line that waits; "log" writes it to the logger `syncwatch.guard`;
+            "allow" takes an outer guard off.
+        enabled: False makes it cost nothing, for a guard that stays in the code.
+
+    Raises:
+        UsageError: if there is no such level.
+    """
+    if not enabled:
+        return _OFF
+    try:
+        return _Guard(_told_of(Level(level)))
+    except ValueError:
+        levels = ", ".join(each.value for each in Level)
+        raise UsageError(f"There is no guard level {level!r}. Choose one of {levels}.") from None
+
+
+def _told_of(level: Level) -> Told | None:
+    if level is Level.DISALLOW:
+        return _raise
+    if level is Level.LOG:
+        return _log
+    if level is Level.ALLOW:
+        return None
+    assert_never(level)
+
+
+def _raise(kind: SyncKind, explicit: bool, op: str | None, frame: FrameType | None) -> None:
+    found = _finding(kind, explicit, op, frame)
+    raise SyncError(f"{_sentence(found)} A guard disallows waiting here. To fix: {found.hint}", code=found.code)
+
+
+def _log(kind: SyncKind, explicit: bool, op: str | None, frame: FrameType | None) -> None:
+    _LOG.warning("%s", _sentence(_finding(kind, explicit, op, frame)))
+
+
+def _sentence(found: Finding) -> str:
+    place = "a line outside Python" if found.file == NO_LINE else f"{found.file}:{found.line}"
+    return f"{place}: {found.code}: {found.title}: `{found.source}`." if found.source else f"{place}: {found.title}."
+
+
+def _finding(kind: SyncKind, explicit: bool, op: str | None, frame: FrameType | None) -> Finding:
+    """Return the line and the cause of one wait, as a report would name them."""
+    recorder = Recorder(now_ns=lambda: 0)
+    stack = None if frame is None else recorder.stack(frame)
+    recorder.sync(kind, explicit=explicit, op=op, sensor="guard", stack=stack)
+    return attribute(recorder.freeze("guard", Coverage(("guard",), (), 1, 1), modelled=False))[0].finding

@@ -1,0 +1,106 @@
+"""Answers: how does a guard hear of waits on a CUDA GPU? By torch's sync debug mode, and wrappers where it is silent.
+
+torch's GPU trace would tell more, but it swallows what a callback raises. All guards of the process share these hooks;
+which thread or task a wait belongs to, `TOLD` says.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import torch
+
+from syncwatch.model.events import SyncKind
+from syncwatch.sense import active, copies
+from syncwatch.sense.guard import tell
+from syncwatch.sense.nearest import asked_for
+from syncwatch.sense.sync_warnings import SyncWarnings
+
+_DEFAULT, _WARN = 0, 1
+"""Sync debug modes."""
+
+
+class CudaHooks:
+    """The hooks, on while at least one guard is; on a machine without a CUDA GPU nothing is hooked."""
+
+    def __init__(self) -> None:
+        self._guards = 0
+        self._lock = threading.Lock()
+        self._warnings = SyncWarnings(self._on_warning)
+        self._set_mode = False
+        self._undo: list[tuple[Any, str, Any, Any]] = []
+
+    def enter(self) -> None:
+        """Put the hooks on, unless another guard has."""
+        if not _has_gpu():
+            return
+        with self._lock:
+            self._guards += 1
+            if self._guards == 1:
+                self._start()
+
+    def leave(self) -> None:
+        """Take the hooks off with the last guard; the user's debug mode and filters are as they were."""
+        if not _has_gpu():
+            return
+        with self._lock:
+            self._guards -= 1
+            if self._guards == 0:
+                self._stop()
+
+    def _start(self) -> None:
+        self._warnings.start()
+        # Not torch.cuda's function, which would initialise CUDA; a user's "error" raises by itself.
+        self._set_mode = torch._C._cuda_get_sync_debug_mode() == _DEFAULT
+        if self._set_mode:
+            torch._C._cuda_set_sync_debug_mode(_WARN)
+        # The debug mode is silent where the user asks for the device or an event.
+        self._wrap(torch._C, "_cuda_synchronize", SyncKind.DEVICE)
+        self._wrap(torch._C, "_accelerator_synchronizeDevice", SyncKind.DEVICE)
+        self._wrap(torch.cuda.Event, "synchronize", SyncKind.EVENT)
+        copies.listen(self._on_copy)
+
+    def _stop(self) -> None:
+        copies.unlisten(self._on_copy)
+        for owner, name, wrapper, before in reversed(self._undo):
+            if vars(owner).get(name) is wrapper:
+                setattr(owner, name, before)
+        self._undo.clear()
+        if self._set_mode and torch._C._cuda_get_sync_debug_mode() == _WARN:
+            torch._C._cuda_set_sync_debug_mode(_DEFAULT)
+        self._warnings.stop()
+
+    def _wrap(self, owner: Any, name: str, kind: SyncKind) -> None:
+        before = vars(owner).get(name)
+        if before is None:
+            return
+
+        @functools.wraps(before)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            tell(kind, explicit=True, op=None, frame=sys._getframe(1))
+            return before(*args, **kwargs)
+
+        setattr(owner, name, wrapper)
+        self._undo.append((owner, name, wrapper, before))
+
+    def _on_warning(self, frame: FrameType | None) -> bool:
+        tell(SyncKind.STREAM, explicit=asked_for(frame), op=None, frame=frame)
+        # The user did not ask for warnings; a watch that runs inside the guard did.
+        return self._set_mode and not active.recorders()
+
+    def _on_copy(self, frame: FrameType | None) -> None:
+        tell(SyncKind.COPY, explicit=False, op=None, frame=frame)
+
+
+@functools.cache
+def _has_gpu() -> bool:
+    # Not torch.cuda.is_available, which the virtual device answers for.
+    return hasattr(torch._C, "_cuda_set_sync_debug_mode") and torch._C._cuda_getDeviceCount() > 0
+
+
+HOOKS = CudaHooks()
+"""Those of this process."""
