@@ -118,7 +118,7 @@ def _notes(before: Run, after: Run) -> Iterator[str]:
     facts += [(name, olds.get(name), news.get(name)) for name in dict.fromkeys((*olds, *news))]
     for name, was, now in facts:
         if was != now:
-            yield f"The runs differ in {name}: {_word(was)} before, {_word(now)} after."
+            yield f"The runs differ in {name}: {_word(was)} before; {_word(now)} after."
     watched = [", ".join(sorted(run.report.coverage.sensors)) or "no sensor" for run in (before, after)]
     if watched[0] != watched[1]:
         yield (

@@ -96,8 +96,10 @@ def _add(grid: Table, row: _Row, columns: Sequence[Column], mark: str) -> None:
     grid.add_row(Text(row.label + mark), *(_cell(row.shown(row.figure(column.per_step))) for column in columns))
 
 
-def kernel_notes(columns: Sequence[Column]) -> Iterator[str]:
+def kernel_notes(columns: Sequence[Column], *, modelled: bool) -> Iterator[str]:
     """Yield a sentence for each column whose summed kernel time is not that of the first."""
+    # The virtual clock has one speed.
+    clocks = "" if modelled else ", or not at the same clocks"
     if not columns:
         return
     first, *others = columns
@@ -108,7 +110,7 @@ def kernel_notes(columns: Sequence[Column]) -> Iterator[str]:
             continue
         yield (
             f"Summed kernel time moved by {100 * (after / before - 1):+.1f} % from {first.name} to {column.name}: they "
-            "did not run the same kernels, or not at the same clocks, and their step times differ for that reason too."
+            f"did not run the same kernels{clocks}, and their step times differ for that reason too."
         )
 
 

@@ -80,7 +80,7 @@ class TerminalReporter:
 def side_by_side(columns: Sequence[Column], console: Console, *, modelled: bool) -> Iterator[RenderableType]:
     """Yield the table of `columns` with their times, and what has to be known to read it."""
     yield table(columns, modelled=modelled)
-    for sentence in kernel_notes(columns):
+    for sentence in kernel_notes(columns, modelled=modelled):
         yield from note(sentence, console)
 
 

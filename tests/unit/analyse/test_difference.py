@@ -226,11 +226,11 @@ def test_what_the_figures_depend_on_is_said_where_it_differs() -> None:
     )
     notes = between(before, after).notes
     for said in (
-        "target: gdn-prefill before, spec-decode after",
-        "GPU: NVIDIA H200 before, NVIDIA A100 after",
-        "torch: 2.13.0 before, 2.14.0 after",
-        "tokens: 8192 before, 4096 after",
-        "dtype: bfloat16 before, none after",
+        "target: gdn-prefill before; spec-decode after",
+        "GPU: NVIDIA H200 before; NVIDIA A100 after",
+        "torch: 2.13.0 before; 2.14.0 after",
+        "tokens: 8192 before; 4096 after",
+        "dtype: bfloat16 before; none after",
     ):
         assert f"The runs differ in {said}." in notes
     assert not any("triton" in note or "preset" in note for note in notes)

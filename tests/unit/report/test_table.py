@@ -63,11 +63,17 @@ def test_every_modelled_duration_is_marked_and_no_count_is() -> None:
 
 @pytest.mark.parametrize(("after", "moved"), [(1000.0, ""), (1019.0, ""), (1021.0, "+2.1 %"), (900.0, "-10.0 %")])
 def test_kernel_time_that_moves_by_more_than_two_percent_is_said(after: float, moved: str) -> None:
-    notes = list(kernel_notes([column(kernel_us=1000.0), column("precomputed", kernel_us=after)]))
+    notes = list(kernel_notes([column(kernel_us=1000.0), column("precomputed", kernel_us=after)], modelled=False))
     assert bool(notes) == bool(moved)
     assert all(f"moved by {moved} from naive to precomputed" in note for note in notes)
 
 
 def test_kernel_time_that_was_not_measured_moves_nowhere() -> None:
-    assert not list(kernel_notes([column(kernel_us=1000.0), column("precomputed")]))
-    assert not list(kernel_notes([column(), column("precomputed", kernel_us=1.0)]))
+    assert not list(kernel_notes([column(kernel_us=1000.0), column("precomputed")], modelled=False))
+    assert not list(kernel_notes([column(), column("precomputed", kernel_us=1.0)], modelled=False))
+
+
+def test_the_virtual_clock_is_not_blamed_for_other_kernels() -> None:
+    columns = [column(kernel_us=100.0), column("precomputed", kernel_us=200.0)]
+    (measured,), (modelled,) = (list(kernel_notes(columns, modelled=each)) for each in (False, True))
+    assert "clocks" in measured and "clocks" not in modelled
