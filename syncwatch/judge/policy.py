@@ -30,13 +30,15 @@ class Ruled:
 def level_of(site: Site, policy: Policy) -> Ruled:
     """Return the level of `site`: a range says more than a path, a path more than a cause, a cause more than a default.
 
-    What the user asked for is only ever loosened by a range or a path: `explicit` and the causes say whether it fails.
+    What the user asked for, and calls of the allocator, are only ever loosened by a range or a path: the causes and the
+    defaults say whether they fail.
     """
     scoped = _by_range(site, policy.ranges) or _by_path(site, policy.paths)
     base = _by_cause(site, policy.causes) or _default(site, policy)
     if scoped is None:
         return base
-    if site.explicit and _LOOSENESS[scoped.level] > _LOOSENESS[base.level]:
+    apart = site.explicit or site.kind is SyncKind.ALLOCATION
+    if apart and _LOOSENESS[scoped.level] > _LOOSENESS[base.level]:
         return base
     return scoped
 

@@ -155,6 +155,15 @@ def test_a_reason_in_the_source_holds_until_its_last_day(repository: Repository)
     assert ended.err.startswith("error: app/helpers.py:7: the allow gives no reason.")
 
 
+def test_a_block_of_code_gives_a_reason(repository: Repository) -> None:
+    block = "with syncwatch.allow('the caller needs a number'):\n        return total.item()"
+    source = f"import syncwatch\n\n{HELPERS.replace('return total', block)}"
+    repository.commit("allowed", {"app/helpers.py": source})
+    code, verdict = repository.verdict()
+    (ruling,) = verdict["rulings"]
+    assert (code, ruling["reason"], ruling["why"]) == (0, "allowed", "allowed: the caller needs a number.")
+
+
 def test_a_policy_of_the_project(repository: Repository) -> None:
     repository.commit("loss", {"app/helpers.py": WAITING})
 

@@ -37,7 +37,7 @@ def test_the_policy_of_the_page_is_read(tmp_path: Path) -> None:
 
 
 def test_the_allow_comments_of_the_page_are_read() -> None:
-    (text,) = blocks("gate.md", "python")
+    text = blocks("gate.md", "python")[0]
     assert [allow.line for allow in allows_in("page.py", text, CAUSES)] == [1, 2]
 
 

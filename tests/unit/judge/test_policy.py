@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from syncwatch.judge.policy import is_path_pattern, level_of
+from syncwatch.model.events import SyncKind
 from syncwatch.model.verdict import Level, Policy, Rule
 from tests.judging import site
 
@@ -68,6 +71,13 @@ def test_what_was_asked_for_is_only_loosened_by_place() -> None:
     assert level_of(asked, Policy(paths=(lax,))).level is ALLOW
     assert level_of(asked, Policy(explicit=DISALLOW, paths=(lax,))).level is ALLOW
     assert level_of(asked, Policy(causes=rules(SW4=DISALLOW))).level is DISALLOW
+
+
+def test_calls_of_the_allocator_pass_unless_a_rule_names_them() -> None:
+    call = replace(site(code="SW601"), kind=SyncKind.ALLOCATION)
+    assert level_of(call, Policy()).level is ALLOW
+    assert level_of(call, Policy(paths=(Rule("app/", DISALLOW),))).level is ALLOW
+    assert level_of(call, Policy(causes=rules(SW6=DISALLOW))).level is DISALLOW
 
 
 @pytest.mark.parametrize("pattern", ["", " ", "#x", "!x", "[ab", "[]", "/", "a\\"])
