@@ -14,13 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from syncwatch.report.text import shown
+
 _OURS = str(Path(__file__).resolve().parents[1])
 
 
 def say(message: str) -> None:
-    """Write one sentence about what went wrong."""
+    """Write one sentence about what went wrong; what a terminal would act upon in a name is spelled out."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text("error: ", style="bold red") + Text(message))
+    console.print(Text("error: ", style="bold red") + Text(shown(message)))
 
 
 def print_user_traceback(error: BaseException) -> None:

@@ -250,6 +250,13 @@ def test_what_was_asked_wrongly_is_refused_before_the_run(
     assert words in ended.err and "it ran" not in ended.err
 
 
+def test_names_in_a_refusal_cannot_act_on_a_terminal(repository: Repository) -> None:
+    (repository.folder / "syncwatch.toml").write_text('ranges."\\u001b[31m\\n::error::x" = 3')
+    ended = repository.gate()
+    assert ended.code == 2
+    assert ended.err == "error: syncwatch.toml:1: ranges.\\x1b[31m\\n::error::x: expected `str`, got `int`.\n"
+
+
 def test_a_saved_run_is_judged_as_it_was_recorded(repository: Repository) -> None:
     repository.commit("loss", {"app/helpers.py": WAITING})
     assert repository.gate("-o", "run.json").code == 1
