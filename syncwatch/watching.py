@@ -26,18 +26,20 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
     Args:
         device: "auto" (the GPU if there is one, else the virtual device), "cuda" or "virtual".
         target: what the report calls the block.
+        prices: False leaves the times out, and with them nearly all that watching costs on CUDA: CUPTI stays off.
 
     Raises:
         UsageError: if there is no such choice of device.
         NotMeasuredError: on entry, if the device cannot be watched here.
     """
 
-    def __init__(self, device: str = "auto", *, target: str = "watch") -> None:
+    def __init__(self, device: str = "auto", *, target: str = "watch", prices: bool = True) -> None:
         choices = [choice.value for choice in DeviceChoice]
         if device not in choices:
             raise UsageError(f"There is no device {device!r}. Choose one of {', '.join(choices)}.")
         self._choice = DeviceChoice(device)
         self._target = target
+        self._prices = prices
         self._stack = ExitStack()
         self._device: WatchedDevice | None = None
         self._sensed: Sensed | None = None
@@ -51,7 +53,8 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         self._environment = self._device.environment()
         self._forks = forks.forks()
         try:
-            self._sensed = self._stack.enter_context(self._device.watch(VARIANT))
+            watching = self._device.watch if self._prices else self._device.lines
+            self._sensed = self._stack.enter_context(watching(VARIANT))
         except BaseException:
             self._stack.close()
             raise

@@ -51,6 +51,10 @@ class WatchedVirtualDevice:
         finally:
             sensed.recording = self._frozen(variant, recorder)
 
+    def lines(self, variant: str) -> AbstractContextManager[Sensed]:
+        """Watch everything inside: times cost nothing more here."""
+        return self.watch(variant)
+
     def close(self) -> None:
         """Take the device off."""
         self._device.stop()
