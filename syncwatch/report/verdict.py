@@ -74,7 +74,7 @@ class VerdictReporter:
 
 def conclusion(report: Report, verdict: Verdict) -> str:
     """Return the verdict in one sentence, with the device it was reached on."""
-    judged = ", ".join(map(text.shown, verdict.variants)) or "nothing"
+    judged = text.crop_right(", ".join(map(text.shown, verdict.variants)), 400) or "nothing"
     where = "the virtual device" if report.device is DeviceKind.VIRTUAL else "CUDA"
     fails = verdict.of(Severity.FAIL)
     if verdict.outcome is Outcome.CLEAN:

@@ -1,0 +1,163 @@
+"""Answers: did a test keep to its marker? Its session, held against the project's policy and what the marker asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from syncwatch.attribute.causes import CAUSES
+from syncwatch.config import Settings
+from syncwatch.judge.baseline_file import update_baseline
+from syncwatch.judge.comments import allows_of
+from syncwatch.judge.gate import baseline_of
+from syncwatch.model.finding import Report
+from syncwatch.model.session import Session
+from syncwatch.model.verdict import (
+    Allow,
+    Budgets,
+    KnownSite,
+    Level,
+    Outcome,
+    Pattern,
+    Policy,
+    Reason,
+    Rule,
+    Severity,
+    Verdict,
+)
+from syncwatch.pipeline import judge_of, report_of
+from syncwatch.pytest_plugin.marks import WORDS, Limit
+from syncwatch.report.text import crop_right, plural
+from syncwatch.report.text import shown as printable
+from syncwatch.report.verdict import VerdictReporter
+from syncwatch.sources import reader
+
+TARGET = "pytest"
+"""The target of every test; its variant is the node id."""
+
+_MAX_HEADLINE = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found in one test."""
+
+    report: Report
+    verdict: Verdict
+
+    def text(self, limit: Limit, width: int) -> str:
+        """Return why the test fails: a headline for the short summary, then what `syncwatch gate` would show."""
+        first, *rest = self.verdict.reasons
+        more = f" And {plural(len(rest), 'more reason')}." if rest else ""
+        shown = VerdictReporter(width).render(self.report, self.verdict)
+        return f"{limit.marker}: {crop_right(printable(first), _MAX_HEADLINE)}{more}\n\n{shown}"
+
+
+def judge_test(
+    session: Session,
+    limit: Limit,
+    settings: Settings,
+    baseline: Sequence[KnownSite] | None,
+    *,
+    name: str,
+    update: Path | None,
+) -> Judged:
+    """Return what is to be said of one test.
+
+    Args:
+        session: what was recorded while it ran.
+        limit: what its marker asks.
+        settings: what the project decided.
+        baseline: the known sites; None where there is no baseline. A budget of the marker's own goes without.
+        name: the node id.
+        update: the baseline to write what is found to; None to leave it.
+
+    Raises:
+        UsageError: if an allow comment is malformed, or the baseline cannot be written.
+    """
+    named = tuple(replace(recording, variant=name) for recording in session.recordings)
+    report = report_of(replace(session, target=TARGET, recordings=named))
+    policy = policy_of(limit, settings.policy)
+    files = tuple(dict.fromkeys(site.file for site in report.sites))
+    comments = allows_of(report.sites, files, reader([Path.cwd(), settings.root]), CAUSES) if files else ()
+    known = None if limit.syncs is not None else baseline
+    if update is not None and limit.syncs is None:
+        entries = baseline_of(report, policy, comments, date.today())
+        update_baseline(update, TARGET, (name,), entries)
+        known = entries
+    verdict = judge_of(report, policy, comments=comments, baseline=known)
+    return Judged(report, _of_this_test(verdict))
+
+
+def policy_of(limit: Limit, policy: Policy) -> Policy:
+    """Return the project's policy with the marker's say: what counts, what may wait, and how much."""
+    codes = tuple(kind for kind in limit.kinds if kind not in WORDS)
+    named = tuple(
+        Allow(
+            codes=(code,),
+            reason=reason,
+            until=None,
+            where=Pattern(path=None, function=None),
+            file=f"the marker {limit.marker}",
+            line=0,
+        )
+        for code, reason in limit.allowed
+    )
+    return Policy(
+        implicit=_level(limit, "implicit"),
+        explicit=_level(limit, "explicit"),
+        causes=(*(policy.causes if not codes else ()), *(Rule(code, Level.DISALLOW) for code in codes)),
+        paths=policy.paths,
+        ranges=policy.ranges,
+        budgets=Budgets(syncs=limit.syncs),
+        allows=(*policy.allows, *named),
+    )
+
+
+def _level(limit: Limit, word: str) -> Level:
+    return Level.DISALLOW if not limit.kinds or word in limit.kinds else Level.ALLOW
+
+
+def _of_this_test(verdict: Verdict) -> Verdict:
+    """Leave out allows that cover nothing here, and sites that other runs of the project have: a test is a part."""
+    kept = (each for each in verdict.rulings if each.reason not in (Reason.UNUSED_ALLOW, Reason.GONE))
+    return replace(verdict, rulings=tuple(kept))
+
+
+def merged(found: Sequence[Judged]) -> Judged:
+    """Return every test as one report with a variant for each, and the verdict on all of them.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    first = found[0].report
+    coverage = first.coverage
+    if any(each.report.coverage.seen is None for each in found):
+        seen = None
+    else:
+        seen = sum(each.report.coverage.seen or 0 for each in found)
+    report = replace(
+        first,
+        variants=tuple(variant for each in found for variant in each.report.variants),
+        coverage=replace(coverage, seen=seen, attributed=sum(each.report.coverage.attributed for each in found)),
+        complete=all(each.report.complete for each in found),
+        missing=tuple(reason for each in found for reason in each.report.missing),
+        comparison=None,
+    )
+    order = list(Severity)
+    rulings = sorted(
+        (ruling for each in found for ruling in each.verdict.rulings), key=lambda ruling: order.index(ruling.severity)
+    )
+    verdict = replace(
+        found[0].verdict,
+        outcome=max((each.verdict.outcome for each in found), key=_badness),
+        variants=tuple(name for each in found for name in each.verdict.variants),
+        rulings=tuple(rulings),
+    )
+    return Judged(report, verdict)
+
+
+def _badness(outcome: Outcome) -> int:
+    return list(Outcome).index(outcome)

@@ -1,0 +1,86 @@
+"""Answers: what did all watched tests give? Gathered from this process or from xdist's workers, summed up, written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from syncwatch.errors import SyncwatchError, UsageError
+
+if TYPE_CHECKING:
+    from syncwatch.pytest_plugin.judging import Judged
+    from syncwatch.reporting import Output
+
+ATTRIBUTE = "syncwatch_found"
+"""Of a test report: what was found, as JSON; xdist carries it from the worker."""
+
+
+class Results:
+    """A plugin of its own, since `pytest_runtest_logreport` is told of no configuration.
+
+    Args:
+        asked: what `--syncwatch-report` was given.
+
+    Raises:
+        UsageError: if there is no such format, or no file.
+    """
+
+    def __init__(self, asked: list[str]) -> None:
+        self._outputs = _outputs(asked) if asked else ()
+        self._packed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep what one test gave."""
+        packed = getattr(report, ATTRIBUTE, None)
+        if packed is not None:
+            self._packed.append(packed)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the reports, in the process that has every test."""
+        if hasattr(session.config, "workerinput") or not self._outputs or not self._packed:
+            return
+        from syncwatch.reporting import rendered, write_text
+
+        found = self._found()
+        try:
+            for output in self._outputs:
+                if output.path is not None:
+                    write_text(rendered(output.form, found.report, found.verdict), output.path)
+        except SyncwatchError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say how many tests were watched, and on which device."""
+        if self._packed:
+            terminalreporter.write_line(f"syncwatch: {_summary(self._found())}")
+        elif self._outputs:
+            terminalreporter.write_line("syncwatch: no test was watched, so no report was written.", yellow=True)
+
+    def _found(self) -> Judged:
+        import msgspec
+
+        from syncwatch.pytest_plugin.judging import Judged, merged
+
+        return merged([msgspec.json.decode(packed, type=Judged) for packed in self._packed])
+
+
+def _outputs(asked: list[str]) -> tuple[Output, ...]:
+    from syncwatch.reporting import output_of
+
+    outputs = tuple(output_of(words) for words in asked)
+    for output in outputs:
+        if output.path is None:
+            name = output.form.value
+            raise UsageError(f"--syncwatch-report {name} names no file. Write it as --syncwatch-report {name}=FILE.")
+    return outputs
+
+
+def _summary(found: Judged) -> str:
+    """Return one sentence; the device belongs to it."""
+    from syncwatch.model.session import DeviceKind
+    from syncwatch.report.text import plural
+
+    gpu = found.report.environment.gpu or "CUDA"
+    where = "the virtual CUDA device" if found.report.device is DeviceKind.VIRTUAL else gpu
+    return f"{plural(len(found.report.variants), 'test')} watched on {where}: {found.verdict.outcome.value}."
