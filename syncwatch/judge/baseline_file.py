@@ -24,6 +24,8 @@ _LOCK_LIMIT_S = 60
 """An update takes milliseconds; who waits longer stands behind a process that hangs."""
 
 
+_MOST = 10**9
+"""More lines or calls than any run has; JSON knows no bound, and a float has one."""
 _Shape = TypeVar("_Shape")
 
 
@@ -38,8 +40,8 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     source: str
     target: str
     variant: str
-    sites: Annotated[int, msgspec.Meta(ge=1)]
-    calls_per_step: Annotated[float, msgspec.Meta(ge=0)]
+    sites: Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
+    calls_per_step: Annotated[float, msgspec.Meta(ge=0, le=_MOST)]
 
 
 @dataclass(frozen=True, slots=True)

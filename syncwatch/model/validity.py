@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from syncwatch.model.events import CopyEvent, SyncEvent
 from syncwatch.model.session import Recording, Session
 
-_FARTHEST_NS = 2**63
-"""Times are 64-bit integers wherever they come from; a larger one also overflows a float."""
+_FARTHEST = 2**63
+"""Times are 64-bit integers wherever they come from; JSON knows no bound, and a float has one."""
 
 
 def faults_of(session: Session) -> Iterator[str]:
@@ -29,17 +29,20 @@ def _faults(recording: Recording) -> Iterator[str]:
     for what, indices, count in pointers:
         if not all(index is None or 0 <= index < count for index in indices):
             yield f"something points at {what} that is not there"
-    if not all(0 <= copy.bytes < _FARTHEST_NS for copy in recording.copies or ()):
+    if not all(0 <= copy.bytes < _FARTHEST for copy in recording.copies or ()):
         yield "a copy has no size that can be"
     spans = [(step.start_ns, step.end_ns) for step in recording.steps]
     spans += [(kernel.start_ns, kernel.end_ns) for kernel in recording.kernels or ()]
     spans += [(each.start_ns, each.end_ns) for each in recording.ranges]
     timed: tuple[SyncEvent | CopyEvent, ...] = (*recording.syncs, *(recording.copies or ()))
     spans += [(each.start_ns, each.end_ns) for each in timed if each.start_ns is not None and each.end_ns is not None]
-    if not all(-_FARTHEST_NS <= start <= end < _FARTHEST_NS for start, end in spans):
+    if not all(-_FARTHEST <= start <= end < _FARTHEST for start, end in spans):
         yield "something ends before it begins"
-    if not all(0 <= time < _FARTHEST_NS for times in recording.rounds_ns for time in times):
+    if not all(0 <= time < _FARTHEST for times in recording.rounds_ns for time in times):
         yield "a step has no time that can be"
+    counts = (recording.coverage.seen, recording.coverage.attributed)
+    if not all(count is None or 0 <= count < _FARTHEST for count in counts):
+        yield "its coverage has no count that can be"
     if not _distinct(step.index for step in recording.steps):
         yield "two steps have one number"
 

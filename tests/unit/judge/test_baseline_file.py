@@ -84,7 +84,9 @@ def test_what_is_no_baseline_is_refused_with_its_line(path: Path, text: bytes, w
     assert path.read_bytes() == text
 
 
-@pytest.mark.parametrize(("field", "value"), [("sites", 0), ("calls_per_step", -1), ("sites", 1.5), ("extra", 1)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("sites", 0), ("calls_per_step", -1), ("sites", 1.5), ("sites", 10**400), ("extra", 1)]
+)
 def test_a_figure_that_cannot_be_is_refused(path: Path, field: str, value: float) -> None:
     update(path, entry())
     header, line = path.read_text().splitlines()
