@@ -21,7 +21,7 @@ class Stall:
     queued_ns: int
     """GPU work that was queued before the wait."""
     host_ns: int
-    """Host work between the wait and the next launch, as the program itself measured it."""
+    """Host work from the wait to the end of the next launch, as the program itself measured it."""
     idle_streams: bool = False
     """Whether the bubble is that of the waited stream alone, as another one works on."""
 
@@ -44,11 +44,12 @@ class Clock:
         torch.cuda._sleep(round(ms * self._cycles_per_ms))
 
 
-def busy(ms: float) -> int:
-    """Work on the host for `ms`, and return how long it took in ns."""
+def busy(ms: float, launch: Callable[[], object]) -> int:
+    """Work on the host for `ms`, then launch; return in ns how long that took, in which the GPU has nothing to do."""
     start = time.perf_counter_ns()
     while time.perf_counter_ns() - start < ms * 1e6:
         pass
+    launch()
     return time.perf_counter_ns() - start
 
 
@@ -68,8 +69,7 @@ def one_stream(clock: Clock) -> Program:
     def step() -> Stall:
         clock.queue(QUEUED_MS)
         x.item()
-        host = busy(HOST_MS)
-        x.add_(1)
+        host = busy(HOST_MS, lambda: x.add_(1))
         return Stall(round(QUEUED_MS * 1e6), host)
 
     return step
@@ -86,8 +86,7 @@ def two_streams(clock: Clock) -> Program:
         clock.queue(QUEUED_MS / 2)
         with torch.cuda.stream(side):
             x.item()
-        host = busy(HOST_MS)
-        y.add_(1)
+        host = busy(HOST_MS, lambda: y.add_(1))
         return Stall(round(QUEUED_MS * 1e6), host)
 
     return step
@@ -103,8 +102,7 @@ def one_of_two_streams(clock: Clock) -> Program:
             clock.queue(QUEUED_MS + 3 * HOST_MS)
         clock.queue(QUEUED_MS)
         x.item()
-        host = busy(HOST_MS)
-        x.add_(1)
+        host = busy(HOST_MS, lambda: x.add_(1))
         return Stall(round(QUEUED_MS * 1e6), host, idle_streams=True)
 
     return step
@@ -128,8 +126,7 @@ def two_threads(clock: Clock) -> Program:
             thread.start()
             clock.queue(QUEUED_MS)
             x.item()
-            host = busy(HOST_MS)
-            x.add_(1)
+            host = busy(HOST_MS, lambda: x.add_(1))
             thread.join()
         return Stall(round(QUEUED_MS * 1e6), host, idle_streams=True)
 
@@ -144,8 +141,7 @@ def event_wait(clock: Clock) -> Program:
         done = torch.cuda.Event()
         done.record()
         done.synchronize()
-        host = busy(HOST_MS)
-        x.add_(1)
+        host = busy(HOST_MS, lambda: x.add_(1))
         return Stall(round(QUEUED_MS * 1e6), host)
 
     return step
@@ -157,8 +153,7 @@ def pageable_copy(clock: Clock) -> Program:
     def step() -> Stall:
         clock.queue(QUEUED_MS)
         x.cpu()
-        host = busy(HOST_MS)
-        x.add_(1)
+        host = busy(HOST_MS, lambda: x.add_(1))
         return Stall(round(QUEUED_MS * 1e6), host)
 
     return step
@@ -171,8 +166,7 @@ def held_copy(clock: Clock) -> Program:
     def step() -> Stall:
         clock.queue(QUEUED_MS)
         host_side.copy_(x, non_blocking=True)
-        host = busy(HOST_MS)
-        x.add_(1)
+        host = busy(HOST_MS, lambda: x.add_(1))
         return Stall(round(QUEUED_MS * 1e6), host)
 
     return step
@@ -191,8 +185,9 @@ def backward(clock: Clock) -> Program:
         def backward(ctx: object, grad: torch.Tensor) -> torch.Tensor:
             clock.queue(QUEUED_MS)
             grad.item()
-            taken.append(busy(HOST_MS))
-            return grad * 2
+            doubled: list[torch.Tensor] = []
+            taken.append(busy(HOST_MS, lambda: doubled.append(grad * 2)))
+            return doubled[0]
 
     def step() -> Stall:
         Stalls.apply(leaf).sum().backward()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import median
 
 from syncwatch.analyse.compare import compare, price_overhead, step_time
 from syncwatch.analyse.per_step import per_step
@@ -31,6 +32,13 @@ def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Rep
         complete=session.complete,
         missing=session.missing,
     )
+
+
+def own_figures(recording: Recording) -> dict[str, float | None]:
+    """Return the median over the rounds of each figure that the scenario gave of itself."""
+    names = dict.fromkeys(name for figures in recording.figures for name in figures)
+    taken = {name: [figures[name] for figures in recording.figures if figures.get(name) is not None] for name in names}
+    return {name: median(float(each or 0) for each in values) if values else None for name, values in taken.items()}
 
 
 def merge(coverages: Iterable[Coverage]) -> Coverage:
@@ -68,6 +76,7 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         warmup_syncs=early,
         warmup_sites=only_in_warmup(sites(found, recording, warmup, costs, None), measured) if warmup.steps else (),
         price_overhead=price_overhead(recording),
+        figures=own_figures(recording),
         what_if=what_if(recording),
         pacing_waits=sum(sync.pacing and window.counts(sync.step) for sync in recording.syncs),
         coverage=recording.coverage,

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from syncwatch.attribute.causes.base import Cause
 from syncwatch.attribute.rules import Evidence, classify
 from syncwatch.attribute.stacks import Place, locate
-from syncwatch.model.events import Direction, SyncKind
+from syncwatch.model.events import Direction, SyncEvent, SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Finding
-from syncwatch.model.session import Recording
+from syncwatch.model.session import Coverage, Recording
 
 _Key = tuple[int, "int | None", "int | None"]
 """Thread, step and stack."""
@@ -51,13 +51,19 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
                 place=place,
                 direction=direction,
                 small=small,
-                foreign=not _TORCH_HOOKS.isdisjoint(recording.coverage.sensors)
-                and _TORCH_HOOKS.isdisjoint(sync.seen_by),
+                foreign=_is_foreign(sync, recording.coverage),
                 api=sync.api,
             )
             known[likeness] = _finding(place, classify(evidence), sync.explicit)
         found.append(Attributed(sync, known[likeness]))
     return tuple(found)
+
+
+def _is_foreign(sync: SyncEvent, coverage: Coverage) -> bool:
+    """Return whether no part of torch announced the wait: a hook would have told, or an operator would be around it."""
+    if _TORCH_HOOKS.isdisjoint(coverage.sensors):
+        return sync.op is None and "cupti" in sync.seen_by
+    return _TORCH_HOOKS.isdisjoint(sync.seen_by)
 
 
 def _moved(recording: Recording) -> Mapping[_Key, _Moved]:

@@ -56,6 +56,17 @@ class Workload(Protocol):
         """
 
 
+@runtime_checkable
+class OwnFigures(Protocol):
+    """A workload with figures of its own, such as a server's tokens a second."""
+
+    def figures(self, variant: str) -> Mapping[str, float | None]:
+        """Return the figures of the round of `variant` that has just ended; None for what too few steps could give.
+
+        Called behind a synchronization. A name ends in its unit: `tokens_per_s`, `ttft_ms_p99`.
+        """
+
+
 class Scenario(Protocol):
     """One entry of `syncwatch list`."""
 

@@ -153,6 +153,8 @@ class Variant:
     """Lines that waited in warm-up alone: lazy initialisation, autotuning, module loading; a warm-up step each."""
     price_overhead: float | None
     """Step time of the pass that CUPTI watched over the honest step time; None where either was not taken."""
+    figures: dict[str, float | None]
+    """Figures of the scenario's own by name, the median of the rounds; None where no round could give it."""
     what_if: tuple[WhatIf, ...]
     """The ceiling of what removing each line can gain; empty where it was not asked."""
     pacing_waits: int

@@ -93,6 +93,8 @@ class Recording:
     """Host time in ns of each measured step in ranges named `build metadata`, in the pass without CUPTI."""
     priced_ns: tuple[int, ...] = ()
     """Step times in ns of the pass that CUPTI watched; beside `rounds_ns` they tell what watching cost."""
+    figures: tuple[dict[str, float | None], ...] = ()
+    """Figures of the scenario's own by name, once for each round; empty where it has none."""
     replays: tuple[Replay, ...] = ()
     """What the step took without its host reads; empty where that was not asked."""
 

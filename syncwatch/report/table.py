@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +22,8 @@ class Column:
     name: str
     per_step: PerStep
     step_ms: StepTime | None
+    figures: Mapping[str, float | None] = field(default_factory=dict)
+    """Figures of the scenario's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,14 @@ def table(columns: Sequence[Column], *, modelled: bool) -> Table:
     grid.add_row(Text("step time" + mark), *(_cell(_median(column.step_ms)) for column in columns))
     if any(column.step_ms is not None and column.step_ms.ci95 for column in columns):
         grid.add_row(Text("  95 % interval"), *(_cell(_interval(column.step_ms)) for column in columns))
+    for name in dict.fromkeys(name for column in columns for name in column.figures):
+        shown = (_own(column.figures.get(name)) for column in columns)
+        grid.add_row(Text(text.shown(name.replace("_", " ")) + mark), *(_cell(figure) for figure in shown))
     return grid
+
+
+def _own(figure: float | None) -> str:
+    return text.NOT_MEASURED if figure is None else f"{figure:,.4g}"
 
 
 def counts(columns: Sequence[Column]) -> Table:

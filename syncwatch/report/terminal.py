@@ -90,7 +90,9 @@ def note(sentence: str, console: Console) -> Iterator[Text]:
 
 
 def _columns(report: Report) -> tuple[Column, ...]:
-    return tuple(Column(variant.name, variant.per_step, variant.step_ms) for variant in report.variants)
+    return tuple(
+        Column(variant.name, variant.per_step, variant.step_ms, variant.figures) for variant in report.variants
+    )
 
 
 def _partial(report: Report, console: Console) -> Iterator[Text]:

@@ -13,24 +13,16 @@ _DRIVER_API = 1
 """CUPTI_CB_DOMAIN_DRIVER_API of cupti_callbacks.h; runtime calls arrive here too, as the driver calls they make."""
 _MULTIPLE_SUBSCRIBERS = 39
 """CUPTI_ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED of cupti_result.h."""
+_PARAMETERS_AT = 16
+"""Where `functionParams` stands in `CUpti_CallbackData`: behind the call site and the function's name."""
 _BYTES_AT = 16
 """Where `ByteCount` stands in the parameters of every linear copy: behind two pointers (generated_cuda_meta.h)."""
 
 
-class CallData(ctypes.Structure):
-    """The head of `CUpti_CallbackData` of cupti_callbacks.h."""
+_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
 
-    _fields_ = (
-        ("site", ctypes.c_int),
-        ("function_name", ctypes.c_char_p),
-        ("parameters", ctypes.c_void_p),
-    )
-
-
-_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.POINTER(CallData))
-
-OnCall = Callable[[int, bool, int], None]
-"""Called with the callback id, whether the call returns (else it begins), and the address of its parameters."""
+OnCall = Callable[[object, int, int, int], None]
+"""Called with two values that mean nothing here, the callback id, and the address of the call's data."""
 
 
 class Subscription:
@@ -45,7 +37,7 @@ class Subscription:
 
     def __init__(self, calls: Iterable[int], on_call: OnCall) -> None:
         self._library = _load()
-        self._callback = _CALLBACK(_adapter(on_call))
+        self._callback = _CALLBACK(on_call)
         self._handle = ctypes.c_void_p()
         status = self._library.cuptiSubscribe(ctypes.byref(self._handle), self._callback, None)
         if status == _MULTIPLE_SUBSCRIBERS:
@@ -60,17 +52,18 @@ class Subscription:
         self._library.cuptiUnsubscribe(self._handle)
 
 
-def copied_bytes(parameters: int) -> int:
-    """Return how many bytes the copy call with these parameters moves."""
-    return ctypes.c_uint64.from_address(parameters + _BYTES_AT).value
+_int_at = ctypes.c_int.from_address
+_pointer_at = ctypes.c_uint64.from_address
 
 
-def _adapter(on_call: OnCall) -> Callable[[int, int, int, ctypes.POINTER[CallData]], None]:  # type: ignore[valid-type]
-    def adapter(_user: int, _domain: int, call: int, data: ctypes.POINTER[CallData]) -> None:  # type: ignore[valid-type]
-        record = data.contents  # type: ignore[attr-defined]
-        on_call(call, record.site != 0, record.parameters)
+def returns(data: int) -> bool:
+    """Return whether the call whose data lies at `data` returns; else it begins (`callbackSite`)."""
+    return _int_at(data).value != 0
 
-    return adapter
+
+def copied_bytes(data: int) -> int:
+    """Return how many bytes the copy call whose data lies at `data` moves."""
+    return _pointer_at(_pointer_at(data + _PARAMETERS_AT).value + _BYTES_AT).value
 
 
 def _load() -> ctypes.CDLL:

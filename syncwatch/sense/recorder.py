@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import NamedTuple
 
 from syncwatch.model.events import (
-    Call,
     CopyEvent,
     Direction,
     HostMemory,
@@ -23,6 +23,16 @@ from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense import scope
 from syncwatch.sense.stacks import StackTable
 from syncwatch.sense.threads import thread_name
+
+
+class Surroundings(NamedTuple):
+    """What holds for a thread or task at one moment."""
+
+    step: int | None
+    thread: int
+    pacing: bool
+    within: int | None
+    allowed: str | None
 
 
 @dataclass(slots=True)
@@ -41,6 +51,8 @@ class Recorder:
     steps: list[Step] = field(default_factory=list)
     current_step: int | None = None
     """The step that threads of no step of their own, such as autograd's, work for."""
+    sources: list[Callable[[], None]] = field(default_factory=list)
+    """What turns notes into events, of sensors that only note while the run goes on."""
     built_ns: dict[int, int] = field(default_factory=dict)
     """Host time spent building metadata, by step."""
     pacing: bool = False
@@ -123,13 +135,14 @@ class Recorder:
             )
         )
 
-    def copy_call(self, api: str, direction: Direction, size: int, stack: int | None, span: tuple[int, int]) -> None:
-        """Record that the calling thread asked the driver, from `span[0]` to `span[1]`, for a copy of `size` bytes."""
-        thread = self.thread()
-        call = Call(thread, api, *span)
-        self.copies.append(
-            CopyEvent(self.step(), thread, direction, None, size, None, None, stack, None, None, None, call)
-        )
+    def surroundings(self) -> Surroundings:
+        """Return what holds for the calling thread or task now."""
+        return Surroundings(self.step(), self.thread(), self.pacing, self.within(), scope.ALLOWED.get())
+
+    def flush(self) -> None:
+        """Let the sensors that note now and record later record."""
+        for source in self.sources:
+            source()
 
     def copy(
         self,
@@ -187,6 +200,7 @@ class Recorder:
             has_kernels: whether kernels were recorded at all.
             notes: what a reader should know.
         """
+        self.flush()
         frames, stacks = self._stacks.freeze()
         return Recording(
             variant=variant,

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import _thread
 import sys
-import threading
-import time
-from types import FrameType
+from threading import get_ident
+from time import time_ns
+from typing import NamedTuple
 
 import torch
 
 from syncwatch.errors import NotMeasuredError
+from syncwatch.model.events import Call, CopyEvent, SyncEvent
 from syncwatch.sense import active
-from syncwatch.sense.cupti_callbacks import Subscription, copied_bytes
+from syncwatch.sense.cupti_callbacks import Subscription, copied_bytes, returns
 from syncwatch.sense.driver_calls import DRIVER_CALLS, DriverCall
 from syncwatch.sense.nearest import asked_for, nearest_frame
-from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.recorder import Recorder, Surroundings
+
+
+class _Seen(NamedTuple):
+    """One call, as cheap to note as can be; it becomes an event when the recording is frozen."""
+
+    call: DriverCall
+    surroundings: Surroundings
+    stack: int | None
+    explicit: bool
+    size: int
+    start_ns: int
+    end_ns: int
 
 
 class RuntimeCalls:
@@ -33,13 +46,16 @@ class RuntimeCalls:
         self._recorder: Recorder | None = None
         self._subscription: Subscription | None = None
         self._begun: dict[int, int] = {}
+        self._last: dict[int, tuple[int, int, int | None]] = {}
+        """By thread: frame, instruction and stack of its last call; a read copies and waits at one instruction."""
+        self._seen: list[_Seen] = []
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
         if not torch.cuda.is_available():
             return "no CUDA GPU: use --device virtual"
         try:
-            Subscription((), lambda _call, _returns, _parameters: None).close()
+            Subscription((), lambda *_: None).close()
         except NotMeasuredError as error:
             return str(error)
         return None
@@ -54,45 +70,94 @@ class RuntimeCalls:
         torch.cuda.init()
         self._subscription = Subscription(DRIVER_CALLS, self._on_call)
         self._recorder = recorder
+        recorder.sources.append(self._flush)
         active.set_subscribed(True)
 
     def stop(self) -> None:
         """Unsubscribe."""
         if self._subscription is None:
             return
-        self._recorder = None
         self._subscription.close()
         self._subscription = None
+        self._flush()
+        self._recorder = None
         active.set_subscribed(False)
 
-    def _on_call(self, call: int, returns: bool, parameters: int) -> None:
+    def _on_call(self, _user: object, _domain: int, call: int, data: int) -> None:
         try:
-            if not returns:
-                self._begun[threading.get_ident()] = time.time_ns()
+            ident = get_ident()
+            if not returns(data):
+                self._begun[ident] = time_ns()
                 return
-            end = time.time_ns()
-            recorder, begun = self._recorder, self._begun.pop(threading.get_ident(), None)
-            if recorder is not None and begun is not None:
-                frame = nearest_frame(sys._getframe(1).f_back)
-                self._record(recorder, DRIVER_CALLS[call], parameters, frame, (begun, end))
+            end = time_ns()
+            begun = self._begun.pop(ident, None)
+            if begun is not None:
+                self._note(DRIVER_CALLS[call], ident, data, begun, end)
         except KeyboardInterrupt:
             # An exception cannot leave a C callback: hand it to the main thread again.
             _thread.interrupt_main()
 
-    def _record(
-        self, recorder: Recorder, call: DriverCall, parameters: int, frame: FrameType | None, span: tuple[int, int]
-    ) -> None:
-        stack = None if frame is None else recorder.stack(frame)
-        if call.direction is not None:
-            recorder.copy_call(call.api, call.direction, copied_bytes(parameters), stack, span)
-        if call.kind is not None:
-            recorder.sync(
-                call.kind,
-                explicit=asked_for(frame),
-                op=None,
-                sensor=self.name,
-                stack=stack,
-                start_ns=span[0],
-                end_ns=span[1],
-                api=call.api,
-            )
+    def _note(self, call: DriverCall, ident: int, data: int, begun: int, end: int) -> None:
+        recorder = self._recorder
+        if recorder is None:
+            return
+        frame = nearest_frame(sys._getframe(2).f_back)
+        stack = None
+        if frame is not None:
+            at, last = (id(frame), frame.f_lasti), self._last.get(ident)
+            stack = last[2] if last is not None and last[:2] == at else recorder.stack(frame)
+            self._last[ident] = (*at, stack)
+        size = 0 if call.direction is None else copied_bytes(data)
+        self._seen.append(_Seen(call, recorder.surroundings(), stack, asked_for(frame), size, begun, end))
+
+    def _flush(self) -> None:
+        """Turn what was seen into events."""
+        recorder = self._recorder
+        if recorder is None:
+            return
+        seen, self._seen = self._seen, []
+        for each in seen:
+            if each.call.direction is not None:
+                recorder.copies.append(_copy(each))
+            if each.call.kind is not None:
+                recorder.syncs.append(_sync(each))
+
+
+def _sync(seen: _Seen) -> SyncEvent:
+    call, around = seen.call, seen.surroundings
+    assert call.kind is not None
+    return SyncEvent(
+        step=around.step,
+        thread=around.thread,
+        kind=call.kind,
+        explicit=seen.explicit,
+        op=None,
+        stack=seen.stack,
+        stream=None,
+        start_ns=seen.start_ns,
+        end_ns=seen.end_ns,
+        pacing=around.pacing,
+        seen_by=(RuntimeCalls.name,),
+        api=call.api,
+        within=around.within,
+        allowed=around.allowed,
+    )
+
+
+def _copy(seen: _Seen) -> CopyEvent:
+    around = seen.surroundings
+    assert seen.call.direction is not None
+    return CopyEvent(
+        step=around.step,
+        thread=around.thread,
+        direction=seen.call.direction,
+        memory=None,
+        bytes=seen.size,
+        blocking=None,
+        op=None,
+        stack=seen.stack,
+        stream=None,
+        start_ns=None,
+        end_ns=None,
+        call=Call(around.thread, seen.call.api, seen.start_ns, seen.end_ns),
+    )

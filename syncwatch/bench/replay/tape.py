@@ -55,8 +55,9 @@ class Tape:
     _counts: Counter[tuple[Line, str]] = field(default_factory=Counter)
     _thread: int = field(default_factory=threading.get_ident)
     _inside: bool = False
-    _is_library: dict[CodeType, bool] = field(default_factory=dict)
-    _line_at: dict[tuple[CodeType, int], Line | None] = field(default_factory=dict)
+    _is_library: dict[int, tuple[bool, CodeType]] = field(default_factory=dict)
+    """By the id of a code object, since its hash is of all its bytes; held, so that no id is given again."""
+    _line_at: dict[tuple[int, int], Line | None] = field(default_factory=dict)
 
     def begin(self, step: int) -> None:
         """Note that `step` begins."""
@@ -102,14 +103,14 @@ class Tape:
             frame = frame.f_back
         if frame is None:
             return None
-        place = (frame.f_code, frame.f_lasti)
+        place = (id(frame.f_code), frame.f_lasti)
         if place not in self._line_at:
             here = Line(display_path(frame.f_code.co_filename), frame.f_lineno or 0)
             self._line_at[place] = here if here in self.lines else None
         return self._line_at[place]
 
     def _skips(self, code: CodeType) -> bool:
-        known = self._is_library.get(code)
+        known = self._is_library.get(id(code))
         if known is None:
-            known = self._is_library[code] = display_path(code.co_filename).startswith(_LIBRARIES)
-        return known
+            known = self._is_library[id(code)] = (display_path(code.co_filename).startswith(_LIBRARIES), code)
+        return known[0]
