@@ -64,16 +64,16 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Put the device on before fixtures make tensors on it."""
-    if _is_watched(item):
-        try:
-            item.stash[_LIMIT] = limit_of(item.iter_markers())
-            _watching(item.config).device()
-        except SyncwatchError as error:
-            pytest.fail(str(error), pytrace=False)
-    return (yield)
+    if not _is_watched(item):
+        return
+    try:
+        item.stash[_LIMIT] = limit_of(item.iter_markers())
+        _watching(item.config).device()
+    except SyncwatchError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -91,7 +91,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
         judged = watching.judge(watched.session, limit, item.nodeid)
     except SyncwatchError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     item.stash[_FOUND] = encode(judged).decode()
     if judged.verdict.reasons:
         pytest.fail(judged.text(limit, item.config.get_terminal_writer().fullwidth), pytrace=False)
