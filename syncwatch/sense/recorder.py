@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import NamedTuple
 
 from syncwatch.model.events import (
     CopyEvent,
@@ -23,16 +22,6 @@ from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense import scope
 from syncwatch.sense.stacks import StackTable
 from syncwatch.sense.threads import thread_name
-
-
-class Surroundings(NamedTuple):
-    """What holds for a thread or task at one moment."""
-
-    step: int | None
-    thread: int
-    pacing: bool
-    within: int | None
-    allowed: str | None
 
 
 @dataclass(slots=True)
@@ -74,7 +63,10 @@ class Recorder:
 
     def step(self) -> int | None:
         """Return the step that the calling thread or task is in."""
-        for recorder, number in reversed(scope.STEPS.get()):
+        steps = scope.STEPS.get()
+        if not steps:
+            return self.current_step
+        for recorder, number in reversed(steps):
             if recorder is self:
                 return number
         return self.current_step
@@ -135,9 +127,9 @@ class Recorder:
             )
         )
 
-    def surroundings(self) -> Surroundings:
-        """Return what holds for the calling thread or task now."""
-        return Surroundings(self.step(), self.thread(), self.pacing, self.within(), scope.ALLOWED.get())
+    def surroundings(self) -> tuple[int | None, int, bool, int | None, str | None]:
+        """Return step, thread, pacing, range stack and permission of the calling thread or task."""
+        return self.step(), self.thread(), self.pacing, self.within(), scope.ALLOWED.get()
 
     def flush(self) -> None:
         """Let the sensors that note now and record later record."""

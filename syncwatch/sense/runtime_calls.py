@@ -6,29 +6,24 @@ import _thread
 import sys
 from threading import get_ident
 from time import time_ns
-from typing import NamedTuple
 
 import torch
 
 from syncwatch.errors import NotMeasuredError
-from syncwatch.model.events import Call, CopyEvent, SyncEvent
+from syncwatch.model.events import Call, CopyEvent, SyncEvent, SyncKind
 from syncwatch.sense import active
-from syncwatch.sense.cupti_callbacks import Subscription, copied_bytes, returns
+from syncwatch.sense.cupti_callbacks import OnCall, Subscription, copied_bytes, returns
 from syncwatch.sense.driver_calls import DRIVER_CALLS, DriverCall
 from syncwatch.sense.nearest import asked_for, nearest_frame
-from syncwatch.sense.recorder import Recorder, Surroundings
+from syncwatch.sense.recorder import Recorder
 
+_Around = tuple["int | None", int, bool, "int | None", "str | None"]
+"""What `Recorder.surroundings` gives."""
+_Seen = tuple[DriverCall, _Around, "int | None", bool, int, int, int]
+"""Call, surroundings, stack, whether it was asked for, bytes, begin and end in ns.
 
-class _Seen(NamedTuple):
-    """One call, as cheap to note as can be; it becomes an event when the recording is frozen."""
-
-    call: DriverCall
-    surroundings: Surroundings
-    stack: int | None
-    explicit: bool
-    size: int
-    start_ns: int
-    end_ns: int
+A bare tuple: a dataclass for each of the calls of a read would double what a read costs.
+"""
 
 
 class RuntimeCalls:
@@ -45,9 +40,6 @@ class RuntimeCalls:
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
         self._subscription: Subscription | None = None
-        self._begun: dict[int, int] = {}
-        self._last: dict[int, tuple[int, int, int | None]] = {}
-        """By thread: frame, instruction and stack of its last call; a read copies and waits at one instruction."""
         self._seen: list[_Seen] = []
 
     def unavailable(self) -> str | None:
@@ -68,7 +60,7 @@ class RuntimeCalls:
         """
         # Without a context CUPTI subscribes to nothing.
         torch.cuda.init()
-        self._subscription = Subscription(DRIVER_CALLS, self._on_call)
+        self._subscription = Subscription(DRIVER_CALLS, self._handler(recorder))
         self._recorder = recorder
         recorder.sources.append(self._flush)
         active.set_subscribed(True)
@@ -83,81 +75,90 @@ class RuntimeCalls:
         self._recorder = None
         active.set_subscribed(False)
 
-    def _on_call(self, _user: object, _domain: int, call: int, data: int) -> None:
-        try:
-            ident = get_ident()
-            if not returns(data):
-                self._begun[ident] = time_ns()
-                return
-            end = time_ns()
-            begun = self._begun.pop(ident, None)
-            if begun is not None:
-                self._note(DRIVER_CALLS[call], ident, data, begun, end)
-        except KeyboardInterrupt:
-            # An exception cannot leave a C callback: hand it to the main thread again.
-            _thread.interrupt_main()
+    def _handler(self, recorder: Recorder) -> OnCall:
+        """Return what CUPTI calls at both ends of each call; a closure, as attribute look-ups would cost a third."""
+        begun: dict[int, int] = {}
+        copied: dict[int, tuple[int, int, int | None, _Around]] = {}
+        calls, seen = DRIVER_CALLS, self._seen
 
-    def _note(self, call: DriverCall, ident: int, data: int, begun: int, end: int) -> None:
-        recorder = self._recorder
-        if recorder is None:
-            return
-        frame = nearest_frame(sys._getframe(2).f_back)
-        stack = None
-        if frame is not None:
-            at, last = (id(frame), frame.f_lasti), self._last.get(ident)
-            stack = last[2] if last is not None and last[:2] == at else recorder.stack(frame)
-            self._last[ident] = (*at, stack)
-        size = 0 if call.direction is None else copied_bytes(data)
-        self._seen.append(_Seen(call, recorder.surroundings(), stack, asked_for(frame), size, begun, end))
+        def on_call(_user: object, _domain: int, number: int, data: int) -> None:
+            try:
+                ident = get_ident()
+                if not returns(data):
+                    begun[ident] = time_ns()
+                    return
+                end = time_ns()
+                start = begun.pop(ident, end)
+                call = calls[number]
+                frame = nearest_frame(sys._getframe().f_back)
+                last = copied.pop(ident, None)
+                if frame is None:
+                    stack, around = None, recorder.surroundings()
+                elif last is not None and last[0] == id(frame) and last[1] == frame.f_lasti:
+                    # A read copies and then waits at one instruction.
+                    stack, around = last[2], last[3]
+                else:
+                    stack, around = recorder.stack(frame), recorder.surroundings()
+                if call.kind is None:
+                    if frame is not None:
+                        copied[ident] = (id(frame), frame.f_lasti, stack, around)
+                    seen.append((call, around, stack, False, copied_bytes(data), start, end))
+                else:
+                    seen.append((call, around, stack, asked_for(frame), 0, start, end))
+            except KeyboardInterrupt:
+                # An exception cannot leave a C callback: hand it to the main thread again.
+                _thread.interrupt_main()
+
+        return on_call
 
     def _flush(self) -> None:
         """Turn what was seen into events."""
-        recorder = self._recorder
+        recorder, seen = self._recorder, self._seen
         if recorder is None:
             return
-        seen, self._seen = self._seen, []
-        for each in seen:
-            if each.call.direction is not None:
+        count = len(seen)
+        for each in seen[:count]:
+            if each[0].kind is None:
                 recorder.copies.append(_copy(each))
-            if each.call.kind is not None:
-                recorder.syncs.append(_sync(each))
+            else:
+                recorder.syncs.append(_sync(each, each[0].kind))
+        del seen[:count]
 
 
-def _sync(seen: _Seen) -> SyncEvent:
-    call, around = seen.call, seen.surroundings
-    assert call.kind is not None
+def _sync(seen: _Seen, kind: SyncKind) -> SyncEvent:
+    call, (step, thread, pacing, within, allowed), stack, explicit, _, start, end = seen
     return SyncEvent(
-        step=around.step,
-        thread=around.thread,
-        kind=call.kind,
-        explicit=seen.explicit,
+        step=step,
+        thread=thread,
+        kind=kind,
+        explicit=explicit,
         op=None,
-        stack=seen.stack,
+        stack=stack,
         stream=None,
-        start_ns=seen.start_ns,
-        end_ns=seen.end_ns,
-        pacing=around.pacing,
+        start_ns=start,
+        end_ns=end,
+        pacing=pacing,
         seen_by=(RuntimeCalls.name,),
         api=call.api,
-        within=around.within,
-        allowed=around.allowed,
+        within=within,
+        allowed=allowed,
     )
 
 
 def _copy(seen: _Seen) -> CopyEvent:
-    around = seen.surroundings
-    assert seen.call.direction is not None
+    call, (step, thread, *_), stack, _, size, start, end = seen
+    assert call.direction is not None
     return CopyEvent(
-        step=around.step,
-        thread=around.thread,
-        direction=seen.call.direction,
+        step=step,
+        thread=thread,
+        direction=call.direction,
         memory=None,
-        bytes=seen.size,
+        bytes=size,
         blocking=None,
         op=None,
-        stack=seen.stack,
+        stack=stack,
         stream=None,
         start_ns=None,
         end_ns=None,
-        call=Call(around.thread, seen.call.api, seen.start_ns, seen.end_ns),
+        call=Call(thread, call.api, start, end),
     )
