@@ -7,6 +7,8 @@ import json
 import junitparser
 import pytest
 
+from tests.command import ROOT
+
 pytest_plugins = ["pytester"]
 
 _HEAD = """
@@ -257,7 +259,7 @@ def test_fixture(syncwatch, inputs):
     assert inputs.is_cuda
     with syncwatch:
         inputs.tolist()
-    assert [(site.code, site.line) for site in syncwatch.report.sites] == [("SW102", 24)]
+    assert [(site.code, site.line) for site in syncwatch.report.sites] == [("SW102", 25)]
 
 @pytest.mark.no_sync
 def test_first(weights, inputs):
@@ -395,6 +397,16 @@ def test_markers_are_described(pytester: pytest.Pytester) -> None:
     found = pytester.runpytest_subprocess("--markers")
 
     found.stdout.fnmatch_lines(["@pytest.mark.no_sync(kinds=..., allow=...): *", "@pytest.mark.sync_budget(n, *"])
+
+
+def test_the_page_shows_what_pytest_says(pytester: pytest.Pytester) -> None:
+    page = (ROOT / "docs" / "pytest.md").read_text()
+    pytester.makepyfile(test_decode=page.partition("```python\n")[2].partition("```")[0])
+
+    found = pytester.runpytest_subprocess()
+
+    shown = page.partition("```console\n$ pytest\n")[2].partition("```")[0]
+    assert shown in found.stdout.str()
 
 
 @pytest.mark.gpu
