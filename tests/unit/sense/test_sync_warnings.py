@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 import pytest
+import torch
 
+from syncwatch.sense import sync_warnings
 from syncwatch.sense.sync_warnings import MESSAGE, PROTOTYPE, SyncWarnings
 
 
@@ -137,3 +139,21 @@ def test_a_filter_that_was_added_in_between_stays() -> None:
         assert any("mine" in str(entry[1]) for entry in warnings.filters)
         with pytest.warns(UserWarning, match=MESSAGE):
             waits()
+
+
+def test_what_the_listener_raises_comes_out_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hear another warning of torch's C++, since without a GPU it warns of no wait."""
+    monkeypatch.setattr(sync_warnings, "MESSAGE", "An output with one or more elements was resized")
+    x, out = torch.ones(3), torch.ones(5)
+
+    sensor = SyncWarnings(refuse)
+    sensor.start()
+    try:
+        with warnings.catch_warnings(record=True):
+            warnings.simplefilter("ignore")
+            for _ in range(2):
+                with pytest.raises(WaitsError, match="test_what_the_listener_raises_comes_out_of_torch"):
+                    torch.add(x, x, out=out)
+                out = torch.ones(5)
+    finally:
+        sensor.stop()
