@@ -144,3 +144,19 @@ def test_the_mode_the_filters_and_torch_are_as_they_were() -> None:
     with pytest.raises(syncwatch.SyncError), syncwatch.guard("disallow"):
         x.sum().item()
     assert state() == before
+
+
+def test_lines_alone_see_every_wait_through_torch_without_cupti() -> None:
+    x, host = vector(), torch.zeros(8)
+    with syncwatch.watch(device="cuda", prices=False) as watch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x.sum().item()
+        torch.cuda.synchronize()
+        recorded().synchronize()
+        host.copy_(x, non_blocking=True)
+
+    report = watch.report
+    assert {site.code for site in report.sites} == {"SW101", "SW304", "SW401", "SW403"}
+    assert (report.coverage.seen, report.coverage.attributed) == (4, 4)
+    assert "cupti" not in report.coverage.sensors
+    assert all(site.host_blocked_us is None for site in report.sites)

@@ -15,6 +15,7 @@ import xmlschema
 from hypothesis import HealthCheck, given, settings
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
+from sarif_pydantic import Sarif
 
 from syncwatch.errors import UsageError
 from syncwatch.judge.gate import judge
@@ -66,6 +67,8 @@ def test_sarif_keeps_to_its_schema_whatever_the_names(found: Report) -> None:
     for verdict in (None, judged(found)):
         log = json.loads(rendered(Format.SARIF, found, verdict))
         SARIF.validate(log)
+        loaded = Sarif.model_validate(log)
+        assert len(loaded.runs[0].results or ()) == len(log["runs"][0]["results"])
         run = log["runs"][0]
         rules = run["tool"]["driver"]["rules"]
         assert all(rules[result["ruleIndex"]]["id"] == result["ruleId"] for result in run["results"])
