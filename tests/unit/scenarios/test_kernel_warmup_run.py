@@ -65,6 +65,9 @@ class Device:
     def watch(self, variant: str) -> contextlib.AbstractContextManager[Sensed]:
         return self.sense(variant)
 
+    def lines(self, variant: str) -> contextlib.AbstractContextManager[Sensed]:
+        return self.sense(variant)
+
     def close(self) -> None:
         pass
 
