@@ -11,18 +11,17 @@ import inspect
 import logging
 from collections.abc import Callable
 from contextvars import Token
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 
 from typing_extensions import Self, assert_never
 
 from syncwatch.attribute.sites import attribute
 from syncwatch.errors import SyncError, UsageError
-from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Finding
 from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
-from syncwatch.sense.guard import TOLD, Told
+from syncwatch.sense.guard import TOLD, Told, Wait
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scope import ALLOWED
 
@@ -182,23 +181,26 @@ def _told_of(level: Level) -> Told | None:
     assert_never(level)
 
 
-def _raise(kind: SyncKind, explicit: bool, op: str | None, frame: FrameType | None) -> None:
-    found = _finding(kind, explicit, op, frame)
+def _raise(wait: Wait) -> None:
+    found = _finding(wait)
     raise SyncError(f"{_sentence(found)} A guard disallows waiting here. To fix: {found.hint}", code=found.code)
 
 
-def _log(kind: SyncKind, explicit: bool, op: str | None, frame: FrameType | None) -> None:
-    _LOG.warning("%s", _sentence(_finding(kind, explicit, op, frame)))
+def _log(wait: Wait) -> None:
+    _LOG.warning("%s", _sentence(_finding(wait)))
 
 
 def _sentence(found: Finding) -> str:
     place = "a line outside Python" if found.file == NO_LINE else f"{found.file}:{found.line}"
-    return f"{place}: {found.code}: {found.title}: `{found.source}`." if found.source else f"{place}: {found.title}."
+    code = f": `{found.source}`" if found.source else ""
+    return f"{place}: {found.code}: {found.title}{code}."
 
 
-def _finding(kind: SyncKind, explicit: bool, op: str | None, frame: FrameType | None) -> Finding:
+def _finding(wait: Wait) -> Finding:
     """Return the line and the cause of one wait, as a report would name them."""
     recorder = Recorder(now_ns=lambda: 0)
-    stack = None if frame is None else recorder.stack(frame)
-    recorder.sync(kind, explicit=explicit, op=op, sensor="guard", stack=stack)
+    stack = None if wait.frame is None else recorder.stack(wait.frame)
+    recorder.sync(wait.kind, explicit=wait.explicit, op=wait.op, sensor="guard", stack=stack)
+    if wait.direction is not None:
+        recorder.copy(wait.direction, None, wait.size, blocking=True, op=wait.op, stack=stack)
     return attribute(recorder.freeze("guard", Coverage(("guard",), (), 1, 1), modelled=False))[0].finding

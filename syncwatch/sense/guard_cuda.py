@@ -16,7 +16,7 @@ import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense import active, copies
-from syncwatch.sense.guard import tell
+from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.nearest import asked_for
 from syncwatch.sense.sync_warnings import SyncWarnings
 
@@ -81,19 +81,19 @@ class CudaHooks:
 
         @functools.wraps(before)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            tell(kind, explicit=True, op=None, frame=sys._getframe(1))
+            tell(Wait(kind, explicit=True, op=None, frame=sys._getframe(1)))
             return before(*args, **kwargs)
 
         setattr(owner, name, wrapper)
         self._undo.append((owner, name, wrapper, before))
 
     def _on_warning(self, frame: FrameType | None) -> bool:
-        tell(SyncKind.STREAM, explicit=asked_for(frame), op=None, frame=frame)
+        tell(Wait(SyncKind.STREAM, explicit=asked_for(frame), op=None, frame=frame))
         # The user did not ask for warnings; a watch that runs inside the guard did.
         return self._set_mode and not active.recorders()
 
     def _on_copy(self, frame: FrameType | None) -> None:
-        tell(SyncKind.COPY, explicit=False, op=None, frame=frame)
+        tell(Wait(SyncKind.COPY, explicit=False, op=None, frame=frame))
 
 
 @functools.cache

@@ -22,6 +22,9 @@ def _device() -> Iterator[None]:
         yield
 
 
+HOST = torch.device("cpu")
+
+
 def vector() -> torch.Tensor:
     return torch.arange(8.0, device="cuda")
 
@@ -35,6 +38,8 @@ WAYS: dict[str, tuple[str, Callable[[torch.Tensor], object]]] = {
     "tolist": ("SW102", lambda x: x.tolist()),
     "branch": ("SW103", lambda x: bool(x.any())),
     "read": ("SW104", lambda x: x.cpu()),
+    "read to a device in a variable": ("SW104", lambda x: x.to(HOST)),
+    "upload to a device in a variable": ("SW302", lambda x: torch.ones(8).to(x.device)),
     "print": ("SW105", lambda x: f"{x}"),
     "mask": ("SW201", lambda x: x[x > 3]),
     "upload": ("SW301", lambda x: torch.tensor([1, 2], device="cuda")),

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from syncwatch.model.events import Direction, HostMemory, KernelEvent, SyncKind
-from syncwatch.sense.guard import tell
+from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.rates import Rates
 from syncwatch.sense.virtual.residency import Memory
@@ -145,7 +145,7 @@ class Engine:
         if call.direction is not None:
             self._copy(state, call, op, frame)
         if call.wait is not None:
-            self.wait(state, call.wait, op=op, explicit=False, frame=frame)
+            self.wait(state, call.wait, op=op, explicit=False, frame=frame, copy=call)
 
     def wait(
         self,
@@ -157,6 +157,7 @@ class Engine:
         stream: StreamId | None = None,
         until: int | None = None,
         frame: FrameType | None = None,
+        copy: RuntimeCall | None = None,
     ) -> None:
         """Let the calling thread stand still, and record it.
 
@@ -168,12 +169,14 @@ class Engine:
             stream: which stream, if not the current one.
             until: the moment to wait for, if not the end of the stream.
             frame: the line that waits, if it was looked up before.
+            copy: the copy that is waited for, if there is one.
 
         Raises:
             SyncError: if a guard around the running code disallows it.
         """
         frame = frame or user_frame()
-        tell(kind, explicit=explicit, op=op, frame=frame)
+        direction, size = (None, 0) if copy is None else (copy.direction, copy.size)
+        tell(Wait(kind, explicit, op, frame, direction, size))
         where = state.stream if stream is None else stream
         cost = self.rates.sync_return_ns
         if kind is SyncKind.DEVICE:
