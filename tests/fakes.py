@@ -14,7 +14,7 @@ MS = 1_000_000
 ENVIRONMENT = Environment(
     torch="2.13.0", triton="3.5.0", gpu="NVIDIA H200", driver="580.65", python="3.11.7", syncwatch="0.1.0"
 )
-FULL_COVERAGE = Coverage(sensors=("gpu_trace", "cupti"), blind_to=(), seen=0, attributed=0)
+FULL_COVERAGE = Coverage(sensors=("debug_mode", "cupti"), blind_to=(), seen=0, attributed=0)
 
 
 def frame(
@@ -44,7 +44,7 @@ def sync(
     explicit: bool = False,
     pacing: bool = False,
     thread: int = 0,
-    seen_by: tuple[str, ...] = ("gpu_trace", "cupti"),
+    seen_by: tuple[str, ...] = ("debug_mode", "cupti"),
     api: str | None = None,
     allowed: str | None = None,
 ) -> SyncEvent:
@@ -255,7 +255,9 @@ def _naive() -> Recording:
         steps=all_steps,
         rounds_ns=[[3_990_000 + 4_000 * index, 4_010_000, 4_020_000] for index in range(6)],
         stacks=stacks,
-        coverage=Coverage(("gpu_trace", "debug_mode", "cupti"), ("lines of waits inside vendor libraries",), 14, 14),
+        coverage=Coverage(
+            ("debug_mode", "explicit_waits", "cupti"), ("lines of waits inside vendor libraries",), 14, 14
+        ),
         priced_ns=(5_610_000, 5_640_000, 5_700_000),
         replays=_replays(),
     )
@@ -284,5 +286,5 @@ def _precomputed() -> Recording:
         rounds_ns=[[3_000_000, 3_010_000, 2_990_000 + 3_000 * index] for index in range(6)],
         host_build_ns=(41_000, 43_000, 42_000),
         priced_ns=(3_220_000, 3_240_000, 3_210_000),
-        coverage=Coverage(("gpu_trace", "debug_mode", "cupti"), ("lines of waits inside vendor libraries",), 0, 0),
+        coverage=Coverage(("debug_mode", "explicit_waits", "cupti"), ("lines of waits inside vendor libraries",), 0, 0),
     )

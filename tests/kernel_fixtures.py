@@ -81,7 +81,8 @@ def embedded(tensor: torch.Tensor, beside: int) -> torch.Tensor:
     """Return [1, T, H, size] as a slice of a wider tensor, `beside` NaN on both sides of each token."""
     wide = tensor.new_full((1, tensor.shape[1], tensor[0, 0].numel() + 2 * beside), float("nan"))
     wide[..., beside:-beside] = tensor.flatten(2)
-    return wide[..., beside:-beside].unflatten(2, tensor.shape[2:])
+    found: torch.Tensor = wide[..., beside:-beside].unflatten(2, tensor.shape[2:])
+    return found
 
 
 def double(tensor: torch.Tensor | None) -> torch.Tensor | None:

@@ -18,7 +18,7 @@ _Likeness = tuple["int | None", SyncKind, bool, "str | None", "str | None", tupl
 _Moved = tuple["Direction | None", bool]
 _NOTHING: _Moved = (None, False)
 
-_TORCH_HOOKS = frozenset({"gpu_trace", "debug_mode"})
+_TORCH_HOOKS = frozenset({"debug_mode", "explicit_waits"})
 """Sensors that torch itself tells of its waits."""
 
 SCALAR_BYTES = 16

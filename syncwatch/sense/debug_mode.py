@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-import warnings
 from types import FrameType
-from typing import Any, TextIO
 
 import torch
 
 from syncwatch.model.events import SyncKind
+from syncwatch.sense.nearest import asked_for, in_backward
 from syncwatch.sense.recorder import Recorder
-
-_MESSAGE = "called a synchronizing CUDA operation"
+from syncwatch.sense.sync_warnings import SyncWarnings
+from syncwatch.sense.threads import AUTOGRAD
 
 
 class DebugMode:
     """Runs `torch.cuda.set_sync_debug_mode("warn")` and turns each warning into an event.
 
-    The mode is one static of the process, so every thread is watched. The mode, the filters and the hook that the
-    user had are restored by `stop`.
+    The mode is one static of the process, so every thread is watched. A wait on one of autograd's threads is warned of
+    on the thread that called `backward`, behind the fact; it is recorded as autograd's. The mode and the filters that
+    the user had are restored by `stop`.
     """
 
     name = "debug_mode"
@@ -34,56 +32,39 @@ class DebugMode:
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
         self._previous_mode: int | None = None
-        self._previous_hook: Any = None
-        self._filters: list[Any] = []
-        self._lock = threading.Lock()
+        self._warnings = SyncWarnings(self._on_warning)
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
         return None if torch.cuda.is_available() else "no CUDA GPU: use --device virtual"
 
     def start(self, recorder: Recorder) -> None:
-        """Switch the mode to "warn" and hook the warnings."""
+        """Switch the mode to "warn" and listen to the warnings."""
         self._recorder = recorder
+        self._warnings.start()
         self._previous_mode = torch.cuda.get_sync_debug_mode()
-        self._previous_hook = warnings.showwarning
-        self._filters = list(warnings.filters)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
-            torch.cuda.set_sync_debug_mode("warn")
-        warnings.showwarning = self._on_warning
-        # "always": Python otherwise shows one warning a line and drops the rest.
-        warnings.filterwarnings("always", message=f".*{_MESSAGE}")
+        torch.cuda.set_sync_debug_mode("warn")
 
     def stop(self) -> None:
-        """Restore the mode, the hook and the filters."""
+        """Restore the mode and the filters."""
         if self._previous_mode is None:
             return
         torch.cuda.set_sync_debug_mode(self._previous_mode)
         self._previous_mode = None
-        warnings.showwarning = self._previous_hook
-        warnings.filters[:] = self._filters  # type: ignore[index]  # a list, typed as a sequence in typeshed
-        getattr(warnings, "_filters_mutated", lambda: None)()
+        self._warnings.stop()
         self._recorder = None
 
-    def _on_warning(
-        self,
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
+    def _on_warning(self, frame: FrameType | None) -> bool:
         recorder = self._recorder
-        if recorder is None or _MESSAGE not in str(message):
-            self._previous_hook(message, category, filename, lineno, file, line)
-            return
-        stack = recorder.stack(_outside_warnings(sys._getframe(1)))
-        recorder.sync(SyncKind.STREAM, explicit=False, op=None, sensor=self.name, stack=stack)
-
-
-def _outside_warnings(frame: FrameType | None) -> FrameType | None:
-    while frame is not None and frame.f_code.co_filename == warnings.__file__:
-        frame = frame.f_back
-    return frame
+        if recorder is None or frame is None:
+            return False
+        thread = recorder.thread_called(AUTOGRAD) if in_backward(frame) else None
+        recorder.sync(
+            SyncKind.STREAM,
+            explicit=asked_for(frame),
+            op=None,
+            sensor=self.name,
+            stack=recorder.stack(frame),
+            thread=thread,
+        )
+        return True

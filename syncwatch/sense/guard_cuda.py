@@ -1,16 +1,14 @@
 """Answers: how does a guard hear of waits on a CUDA GPU? By torch's sync debug mode, and wrappers where it is silent.
 
-torch's GPU trace would tell more, but it swallows what a callback raises. All guards of the process share these hooks;
+torch's GPU trace would tell more, but it swallows what is raised. All guards of the process share these hooks;
 which thread or task a wait belongs to, `TOLD` says.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 from types import FrameType
-from typing import Any
 
 import torch
 
@@ -19,6 +17,7 @@ from syncwatch.sense import active, copies
 from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.nearest import asked_for
 from syncwatch.sense.sync_warnings import SyncWarnings
+from syncwatch.sense.waiting_calls import WaitingCalls
 
 _DEFAULT, _WARN = 0, 1
 """Sync debug modes."""
@@ -32,7 +31,7 @@ class CudaHooks:
         self._lock = threading.Lock()
         self._warnings = SyncWarnings(self._on_warning)
         self._set_mode = False
-        self._undo: list[tuple[Any, str, Any, Any]] = []
+        self._calls = WaitingCalls(self._on_call)
 
     def enter(self) -> None:
         """Put the hooks on, unless another guard has."""
@@ -59,33 +58,18 @@ class CudaHooks:
         if self._set_mode:
             torch._C._cuda_set_sync_debug_mode(_WARN)
         # The debug mode is silent where the user asks for the device or an event.
-        self._wrap(torch._C, "_cuda_synchronize", SyncKind.DEVICE)
-        self._wrap(torch._C, "_accelerator_synchronizeDevice", SyncKind.DEVICE)
-        self._wrap(torch.cuda.Event, "synchronize", SyncKind.EVENT)
+        self._calls.start()
         copies.listen(self._on_copy)
 
     def _stop(self) -> None:
         copies.unlisten(self._on_copy)
-        for owner, name, wrapper, before in reversed(self._undo):
-            if vars(owner).get(name) is wrapper:
-                setattr(owner, name, before)
-        self._undo.clear()
+        self._calls.stop()
         if self._set_mode and torch._C._cuda_get_sync_debug_mode() == _WARN:
             torch._C._cuda_set_sync_debug_mode(_DEFAULT)
         self._warnings.stop()
 
-    def _wrap(self, owner: Any, name: str, kind: SyncKind) -> None:
-        before = vars(owner).get(name)
-        if before is None:
-            return
-
-        @functools.wraps(before)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            tell(Wait(kind, explicit=True, op=None, frame=sys._getframe(1)))
-            return before(*args, **kwargs)
-
-        setattr(owner, name, wrapper)
-        self._undo.append((owner, name, wrapper, before))
+    def _on_call(self, kind: SyncKind, asked: bool, frame: FrameType) -> None:
+        tell(Wait(kind, explicit=asked, op=None, frame=frame))
 
     def _on_warning(self, frame: FrameType | None) -> bool:
         tell(Wait(SyncKind.STREAM, explicit=asked_for(frame), op=None, frame=frame))

@@ -13,7 +13,7 @@ def nearest_frame(frame: FrameType | None) -> FrameType | None:
     """Return `frame`, or for a thread without Python the frame of the only thread that waits in `backward`."""
     if frame is not None:
         return frame
-    waiting = [other for other in sys._current_frames().values() if _in_backward(other)]
+    waiting = [other for other in sys._current_frames().values() if in_backward(other)]
     return waiting[0] if len(waiting) == 1 else None
 
 
@@ -25,5 +25,6 @@ def asked_for(frame: FrameType | None) -> bool:
     return isinstance(module, str) and module.split(".")[0] == "torch"
 
 
-def _in_backward(frame: FrameType) -> bool:
+def in_backward(frame: FrameType) -> bool:
+    """Return whether `frame` is where a thread waits for autograd's own threads."""
     return frame.f_code.co_name == _BACKWARD

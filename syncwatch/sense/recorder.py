@@ -94,6 +94,14 @@ class Recorder:
             self.native_threads[threading.get_native_id()] = number
             return number
 
+    def thread_called(self, name: str) -> int:
+        """Return the number of a thread that is known by what it does alone, and has no system id."""
+        if name not in self._thread_names:
+            with self._lock:
+                self._thread_names.append(name)
+                self.native_threads[-len(self._thread_names)] = len(self._thread_names) - 1
+        return self._thread_names.index(name)
+
     def sync(
         self,
         kind: SyncKind,
@@ -106,12 +114,13 @@ class Recorder:
         start_ns: int | None = None,
         end_ns: int | None = None,
         api: str | None = None,
+        thread: int | None = None,
     ) -> None:
-        """Record that the calling thread waited."""
+        """Record that the calling thread waited, or `thread` in its place."""
         self.syncs.append(
             SyncEvent(
                 step=self.step(),
-                thread=self.thread(),
+                thread=self.thread() if thread is None else thread,
                 kind=kind,
                 explicit=explicit,
                 op=op,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from syncwatch.sense.copies import Copies
 from syncwatch.sense.cupti import Cupti
 from syncwatch.sense.debug_mode import DebugMode
-from syncwatch.sense.gpu_trace import GpuTrace
+from syncwatch.sense.explicit_waits import ExplicitWaits
 from syncwatch.sense.runtime_calls import RuntimeCalls
 from syncwatch.sense.virtual.device import VirtualDevice
 
@@ -25,5 +25,5 @@ class SensorEntry:
 
 def survey() -> tuple[SensorEntry, ...]:
     """Return every sensor, with why it cannot run here where it cannot."""
-    sensors = (RuntimeCalls(), GpuTrace(), DebugMode(), Copies(), Cupti(), VirtualDevice())
+    sensors = (RuntimeCalls(), DebugMode(), ExplicitWaits(), Copies(), Cupti(), VirtualDevice())
     return tuple(SensorEntry(each.name, each.sees, each.blind_to, each.unavailable()) for each in sensors)

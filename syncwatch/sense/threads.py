@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-_PREFIXES = {"pt_autograd": "autograd backward", "pt_data_pin": "DataLoader pinning", "pt_data_worker": "DataLoader"}
+AUTOGRAD = "autograd backward"
+_PREFIXES = {"pt_autograd": AUTOGRAD, "pt_data_pin": "DataLoader pinning", "pt_data_worker": "DataLoader"}
 """How torch names its threads to the system, and what they are."""
 
 

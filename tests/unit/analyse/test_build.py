@@ -7,9 +7,9 @@ from tests.fakes import gdn_session, recording, session
 
 
 def test_coverages_are_merged_without_repeating_a_name() -> None:
-    first = Coverage(("gpu_trace", "cupti"), ("nccl",), 3, 2)
-    second = Coverage(("gpu_trace",), ("nccl", "sparse"), 4, 4)
-    assert merge([first, second]) == Coverage(("gpu_trace", "cupti"), ("nccl", "sparse"), 7, 6)
+    first = Coverage(("debug_mode", "cupti"), ("nccl",), 3, 2)
+    second = Coverage(("debug_mode",), ("nccl", "sparse"), 4, 4)
+    assert merge([first, second]) == Coverage(("debug_mode", "cupti"), ("nccl", "sparse"), 7, 6)
 
 
 def test_one_unknown_count_makes_the_sum_unknown() -> None:

@@ -240,4 +240,4 @@ def test_other_sensors_and_an_early_end_are_said() -> None:
     blind = Coverage(("debug_mode",), (), None, 0)
     notes = between(timed([[MS]]), replace(timed([[MS]], coverage=blind), complete=False)).notes
     assert "b.json ended early, so that its figures are partial." in notes
-    assert any(note.startswith("a.json was watched by cupti, gpu_trace, b.json by debug_mode:") for note in notes)
+    assert any(note.startswith("a.json was watched by cupti, debug_mode, b.json by debug_mode:") for note in notes)

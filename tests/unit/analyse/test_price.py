@@ -43,7 +43,7 @@ def test_a_site_is_counted_and_priced_a_step() -> None:
 
 def test_what_was_not_measured_is_none_and_never_zero() -> None:
     # GIVEN hooks without CUPTI: no times, no copies, no kernels
-    hooks = Coverage(("gpu_trace",), ("times",), None, 1)
+    hooks = Coverage(("debug_mode",), ("times",), None, 1)
     variant = variant_of(recording(syncs=[sync()], copies=None, kernels=None, coverage=hooks))
 
     # THEN

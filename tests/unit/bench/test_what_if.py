@@ -35,7 +35,7 @@ class Reads:
         return self.x + 1 if (self.x > 3).any() else self.x
 
     def tolist(self, index: int) -> torch.Tensor:
-        return self.x + sum(self.counts.tolist())
+        return self.x + float(sum(self.counts.tolist()))
 
     def cpu(self, index: int) -> torch.Tensor:
         found: torch.Tensor = self.x + int(self.counts.cpu().add_(1).sum())

@@ -15,7 +15,8 @@ from syncwatch.model.events import Step
 from syncwatch.model.session import SESSION_SCHEMA, Session
 from tests.fakes import gdn_session
 
-# msgspec reads integers of 64 bits; a name may hold anything but half a surrogate pair.
+# msgspec reads integers of 64 bits, and JSON no infinity; a name may hold anything but half a surrogate pair.
+st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(int, st.integers(-(2**63), 2**63 - 1))
 st.register_type_strategy(str, st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 

@@ -23,7 +23,7 @@ def hooked(kind: SyncKind, stack: int, step: int | None = 0, thread: int = MAIN)
         start_ns=None,
         end_ns=None,
         pacing=False,
-        seen_by=("gpu_trace",),
+        seen_by=("debug_mode",),
     )
 
 
@@ -56,7 +56,7 @@ def test_rows_are_joined_in_order_within_their_step_and_thread() -> None:
     joined = joined_of(events, trace(*rows))
 
     assert [(each.step, each.stack, each.start_ns) for each in joined.syncs] == [(0, 7, 110), (0, 8, 120), (1, 9, 210)]
-    assert joined.syncs[0].op == "aten.copy_" and joined.syncs[0].seen_by == ("gpu_trace", "cupti")
+    assert joined.syncs[0].op == "aten.copy_" and joined.syncs[0].seen_by == ("debug_mode", "cupti")
     assert (joined.seen, joined.notes) == (3, ())
 
 
@@ -158,3 +158,14 @@ def test_threads_started_anew_are_matched_in_the_order_they_came() -> None:
 
     assert (AUTOGRAD, 7, 120) in [(each.thread, each.stack, each.start_ns) for each in joined.syncs]
     assert joined.threads == ("MainThread", "autograd")
+
+
+def test_autograds_waits_that_were_warned_of_behind_the_fact_are_found_on_its_own_thread() -> None:
+    events = [hooked(SyncKind.STREAM, 7), hooked(SyncKind.STREAM, 9, thread=AUTOGRAD)]
+    native = {MAIN_TID: MAIN, -2: AUTOGRAD}
+    rows = trace(call(SyncKind.STREAM, 110), call(SyncKind.STREAM, 120, tid=7777))
+
+    joined = join(Hooked(events, (), STEPS, ("MainThread", "autograd backward"), native), rows)
+
+    assert [(each.thread, each.stack, each.start_ns) for each in joined.syncs] == [(MAIN, 7, 110), (AUTOGRAD, 9, 120)]
+    assert joined.notes == ()
