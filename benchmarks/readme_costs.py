@@ -1,0 +1,113 @@
+"""Answers: are prices true, what does watching cost, how fast are the kernels? The blocks that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.readme_results import Block, Results, short, with_interval
+
+_HEADLINE = (16, 64, 1, 8192)
+"""Key heads, value heads, sequences and tokens of the case that the README names."""
+_OURS, _THEIRS = "syncwatch", "flash-linear-attention"
+
+
+def _kernels(results: Results) -> str:
+    found = results.read("gdn_prefill_kernels")
+    case = next(each for each in found["cases"] if _shape(each) == _HEADLINE)
+    eager, everything = case["eager"], [each["eager"]["ratio"] for each in found["cases"]]
+    low, high = eager["ci95"]
+    return (
+        f"At 16 key and 64 value heads (Qwen3.5-397B) a sequence of 8,192 tokens takes "
+        f"{eager['median_ms'][_OURS]:.3f} ms, and {eager['median_ms'][_THEIRS]:.3f} ms in flash-linear-attention "
+        f"{found['versions'][_THEIRS]}: {eager['ratio']:.2f} times as fast (95 % interval {low:.2f} to {high:.2f}). "
+        f"Over {len(everything)} shapes it is {min(everything):.2f} to {max(everything):.2f} times ({found['gpu']}, "
+        f"{found['date']}, called from Python)."
+    )
+
+
+def _shape(case: Mapping[str, int]) -> tuple[int, int, int, int]:
+    return case["key_heads"], case["value_heads"], case["sequences"], case["tokens"]
+
+
+def _decode(results: Results) -> str:
+    found = results.read("gdn_decode")
+    served = [row for row in found["rows"] if tuple(row["heads"]) == (16, 64) and row["requests"] == 64]
+    shares = ", ".join(
+        f"{row['copy_share']['median']:.1%} {'with' if row['drafts'] else 'without'} drafts" for row in served
+    )
+    return (
+        f"At those heads a decode step of 64 requests reaches {shares}, of the bandwidth of a copy "
+        f"({found['copy_gbytes_per_s']['median']:.0f} GB/s; {found['gpu']}, {found['date']})."
+    )
+
+
+def _truth(results: Results) -> str:
+    found = results.read("prices")
+    rows = ["| program | blocked, known | said | bubble, known | said |", "|---|---|---|---|---|"]
+    for row in found["rows"]:
+        figures = (row[f"{what}_{price}_us"] for price in ("blocked", "bubble") for what in ("known", "said"))
+        rows.append(f"| {row['program']} | {' | '.join(_us(each) for each in figures)} |")
+    return "\n".join([*rows, "", _recorded(found)])
+
+
+def _overhead(results: Results) -> str:
+    found = results.read("overhead")
+    rows = ["| what | watched by | plain | added | ratio (95 % interval) |", "|---|---|---|---|---|"]
+    rows += [
+        f"| {row['what']} | {row['watcher']} | {_length(row['plain_us'])} | {_added(row)} "
+        f"| {with_interval(row['ratio'], row['ratio_ci95'])} |"
+        for row in found["rows"]
+    ]
+    return "\n".join([*rows, "", _recorded(found)])
+
+
+def _coverage(results: Results) -> str:
+    found = results.read("sync_ops")
+    rows = found["specimens"].values()
+    seen, with_line = sum(each["seen"].get("cupti", 0) for each in rows), sum(each["with_line"] or 0 for each in rows)
+    still = [each for each in rows if each["stood_still"]]
+    missed = sum(not each["syncs"] for each in still)
+    return (
+        f"Over {len(rows)} idioms CUPTI saw {seen} waits, and {with_line} of them have a line. The host stood still in "
+        f"{len(still)}; in {missed} of those no wait was found ({found['gpu']}, torch {short(found['torch'])})."
+    )
+
+
+def _guard(results: Results) -> str:
+    found = results.read("guard")
+    ratios, steps = found["ratio_to_plain"], found["step_us"]
+    ways = ("guard around every step", "guard around all steps", "guard off", "markers")
+    told = ", ".join(f"{name} {ratios[name]:.3f}" for name in ways)
+    return (
+        f"On a step of {steps['plain']:.0f} µs that never waits, bound by the host, times as a multiple of the plain "
+        f"step: {told} ({found['gpu']}, torch {short(found['torch'])})."
+    )
+
+
+def _added(row: Mapping[str, Any]) -> str:
+    low, high = row["ratio_ci95"]
+    return "no difference shown" if low <= 1 <= high else _length(row["added_us"])
+
+
+def _us(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.0f} µs"
+
+
+def _length(us: float) -> str:
+    return f"{us / 1000:.2f} ms" if abs(us) >= 1000 else f"{us:.2f} µs"
+
+
+def _recorded(found: Mapping[str, str]) -> str:
+    return f"{found['gpu']}, {found['date']}, torch {short(found['torch'])}."
+
+
+BLOCKS: dict[str, Block] = {
+    "kernels": _kernels,
+    "decode": _decode,
+    "truth": _truth,
+    "overhead": _overhead,
+    "coverage": _coverage,
+    "guard": _guard,
+}
+"""By the name between the comment's marks."""

@@ -1,0 +1,71 @@
+"""Answers: what do the files in benchmarks/results/ hold? Read for the blocks of the README and the docs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from syncwatch.model.finding import Report
+
+
+class NotRecordedError(Exception):
+    """The results of a block are missing, or have a form that is no longer read."""
+
+
+class Results:
+    """The files of one folder, read when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> Any:
+        """Return what `name`.json holds.
+
+        Raises:
+            NotRecordedError: if there is no such file.
+        """
+        return json.loads(self._bytes(name))
+
+    def report(self, name: str) -> Report:
+        """Return the report in `name`.json.
+
+        Raises:
+            NotRecordedError: if there is no such file, or it is not of today's form.
+        """
+        try:
+            return msgspec.json.decode(self._bytes(name), type=Report)
+        except msgspec.ValidationError as error:
+            raise NotRecordedError(f"{name}.json has an older form ({error}).") from error
+
+    def date(self) -> str:
+        """Return the day of the results; reports hold none, and `gpu.sh` records them in one go with the prices."""
+        day: str = self.read("prices")["date"]
+        return day
+
+    def _bytes(self, name: str) -> bytes:
+        path = self._folder / f"{name}.json"
+        if not path.is_file():
+            raise NotRecordedError(f"{path.name} is missing.")
+        return path.read_bytes()
+
+
+Block = Callable[[Results], str]
+"""Makes the text of one block.
+
+Raises:
+    NotRecordedError: if its results are not there.
+"""
+
+
+def with_interval(ratio: float, ci95: Sequence[float]) -> str:
+    """Return a ratio and its 95 % interval."""
+    return f"{ratio:.3f} ({ci95[0]:.3f} to {ci95[1]:.3f})"
+
+
+def short(version: str) -> str:
+    """Return a version without what it was built for."""
+    return version.partition("+")[0]
