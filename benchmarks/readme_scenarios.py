@@ -62,9 +62,11 @@ def _measured(name: str) -> Block:
         report = results.report(name)
         first, last = report.variants[0].per_step, report.variants[-1].per_step
         comparison = report.comparison
-        ratio = "not compared"
+        ratio = "step times not compared"
         if comparison is not None and comparison.step_time_ratio is not None and comparison.ci95 is not None:
-            ratio = f"{with_interval(comparison.step_time_ratio, comparison.ci95)}, {comparison.verdict}"
+            ratio = (
+                f"step time ratio {with_interval(comparison.step_time_ratio, comparison.ci95)}, {comparison.verdict}"
+            )
         return f"{first.syncs:.3g} → {last.syncs:.3g} syncs a step; {ratio}"
 
     return block

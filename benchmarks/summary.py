@@ -31,8 +31,8 @@ def table(reports: Iterable[dict[str, Any]]) -> str:
 def _row(report: dict[str, Any]) -> str:
     variants = report["variants"]
     figures = [
-        _pair(variants, lambda each: _figure(each["per_step"]["syncs"], "g", "")),
-        _pair(variants, lambda each: _figure(each["per_step"]["d2h_copies"], "g", "")),
+        _pair(variants, lambda each: _figure(each["per_step"]["syncs"], ".3g", "")),
+        _pair(variants, lambda each: _figure(each["per_step"]["d2h_copies"], ".3g", "")),
         _pair(variants, lambda each: _figure(each["per_step"]["host_blocked_us"], ".1f", " µs")),
         _pair(variants, lambda each: _figure(each["per_step"]["gpu_idle_us"], ".0f", " µs")),
         _pair(variants, lambda each: _figure(each["step_ms"] and each["step_ms"]["median"], ".2f", " ms")),
