@@ -66,7 +66,7 @@ def _session(events: int, shape: tuple[int, int, int]) -> Session:
             start_ns=(start := index * STEPS * each_ns // counts[0]),
             end_ns=start + 5_000,
             pacing=False,
-            seen_by=("gpu_trace", "cupti"),
+            seen_by=("debug_mode", "cupti"),
         )
         for index in range(counts[0])
     ]
@@ -110,7 +110,7 @@ def _session(events: int, shape: tuple[int, int, int]) -> Session:
         copies=tuple(copies),
         kernels=tuple(kernels),
         ranges=(),
-        coverage=Coverage(("gpu_trace", "cupti"), (), counts[0], counts[0]),
+        coverage=Coverage(("debug_mode", "cupti"), (), counts[0], counts[0]),
     )
     environment = Environment("2.13.0", "3.6.0", "NVIDIA H200", "580.65", "3.11.7", "0.1.0")
     return Session("train.py", DeviceKind.CUDA, environment, (recording,), None, complete=True)

@@ -93,14 +93,14 @@ def record(request: Request, *, only_report: bool, candidate_only: bool = False)
     from syncwatch.bench.target import is_code
 
     if request.module is None and not is_code(request.words[0]):
-        return _judged_by_prices(request, _run_scenario(request, candidate_only))
+        return judged_by_prices(request, _run_scenario(request, candidate_only))
     if request.what_if:
         raise UsageError(
             "--what-if runs the same step many times, which only a scenario can. Make your step a scenario first."
         )
     with stdout_to_stderr(only_report):
         arguments = request.words if request.module else request.words[1:]
-        return _judged_by_prices(request, _run_code(_code_target(request), list(arguments), request))
+        return judged_by_prices(request, _run_code(_code_target(request), list(arguments), request))
 
 
 def _run_scenario(request: Request, candidate_only: bool) -> Outcome:
@@ -225,7 +225,7 @@ def _ended(name: str, session: Session, how: str) -> Outcome:
     return Outcome(session, EXIT_NOT_MEASURED, f"{name} {how}: the report covers what ran before. {advice}")
 
 
-def _judged_by_prices(request: Request, outcome: Outcome) -> Outcome:
+def judged_by_prices(request: Request, outcome: Outcome) -> Outcome:
     """Let a run that had to have prices fail where it has none."""
     unpriced = [each.variant for each in outcome.session.recordings if each.kernels is None]
     if request.prices is not True or outcome.exit_code != EXIT_CLEAN or not unpriced:

@@ -12,6 +12,13 @@ from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.sync_warnings import SyncWarnings
 from syncwatch.sense.threads import AUTOGRAD
 
+_DEFAULT = 0
+"""The sync debug mode that says nothing."""
+
+
+_on: list[DebugMode] = []
+"""Those that listen, the outermost first: Python asks the innermost first, and stops where a warning is taken."""
+
 
 class DebugMode:
     """Runs `torch.cuda.set_sync_debug_mode("warn")` and turns each warning into an event.
@@ -41,6 +48,7 @@ class DebugMode:
     def start(self, recorder: Recorder) -> None:
         """Switch the mode to "warn" and listen to the warnings."""
         self._recorder = recorder
+        _on.append(self)
         self._warnings.start()
         self._previous_mode = torch.cuda.get_sync_debug_mode()
         torch.cuda.set_sync_debug_mode("warn")
@@ -52,12 +60,15 @@ class DebugMode:
         torch.cuda.set_sync_debug_mode(self._previous_mode)
         self._previous_mode = None
         self._warnings.stop()
+        _on.remove(self)
         self._recorder = None
 
     def _on_warning(self, frame: FrameType | None) -> bool:
+        """Record the wait; the outermost keeps the warning from a user who did not ask for it."""
         recorder = self._recorder
+        last = _on[0] is self and self._previous_mode == _DEFAULT
         if recorder is None or frame is None:
-            return False
+            return last
         thread = recorder.thread_called(AUTOGRAD) if in_backward(frame) else None
         recorder.sync(
             SyncKind.STREAM,
@@ -67,4 +78,4 @@ class DebugMode:
             stack=recorder.stack(frame),
             thread=thread,
         )
-        return True
+        return last
