@@ -76,7 +76,9 @@ def _name(executor: Any) -> str:
 def _bytes(arguments: list[Any]) -> int:
     """Return the bytes of the tensors that a kernel was given, each storage once."""
     storages: dict[int, int] = {}
-    for argument in arguments:
+    for given in arguments:
+        # A tensor descriptor holds its tensor as `base`.
+        argument = getattr(given, "base", None) if type(given).__name__ == "TensorDescriptor" else given
         if isinstance(argument, torch.Tensor):
             size = argument.numel() * argument.element_size()
             start = argument.data_ptr()
