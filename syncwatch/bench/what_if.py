@@ -50,8 +50,8 @@ class WhatIf:
         self._tape = Tape(frozenset(lines))
         self._readers: Mapping[str, Reader] = {reader.key: reader for reader in readers()}
         self._outputs: list[torch.Tensor] = []
-        together = (tuple(lines),) if len(lines) > 1 else ()
-        self._candidates = [_Candidate(each) for each in (*((line,) for line in lines[:MOST_LINES]), *together)]
+        self._lines = tuple(lines)
+        self._candidates = [_Candidate((line,)) for line in lines[:MOST_LINES]]
         self._as_it_is = _Candidate(())
 
     def prepare(self) -> None:
@@ -60,6 +60,11 @@ class WhatIf:
         unsteady = _differing(first, self._recorded())
         for candidate in self._candidates:
             candidate.refused = self._why_not(candidate, unsteady)
+        refused = {candidate.lines for candidate in self._candidates if candidate.refused is not None}
+        together = _Candidate(tuple(line for line in self._lines if (line,) not in refused))
+        if len(together.lines) > 1:
+            together.refused = self._why_not(together, unsteady)
+            self._candidates.append(together)
 
     def take_round(self, number: int, times: Times) -> None:
         """Time each candidate and the step as it is, every second round in reverse."""

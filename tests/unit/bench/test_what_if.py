@@ -158,3 +158,18 @@ def test_nothing_stays_wrapped(device: VirtualDevice) -> None:
     asked(device, "item")
 
     assert {name: getattr(torch.Tensor, name) for name in before} == before
+
+
+def test_all_lines_together_leave_out_what_cannot_be_replayed(device: VirtualDevice) -> None:
+    class Mixed(Reads):
+        def step(self, variant: str, index: int) -> torch.Tensor:
+            return self.item(index) + self.mask(index).sum() + self.unique(index).sum()
+
+    lines = [line_of("item"), line_of("mask"), line_of("unique")]
+    question = WhatIf(Mixed(), "all", lines, STEPS)
+    question.prepare()
+
+    _, item, mask, unique, together = question.replays()
+    assert (item.refused, mask.refused, together.refused) == (None, None, None)
+    assert unique.refused is not None
+    assert together.lines == (line_of("item"), line_of("mask"))
