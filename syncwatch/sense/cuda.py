@@ -99,7 +99,7 @@ class CudaDevice:
         """Leave the device as it was; there is nothing to do on CUDA."""
 
 
-_NOT_YET = "The run ended before CUPTI could measure it: lines, but no idle times."
+_NOT_YET = "The price pass did not run: there are lines, but no idle times."
 
 
 @dataclass(slots=True)
