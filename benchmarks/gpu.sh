@@ -1,30 +1,90 @@
 #!/usr/bin/env bash
-# Every figure of the README and the docs that needs a GPU, in one go: tests first, so that no number stands on a red gate.
+# Every figure of the README and the docs that needs a GPU, each from one command; after it, `python benchmarks/readme.py`
+# writes them into the pages.
 #
-#   benchmarks/gpu.sh [OUTPUT_FOLDER]
+#   benchmarks/gpu.sh [OUTPUT_FOLDER [PART...]]
 #
-# Writes JSON reports, by default over benchmarks/results/. PYTHON chooses the interpreter.
-set -euo pipefail
+# Parts: tests prefill programs sensors guard kernels serving warmup pace; without one all of them, tests first, so that no
+# number stands on a red gate. Writes JSON, by default over benchmarks/results/. PYTHON chooses the interpreter. A part
+# that fails does not keep the others from running; the exit code is 1 then.
+# The kernels are measured beside flash-linear-attention where `pip install flash-linear-attention==0.6.0` was run.
+set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-benchmarks/results}
+shift $(($# > 0))
+parts=${*:-tests prefill programs sensors guard kernels serving warmup pace}
 python=${PYTHON:-python3}
+failed=0
 mkdir -p "$out"
 
-"$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu
+check() {  # COMMAND...: says and remembers that it failed
+  "$@" || { echo "failed: $*" >&2; failed=1; }
+}
 
-prefill() {  # NAME ARGUMENTS...: one comparison of the two variants
+report() {  # NAME TARGET ARGUMENTS...: the JSON report of one run; the old one stays where the run fails
   local name=$1
   shift
-  "$python" -m syncwatch run gdn-prefill --device cuda --format json "$@" > "$out/gdn_prefill_$name.json"
-  "$python" benchmarks/summary.py "$out/gdn_prefill_$name.json"
+  if "$python" -m syncwatch run "$@" --device cuda --format json > "$out/$name.new"; then
+    mv "$out/$name.new" "$out/$name.json"
+  else
+    rm -f "$out/$name.new"
+    echo "failed: $name" >&2
+    failed=1
+    return 1
+  fi
 }
-prefill 397b_8192 --preset qwen3.5-397b --tokens 8192 --steps 10 --warmup 3
-prefill 80b_8192 --preset qwen3-next-80b --tokens 8192 --steps 20 --warmup 5
-prefill tiny --preset tiny --steps 200 --warmup 20
-prefill tiny_miss --preset tiny --cache-miss --steps 200 --warmup 20
-prefill 2b_1024 --preset qwen3.5-2b --tokens 1024 --steps 20 --warmup 5
-prefill 80b_1024_miss --preset qwen3-next-80b --tokens 1024 --cache-miss --steps 20 --warmup 5
 
-"$python" -m syncwatch run tests/programs/llama_generate.py --device cuda --format json > "$out/llama_generate.json"
-"$python" benchmarks/sync_ops.py run --device cuda -o "$out/sync_ops.json"
-"$python" benchmarks/real_programs.py run --device cuda -o "$out/real_programs.json"
+prefill() {  # NAME ARGUMENTS...: one comparison of the two variants
+  local name=gdn_prefill_$1
+  shift
+  report "$name" gdn-prefill "$@" && check "$python" benchmarks/summary.py "$out/$name.json"
+}
+
+for part in $parts; do
+  case $part in
+    tests)
+      "$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu || exit 1
+      ;;
+    prefill)
+      prefill 397b_8192 --preset qwen3.5-397b --tokens 8192 --steps 10 --warmup 3
+      prefill 80b_8192 --preset qwen3-next-80b --tokens 8192 --steps 20 --warmup 5
+      prefill 80b_balanced --preset qwen3-next-80b --regime balanced --steps 20 --warmup 5
+      prefill 80b_1024_miss --preset qwen3-next-80b --tokens 1024 --cache-miss --steps 20 --warmup 5
+      prefill 2b_1024 --preset qwen3.5-2b --tokens 1024 --steps 20 --warmup 5
+      prefill tiny --preset tiny --steps 200 --warmup 20
+      prefill tiny_miss --preset tiny --cache-miss --steps 200 --warmup 20
+      ;;
+    programs)
+      report llama_generate tests/programs/llama_generate.py
+      check "$python" benchmarks/real_programs.py run --device cuda -o "$out/real_programs.json"
+      ;;
+    sensors)  # are prices true, is every wait found, what does watching cost
+      check "$python" benchmarks/prices.py "$out/prices.json"
+      check "$python" benchmarks/overhead.py "$out/overhead.json"
+      check "$python" benchmarks/sync_ops.py run --device cuda -o "$out/sync_ops.json"
+      check "$python" benchmarks/sync_ops.py coverage "$out/sync_ops.json"
+      ;;
+    guard)
+      check "$python" benchmarks/guard.py "$out/guard.json"
+      ;;
+    kernels)
+      check "$python" benchmarks/gdn_prefill_kernels.py "$out/gdn_prefill_kernels.json"
+      check "$python" benchmarks/gdn_decode.py "$out/gdn_decode.json"
+      ;;
+    serving)
+      report seq_lens seq-lens
+      check "$python" benchmarks/spec_decode.py run "$out/spec_decode_2b.json" --preset qwen3.5-2b --requests 1000
+      ;;
+    warmup)
+      check "$python" benchmarks/kernel_warmup.py "$out/kernel_warmup.json"
+      ;;
+    pace)  # what the regimes of gdn-prefill rest on; compare with scenarios/syncwatch_scenarios/host_work_regimes.py
+      check "$python" benchmarks/prefill_pace.py
+      ;;
+    *)
+      echo "There is no part $part." >&2
+      exit 2
+      ;;
+  esac
+done
+exit "$failed"

@@ -76,12 +76,12 @@ def _coverage(results: Results) -> str:
 
 def _guard(results: Results) -> str:
     found = results.read("guard")
-    ratios, steps = found["ratio_to_plain"], found["step_us"]
+    ratios = found["ratio_to_plain"]
     ways = ("guard around every step", "guard around all steps", "guard off", "markers")
-    told = ", ".join(f"{name} {ratios[name]:.3f}" for name in ways)
+    told = ", ".join(f"{way} {ratios[way]:.3f}" for way in ways)
     return (
-        f"On a step of {steps['plain']:.0f} µs that never waits, bound by the host, times as a multiple of the plain "
-        f"step: {told} ({found['gpu']}, torch {short(found['torch'])})."
+        f"On a step of {found['step_us']['plain']:.0f} µs that never waits, bound by the host, as a multiple of its plain "
+        f"time: {told} ({found['gpu']}, torch {short(found['torch'])})."
     )
 
 

@@ -1,5 +1,7 @@
 """Answers: what do saved reports of two variants say, as rows of a Markdown table?
 
+"priced at" is how slow the step was in the pass that gave the two columns before it.
+
 python benchmarks/summary.py benchmarks/results/gdn_prefill_*.json
 """
 
@@ -12,9 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
+from syncwatch.report import text
+
 _HEAD = (
-    "| run | syncs a step | D2H copies | host blocked | GPU idle after | step time | ratio (95 % interval) |",
-    "|---|---|---|---|---|---|---|",
+    "| run | syncs a step | D2H copies | host blocked | GPU idle after | priced at | step time "
+    "| ratio (95 % interval) |",
+    "|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -33,8 +38,9 @@ def _row(report: dict[str, Any]) -> str:
     figures = [
         _pair(variants, lambda each: _figure(each["per_step"]["syncs"], ".3g", "")),
         _pair(variants, lambda each: _figure(each["per_step"]["d2h_copies"], ".3g", "")),
-        _pair(variants, lambda each: _figure(each["per_step"]["host_blocked_us"], ".1f", " µs")),
-        _pair(variants, lambda each: _figure(each["per_step"]["gpu_idle_us"], ".0f", " µs")),
+        _pair(variants, lambda each: text.micros(each["per_step"]["host_blocked_us"])),
+        _pair(variants, lambda each: text.micros(each["per_step"]["gpu_idle_us"])),
+        _figure(variants[0]["price_overhead"], ".2f", " x step time"),
         _pair(variants, lambda each: _figure(each["step_ms"] and each["step_ms"]["median"], ".2f", " ms")),
     ]
     return f"| {_name(report['parameters'])} | {' | '.join(figures)} | {_compared(report['comparison'])} |"

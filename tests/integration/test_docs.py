@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-import msgspec
+import pytest
 
-from syncwatch.model.finding import Report
-from syncwatch.report.terminal import TerminalReporter
 from tests.command import ROOT, syncwatch
 
 _NAMED = ("--name", "syncwatch", "--title", "The command line")
@@ -34,20 +36,57 @@ def test_the_page_of_causes_is_what_explain_says() -> None:
     assert made.out == (ROOT / "docs" / "causes.md").read_text(), "run `make docs`"
 
 
-def test_the_finding_on_the_first_screen_is_one_that_was_measured() -> None:
-    report = msgspec.json.decode((ROOT / "benchmarks/results/llama_generate.json").read_bytes(), type=Report)
-    shown = TerminalReporter(118).render(report)
-    block = (ROOT / "README.md").read_text().partition("```console\n")[2].partition("\n```")[0]
+def test_the_figures_of_the_pages_are_those_of_the_results() -> None:
+    made = figures("--check")
 
-    finding = block[block.index("SW103") :]
-    assert finding in shown
+    assert made.returncode == 0, f"run `python benchmarks/readme.py`: {made.stdout}"
 
 
-def test_the_rows_of_the_readme_are_those_of_the_results() -> None:
-    names = ("397b_8192", "80b_8192", "80b_1024_miss", "2b_1024")
-    results = [str(ROOT / f"benchmarks/results/gdn_prefill_{name}.json") for name in names]
-    made = subprocess.run(
-        [sys.executable, "benchmarks/summary.py", *results], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+def test_every_figure_has_results_of_todays_form() -> None:
+    made = figures("--check")
 
-    assert made.stdout.strip() in (ROOT / "README.md").read_text()
+    assert "left as it is" not in made.stderr, made.stderr
+
+
+def test_a_figure_without_results_is_left_and_named(tmp_path: Path) -> None:
+    made = figures("--check", "--results", str(tmp_path))
+
+    assert made.returncode == 0 and made.stdout == ""
+    assert "README.md, figures:kernels: left as it is. gdn_prefill_kernels.json is missing." in made.stderr.splitlines()
+
+
+def test_a_figure_that_the_results_do_not_have_is_found(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(ROOT / "benchmarks" / "results", results)
+    kernels = json.loads((results / "gdn_prefill_kernels.json").read_bytes())
+    for case in kernels["cases"]:
+        case["eager"]["ratio"] *= 1.1
+    (results / "gdn_prefill_kernels.json").write_text(json.dumps(kernels))
+
+    made = figures("--check", "--results", str(results))
+
+    assert made.returncode == 1 and "README.md: differs from the results" in made.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.name
+)
+def test_links_between_the_pages_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http", "mailto")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def figures(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "benchmarks/readme.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
