@@ -80,8 +80,8 @@ def _guard(results: Results) -> str:
     ways = ("guard around every step", "guard around all steps", "guard off", "markers")
     told = ", ".join(f"{way} {ratios[way]:.3f}" for way in ways)
     return (
-        f"On a step of {found['step_us']['plain']:.0f} µs that never waits, bound by the host, as a multiple of its plain "
-        f"time: {told} ({found['gpu']}, torch {short(found['torch'])})."
+        f"On a step of {found['step_us']['plain']:.0f} µs that never waits, bound by the host, as a multiple of its "
+        f"plain time: {told} ({found['gpu']}, torch {short(found['torch'])})."
     )
 
 
