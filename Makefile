@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu lint format docs golden clean
+.PHONY: help run test test-gpu lint format docs figures golden clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/'
@@ -41,6 +41,9 @@ format: $(VENV)/.dev  ## rewrite the code as ruff wants it
 docs: $(VENV)/.dev  ## rewrite the pages that come from the code
 	$(BIN)/typer syncwatch.cli.app utils docs --name syncwatch --title "The command line" --output docs/cli.md
 	$(BIN)/syncwatch explain --markdown > docs/causes.md
+
+figures: $(VENV)/.dev  ## rewrite the figures of README and docs from benchmarks/results
+	$(BIN)/python benchmarks/readme.py
 
 golden: $(VENV)/.dev  ## rewrite the golden files; read the diff like code
 	$(BIN)/pytest tests/golden --rewrite-golden $(ARGS)

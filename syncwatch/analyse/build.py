@@ -11,6 +11,7 @@ from syncwatch.analyse.price import prices
 from syncwatch.analyse.sites import only_in_warmup, sites
 from syncwatch.analyse.timeline import split_early, warmup_of, window_of
 from syncwatch.analyse.what_if import what_if
+from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Report, Variant
 from syncwatch.model.session import Coverage, Recording, Session
 
@@ -58,7 +59,11 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
     """Return what one recording shows, given its attributed waits."""
     window, warmup = window_of(recording), warmup_of(recording)
     early, late = split_early((item.sync for item in found), window)
-    lineless = sum(window.counts(item.sync.step) and item.finding.file == NO_LINE for item in found)
+    lineless = sum(
+        window.counts(item.sync.step) and item.finding.file == NO_LINE
+        for item in found
+        if item.sync.kind is not SyncKind.ALLOCATION
+    )
     costs = prices(recording)
     figures = per_step(found, recording, window, costs)
     measured = sites(found, recording, window, costs, figures.gpu_span_us)

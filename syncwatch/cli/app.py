@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find the lines of PyTorch code that make the CPU wait for the GPU, and say what each costs.",
-    epilog="Exit codes: 0 clean, 1 over policy, 2 usage, 3 could not measure, 130 interrupted.",
+    epilog="Exit codes: 0 clean, 1 over policy, 2 usage, 3 could not measure, 130 interrupted, 143 terminated.",
 )
 app.command(name="run")(run.run)
 app.command(name="gate")(gate.gate)

@@ -187,7 +187,7 @@ def _code_target(request: Request) -> Target:
 
 
 def _run_code(target: Target, arguments: list[str], request: Request) -> Outcome:
-    watching = watch(request.device.value, target=target.name)
+    watching = watch(request.device.value, target=target.name, prices=request.prices is not False)
     try:
         with Checkpoints(request.output, watching.snapshot).every_now_and_then(), terminable(), watching:
             target.run(arguments)
