@@ -82,9 +82,9 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
     def _session(self, device: WatchedDevice, recording: Recording | None, missing: list[str]) -> Session:
         assert self._environment is not None
         if recording is not None and forks.forks() > self._forks:
-            note = (
-                f"The process forked {forks.forks() - self._forks} times; what its children did is not in the report."
-            )
+            times = forks.forks() - self._forks
+            often = "once" if times == 1 else f"{times} times"
+            note = f"The process forked {often}; what its children did is not in the report."
             recording = replace(recording, notes=(*recording.notes, note))
         return Session(
             target=self._target,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.bench.replay import moves, shapes, values
+from syncwatch.bench.replay import moves, shapes, slots, values
 from syncwatch.bench.replay.ways import Way
 
 
@@ -43,8 +43,9 @@ def _readers() -> Iterator[Reader]:
         yield Reader(owner, "masked_select", shapes.MASKED_SELECT)
         yield Reader(owner, "repeat_interleave", shapes.REPEAT_INTERLEAVE)
     yield Reader(torch, "where", shapes.WHERE)
-    yield Reader(tensor, "__getitem__", shapes.GET_ITEM)
-    yield Reader(tensor, "__setitem__", shapes.SET_ITEM)
+    if slots.KNOWN:
+        yield Reader(tensor, "__getitem__", shapes.GET_ITEM)
+        yield Reader(tensor, "__setitem__", shapes.SET_ITEM)
     yield Reader(tensor, "to", moves.MOVE)
     yield Reader(tensor, "cuda", moves.MOVE)
     yield Reader(tensor, "copy_", moves.COPY_INTO)

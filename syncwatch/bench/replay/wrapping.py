@@ -7,18 +7,27 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from syncwatch.bench.replay.readers import Reader
+from syncwatch.bench.replay.slots import ItemSlots
 from syncwatch.bench.replay.tape import Tape
+
+_ITEMS = ("__getitem__", "__setitem__")
 
 
 @contextlib.contextmanager
 def wrapped(tape: Tape, readers: Iterable[Reader]) -> Iterator[None]:
     """Send every call of `readers` through `tape`; an operator mode would cost a host-bound step more than it gains."""
+    found = tuple(readers)
+    items = [ItemSlots.of(owner) for owner in {reader.owner for reader in found if reader.name in _ITEMS}]
     with contextlib.ExitStack() as restore:
-        for reader in readers:
+        for slots in items:
+            restore.callback(slots.put_back)
+        for reader in found:
             own = reader.name in vars(reader.owner)
             original = getattr(reader.owner, reader.name)
             restore.callback(_put_back, reader, original, own)
             setattr(reader.owner, reader.name, _wrapper(tape, reader, original))
+        for slots in items:
+            slots.keep_no_sequence()
         yield
 
 

@@ -173,3 +173,16 @@ def test_all_lines_together_leave_out_what_cannot_be_replayed(device: VirtualDev
     assert (item.refused, mask.refused, together.refused) == (None, None, None)
     assert unique.refused is not None
     assert together.lines == (line_of("item"), line_of("mask"))
+
+
+def test_tensors_are_no_sequences_while_indexing_is_wrapped_nor_after(device: VirtualDevice) -> None:
+    class Stacks(Reads):
+        def mask(self, index: int) -> torch.Tensor:
+            return self.x[self.x > 3] + torch.tensor([self.x[0, 0], self.x[0, 1]], device="cuda").sum()
+
+    question = WhatIf(Stacks(), "mask", [Line(HERE, Stacks.mask.__code__.co_firstlineno + 1)], STEPS)
+    question.prepare()
+
+    assert question.replays()[1].refused is None
+    assert torch.tensor([torch.ones(()), torch.zeros(())]).tolist() == [1.0, 0.0]
+    assert torch.arange(3.0)[1] == 1.0
