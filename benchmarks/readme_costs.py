@@ -85,6 +85,27 @@ def _guard(results: Results) -> str:
     )
 
 
+_FORETOLD = {
+    "gdn_prefill_80b_balanced": "`gdn-prefill`, balanced",
+    "seq_lens": "`seq-lens`",
+    "gdn_prefill_80b_1024_miss": "`gdn-prefill`, cache missed",
+}
+"""Reports that were made with `--what-if`, and what they are of."""
+
+
+def _ceiling(results: Results) -> str:
+    rows = ["| scenario | foretold for naive, at best | gained by precomputed |", "|---|---|---|"]
+    for name, what in _FORETOLD.items():
+        report = results.read(name)
+        naive = next(each for each in report["variants"] if each["name"] == "naive")
+        foretold, gained = naive["what_if"][-1], report["comparison"]
+        rows.append(
+            f"| {what} | {with_interval(foretold['step_time_ratio'], foretold['ci95'])} "
+            f"| {with_interval(gained['step_time_ratio'], gained['ci95'])} |"
+        )
+    return "\n".join(rows)
+
+
 def _added(row: Mapping[str, Any]) -> str:
     low, high = row["ratio_ci95"]
     return "no difference shown" if low <= 1 <= high else _length(row["added_us"])
@@ -109,5 +130,6 @@ BLOCKS: dict[str, Block] = {
     "overhead": _overhead,
     "coverage": _coverage,
     "guard": _guard,
+    "ceiling": _ceiling,
 }
 """By the name between the comment's marks."""
