@@ -48,8 +48,8 @@ for part in $parts; do
     prefill)
       prefill 397b_8192 --preset qwen3.5-397b --tokens 8192 --steps 10 --warmup 3
       prefill 80b_8192 --preset qwen3-next-80b --tokens 8192 --steps 20 --warmup 5
-      prefill 80b_balanced --preset qwen3-next-80b --regime balanced --steps 20 --warmup 5
-      prefill 80b_1024_miss --preset qwen3-next-80b --tokens 1024 --cache-miss --steps 20 --warmup 5
+      prefill 80b_balanced --preset qwen3-next-80b --regime balanced --what-if --steps 20 --warmup 5
+      prefill 80b_1024_miss --preset qwen3-next-80b --tokens 1024 --cache-miss --what-if --steps 20 --warmup 5
       prefill 2b_1024 --preset qwen3.5-2b --tokens 1024 --steps 20 --warmup 5
       prefill tiny --preset tiny --steps 200 --warmup 20
       prefill tiny_miss --preset tiny --cache-miss --steps 200 --warmup 20
@@ -72,7 +72,7 @@ for part in $parts; do
       check "$python" benchmarks/gdn_decode.py "$out/gdn_decode.json"
       ;;
     serving)
-      report seq_lens seq-lens
+      report seq_lens seq-lens --what-if --steps 40
       check "$python" benchmarks/spec_decode.py run "$out/spec_decode_2b.json" --preset qwen3.5-2b --requests 1000
       ;;
     warmup)

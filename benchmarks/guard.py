@@ -2,14 +2,16 @@
 
     python benchmarks/guard.py benchmarks/results/guard.json
 
-Needs a CUDA GPU. The step is a stack of small layers without a wait, short enough that the host is the limit, which is
-where a guard costs most. Plain, guarded and watched steps alternate in rounds, and ratios are of medians. `markers` is
-what the markers `no_sync` and `sync_budget` run a test in, begin and end left out.
+Needs a CUDA GPU. Two steps that never wait: a stack of small layers, short enough that the host is the limit, which is
+where a guard costs most; and a prefill step at full shape. Plain, guarded and watched steps alternate in rounds; ratios
+are of medians, with a bootstrap interval over the rounds. `markers` is what the markers `no_sync` and `sync_budget` run
+a test in, begin and end left out.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import timeit
 from collections.abc import Callable
@@ -17,10 +19,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import torch
 import typer
+from scipy.stats import bootstrap
 
 import syncwatch
+from syncwatch.bench import registry
+from syncwatch.bench.scenario import ScenarioOptions
 
 LAYERS, WIDTH = 48, 256
 MANY = 200_000
@@ -32,7 +38,21 @@ def main(
     steps: Annotated[int, typer.Option(help="Steps a round.")] = 20,
 ) -> None:
     """Measure, print and write."""
-    step = _sync_free_step()
+    small = _compare(_sync_free_step(), rounds, steps)
+    prefill = _compare(_prefill_step(), max(rounds // 4, 5), max(steps // 10, 2))
+    results = {
+        "gpu": torch.cuda.get_device_name(),
+        "torch": str(torch.__version__),
+        **small,
+        "prefill": prefill,
+        "enter_and_leave_ns": {name: _each_ns(call) for name, call in _BLOCKS.items()},
+    }
+    output.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+    typer.echo(output.read_text())
+
+
+def _compare(step: Callable[[], None], rounds: int, steps: int) -> dict[str, dict[str, Any]]:
+    """Return the time of `step` under each way in microseconds, and its ratio to plain with an interval."""
     ways: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
         "plain": contextlib.nullcontext,
         "guard around every step": contextlib.nullcontext,
@@ -46,21 +66,42 @@ def main(
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 2):
-        for name, around in ways.items():
-            with around():
+        order = list(ways) if number % 2 == 0 else list(ways)[::-1]
+        for name in order:
+            with ways[name]():
                 elapsed = _timed(bodies.get(name, step), steps)
             if number >= 2:
                 times[name].append(elapsed)
     medians = {name: statistics.median(each) for name, each in times.items()}
-    results = {
-        "gpu": torch.cuda.get_device_name(),
-        "torch": str(torch.__version__),
+    return {
         "step_us": medians,
         "ratio_to_plain": {name: each / medians["plain"] for name, each in medians.items()},
-        "enter_and_leave_ns": {name: _each_ns(call) for name, call in _BLOCKS.items()},
+        "ratio_ci95": {name: _interval(each, times["plain"]) for name, each in times.items() if name != "plain"},
     }
-    output.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-    typer.echo(output.read_text())
+
+
+def _interval(watched: list[float], plain: list[float]) -> tuple[float, float]:
+    found = bootstrap(
+        (np.array(watched), np.array(plain)),
+        lambda new, old, axis: np.median(new, axis=axis) / np.median(old, axis=axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def _prefill_step() -> Callable[[], None]:
+    """Return a step of gdn-prefill's precomputed variant, Qwen3-Next-80B with 8,192 tokens."""
+    options = ScenarioOptions(preset="qwen3-next-80b", tokens=8192)
+    workload = registry.load("gdn-prefill").build(options, torch.device("cuda"))
+    number = itertools.count()
+
+    def step() -> None:
+        workload.step("precomputed", next(number))
+
+    return step
 
 
 def _sync_free_step() -> Callable[[], None]:
