@@ -47,9 +47,7 @@ def eigh(call: OpCall) -> Sequence[RuntimeCall]:
         return ()
     if matrix.dim() > 2:
         return (read(1),)
-    # With vectors the solver's copy holds the host by itself; without, cuSOLVER waits for it.
-    status = RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, _INFO, None)
-    return (status if call.get("compute_v", True) else read_pageable(_INFO)), read(1)
+    return read_pageable(_INFO), read(1)
 
 
 @blocks(
