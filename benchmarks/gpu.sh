@@ -43,7 +43,7 @@ prefill() {  # NAME ARGUMENTS...: one comparison of the two variants
 for part in $parts; do
   case $part in
     tests)
-      "$python" -m pytest -q -m gpu -p no:cacheprovider tests/gpu || exit 1
+      "$python" -m pytest -q -m gpu -p no:cacheprovider || exit 1
       ;;
     prefill)
       prefill 397b_8192 --preset qwen3.5-397b --tokens 8192 --steps 10 --warmup 3

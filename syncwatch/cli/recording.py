@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from syncwatch.cli.checkpoints import Checkpoints, Terminated, terminable
 from syncwatch.cli.screen import print_user_traceback, progress, stdout_to_stderr
@@ -197,19 +199,28 @@ def _run_code(target: Target, arguments: list[str], request: Request) -> Outcome
         return _interrupted(watching.session, error)
     except SystemExit as end:
         if is_child():
-            raise
+            _leave_child(end.code if isinstance(end.code, int) else int(end.code is not None))
         if end.code in (None, 0):
             return Outcome(replace(watching.session, complete=True, missing=()))
         return _ended(target.name, watching.session, f"ended with exit status {end.code}")
     except Exception as error:
-        if is_child():
-            raise
         print_user_traceback(error)
+        if is_child():
+            _leave_child(1)
         return _ended(target.name, watching.session, f"raised {type(error).__name__}")
     if is_child():
-        # The child of a fork came to the end of the script: it has nothing to report.
-        raise SystemExit(0)
+        _leave_child(0)
     return Outcome(watching.session)
+
+
+def _leave_child(code: int) -> NoReturn:
+    """End the child of a fork, which has nothing to report.
+
+    At once, since an orderly end would stop the parent's profiler in a process where CUDA does not work.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _interrupted(session: Session, error: KeyboardInterrupt) -> Outcome:

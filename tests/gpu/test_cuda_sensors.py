@@ -142,3 +142,27 @@ def test_the_allocator_going_to_the_driver_is_a_line_of_its_own() -> None:
     assert found["SW601"] == "cudaMalloc" and found["SW602"].startswith("cudaHost")
     assert watch.report.variants[0].per_step.syncs == 0
     assert big.numel() + pinned.numel() > 0
+
+
+def test_beside_another_profiler_there_are_lines_and_prices_that_were_asked_for_are_missed(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("import torch\ntorch.ones(3, device='cuda').sum().item()\n")
+    driver = tmp_path / "driver.py"
+    driver.write_text(
+        "import sys, torch\n"
+        "from syncwatch.cli.app import main\n"
+        "with torch.profiler.profile():\n"
+        f"    sys.argv = ['syncwatch', 'run', {str(script)!r}, '--device', 'cuda', *sys.argv[1:]]\n"
+        "    main()\n"
+    )
+
+    ended = {
+        asked: subprocess.run(
+            [sys.executable, str(driver), *asked], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        for asked in ((), ("--prices",))
+    }
+
+    assert [each.returncode for each in ended.values()] == [0, 3], ended
+    assert all("SW101" in each.stdout and "no idle times" in each.stdout for each in ended.values())
+    assert "Prices were asked for" in ended["--prices",].stderr

@@ -24,10 +24,15 @@ print(x.sum().item(), flush=True)
 """
 
 
-def started(folder: Path, more: str) -> tuple[subprocess.Popen[str], Path]:
+@pytest.fixture(params=["virtual", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def started(folder: Path, device: str, more: str) -> tuple[subprocess.Popen[str], Path]:
     script, output = folder / "train.py", folder / "run.json"
     script.write_text(WAITS + more)
-    command = [sys.executable, "-m", "syncwatch", "run", str(script), "--device", "virtual", "-o", str(output)]
+    command = [sys.executable, "-m", "syncwatch", "run", str(script), "--device", device, "-o", str(output)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     process = subprocess.Popen(
         command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -43,8 +48,8 @@ def until(process: subprocess.Popen[str], output: Path) -> None:
     assert output.exists(), process.communicate()
 
 
-def test_a_killed_run_leaves_what_it_had_seen(tmp_path: Path) -> None:
-    process, output = started(tmp_path, "time.sleep(600)\n")
+def test_a_killed_run_leaves_what_it_had_seen(tmp_path: Path, device: str) -> None:
+    process, output = started(tmp_path, device, "time.sleep(600)\n")
     until(process, output)
 
     process.send_signal(signal.SIGKILL)
@@ -55,8 +60,8 @@ def test_a_killed_run_leaves_what_it_had_seen(tmp_path: Path) -> None:
     assert [len(each.syncs) for each in session.recordings] == [1]
 
 
-def test_a_terminated_run_reports_and_says_so(tmp_path: Path) -> None:
-    process, output = started(tmp_path, "time.sleep(600)\n")
+def test_a_terminated_run_reports_and_says_so(tmp_path: Path, device: str) -> None:
+    process, output = started(tmp_path, device, "time.sleep(600)\n")
     until(process, output)
 
     process.send_signal(signal.SIGTERM)
@@ -67,8 +72,8 @@ def test_a_terminated_run_reports_and_says_so(tmp_path: Path) -> None:
     assert not Session.load(output).complete
 
 
-def test_running_out_of_gpu_memory_keeps_what_came_before(tmp_path: Path) -> None:
-    process, output = started(tmp_path, "torch.empty(1 << 40, device='cuda')\n")
+def test_running_out_of_gpu_memory_keeps_what_came_before(tmp_path: Path, device: str) -> None:
+    process, output = started(tmp_path, device, "torch.empty(1 << 40, device='cuda')\n")
 
     _, err = process.communicate()
 
@@ -78,9 +83,10 @@ def test_running_out_of_gpu_memory_keeps_what_came_before(tmp_path: Path) -> Non
     assert not session.complete and len(session.recordings[0].syncs) == 1
 
 
-def test_the_child_of_a_fork_reports_nothing_and_the_parent_says_that_it_forked(tmp_path: Path) -> None:
+def test_the_child_of_a_fork_reports_nothing_and_the_parent_says_that_it_forked(tmp_path: Path, device: str) -> None:
     process, output = started(
         tmp_path,
+        device,
         "import os\nchild = os.fork()\nif child:\n    os.waitpid(child, 0)\n    x.sum().item()\n",
     )
 
@@ -91,3 +97,18 @@ def test_the_child_of_a_fork_reports_nothing_and_the_parent_says_that_it_forked(
     session = Session.load(output)
     assert [len(each.syncs) for each in session.recordings] == [2]
     assert "forked once" in session.recordings[0].notes[-1]
+
+
+def test_a_child_that_fails_ends_alone(tmp_path: Path, device: str) -> None:
+    process, output = started(
+        tmp_path,
+        device,
+        "import os\nchild = os.fork()\nif not child:\n    raise KeyError('child')\n_, status = os.waitpid(child, 0)\n"
+        "print('child ended with', os.waitstatus_to_exitcode(status))\n",
+    )
+
+    out, err = process.communicate()
+
+    assert process.returncode == 0, err
+    assert "child ended with 1" in out and "KeyError: 'child'" in err
+    assert Session.load(output).complete
