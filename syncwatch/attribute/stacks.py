@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncwatch.model.events import Frame
-
-_OWN = "syncwatch/"
-_LIBRARIES = ("torch/", "triton/", "numpy/", "<stdlib>/", _OWN)
-"""Never the user's. Matched up to the slash: `torch_utils/` and `syncwatch_kernels/` are theirs."""
+from syncwatch.model.events import LIBRARY_FILES, Frame
 
 _PLUMBING = (
     "torch/_compile.py",
@@ -43,7 +39,7 @@ def is_user(frame: Frame) -> bool:
     """Return whether a reader of the report can edit this line."""
     if frame.file.startswith("<") and not frame.file.startswith("<ipython"):
         return False
-    return not frame.file.startswith(_LIBRARIES)
+    return not frame.file.startswith(LIBRARY_FILES)
 
 
 def locate(frames: Sequence[Frame]) -> Place:

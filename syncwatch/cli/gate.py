@@ -38,6 +38,7 @@ from syncwatch.errors import (
     EXIT_INTERRUPTED,
     EXIT_NOT_MEASURED,
     EXIT_OVER_POLICY,
+    EXIT_TERMINATED,
     NotMeasuredError,
     UsageError,
 )
@@ -153,7 +154,8 @@ def gate(
         say(run.message)
     elif verdict.outcome is not Outcome.CLEAN:
         say(conclusion(case.report, verdict))
-    raise typer.Exit(EXIT_INTERRUPTED if run.exit_code == EXIT_INTERRUPTED else _exit_code(verdict.outcome))
+    ended_early = run.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED)
+    raise typer.Exit(run.exit_code if ended_early else _exit_code(verdict.outcome))
 
 
 def _adjusted(policy: Policy, max_syncs: float | None, variants: tuple[str, ...], *, strict: bool) -> Policy:

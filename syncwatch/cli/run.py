@@ -93,9 +93,10 @@ def run(
         lengths=lengths,
         what_if=what_if,
         prices=prices,
-        output=output,
+        # The target may leave this folder.
+        output=output.absolute() if output is not None else None,
     )
-    _finish(record(request, only_report=only_report(outputs)), output, outputs)
+    _finish(record(request, only_report=only_report(outputs)), request.output, outputs)
 
 
 def _finish(outcome: Outcome, output: Path | None, outputs: Iterable[Output]) -> None:

@@ -49,6 +49,10 @@ class HostMemory(str, Enum):
     PINNED = "pinned"
 
 
+LIBRARY_FILES = ("torch/", "triton/", "numpy/", "<stdlib>/", "syncwatch/")
+"""How `Frame.file` begins where it is not the user's; up to the slash, as `torch_utils/` is theirs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One line of one Python stack."""

@@ -14,14 +14,12 @@ from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
-from syncwatch.model.events import Frame
+from syncwatch.model.events import LIBRARY_FILES, Frame
 
 MAX_DEPTH = 32
 """Frames kept of each stack; a deeper stack is cut at its outer end."""
 
 _MAX_EXPRESSION = 200
-_LIBRARIES = ("torch/", "syncwatch/", "triton/", "<stdlib>/", "numpy/")
-"""Files whose frames are no line of the user's, as `attribute.stacks` has them."""
 
 
 _CALLERS = 4
@@ -52,7 +50,7 @@ class StackTable:
             key.append(frame.f_lasti)
             known = library.get(identity)
             if known is None:
-                known = library[identity] = (display_path(code.co_filename).startswith(_LIBRARIES), code)
+                known = library[identity] = (display_path(code.co_filename).startswith(LIBRARY_FILES), code)
             left = left - 1 if known[0] or left <= _CALLERS else _CALLERS
             frame = frame.f_back
         place = tuple(key)

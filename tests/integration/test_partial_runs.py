@@ -29,13 +29,13 @@ def device(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def started(folder: Path, device: str, more: str) -> tuple[subprocess.Popen[str], Path]:
+def started(folder: Path, device: str, more: str, command: str = "run") -> tuple[subprocess.Popen[str], Path]:
     script, output = folder / "train.py", folder / "run.json"
     script.write_text(WAITS + more)
-    command = [sys.executable, "-m", "syncwatch", "run", str(script), "--device", device, "-o", str(output)]
+    words = [sys.executable, "-m", "syncwatch", command, str(script), "--device", device, "-o", str(output)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     process = subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     return process, output
 
@@ -112,3 +112,27 @@ def test_a_child_that_fails_ends_alone(tmp_path: Path, device: str) -> None:
     assert process.returncode == 0, err
     assert "child ended with 1" in out and "KeyError: 'child'" in err
     assert Session.load(output).complete
+
+
+def test_a_terminated_gate_is_no_verdict(tmp_path: Path, device: str) -> None:
+    process, output = started(tmp_path, device, "time.sleep(600)\n", command="gate")
+    until(process, output)
+
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+
+    assert process.returncode == 143
+
+
+def test_a_target_that_leaves_its_folder_leaves_the_run_file_where_it_was_asked_for(
+    tmp_path: Path, device: str
+) -> None:
+    script, elsewhere = tmp_path / "train.py", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    script.write_text(f"import os\n{WAITS}os.chdir({str(elsewhere)!r})\n")
+
+    words = [sys.executable, "-m", "syncwatch", "run", "train.py", "--device", device, "-o", "run.json"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True)
+
+    assert Session.load(tmp_path / "run.json").complete and not any(elsewhere.iterdir())

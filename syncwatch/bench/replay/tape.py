@@ -13,11 +13,10 @@ from typing import Any
 
 from syncwatch.bench.replay.readers import Reader
 from syncwatch.bench.replay.ways import Original
+from syncwatch.model.events import LIBRARY_FILES
 from syncwatch.model.session import Line
 from syncwatch.sense.stacks import display_path
 
-_LIBRARIES = ("torch/", "syncwatch/", "<stdlib>/", "numpy/")
-"""Frames below the user's line, as `attribute.stacks` has them."""
 _DEEPEST = 16
 
 
@@ -112,5 +111,5 @@ class Tape:
     def _skips(self, code: CodeType) -> bool:
         known = self._is_library.get(id(code))
         if known is None:
-            known = self._is_library[id(code)] = (display_path(code.co_filename).startswith(_LIBRARIES), code)
+            known = self._is_library[id(code)] = (display_path(code.co_filename).startswith(LIBRARY_FILES), code)
         return known[0]
