@@ -110,6 +110,8 @@ class SyncEvent:
     """Index into `Recording.range_stacks`: the NVTX ranges around it; None where there were none."""
     allowed: str | None = None
     """The reason of the innermost `syncwatch.allow` around it."""
+    device: int = 0
+    """The GPU that was waited for; streams are numbered on each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ class CopyEvent:
     end_ns: int | None
     call: Call | None = None
     """The host call that asked for it; None where it was not recorded."""
+    device: int = 0
+    """The GPU whose engine copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,9 @@ class KernelEvent:
     end_ns: int
     call: Call | None = None
     """The host call that launched it; None where it was not recorded."""
+    device: int = 0
+    memset_bytes: int | None = None
+    """How much memory it set; None for a kernel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,14 @@ class DeviceKind(str, Enum):
     VIRTUAL = "virtual"
 
 
+class Recorder(str, Enum):
+    """Which program recorded."""
+
+    SYNCWATCH = "syncwatch"
+    NSYS = "nsys"
+    TORCH_PROFILER = "torch.profiler"
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """The versions and the device that a figure belongs to; no user name, host name or environment variable."""
@@ -115,6 +123,8 @@ class Session:
     """What an incomplete run lacks, a sentence each."""
     parameters: dict[str, str] | None = None
     """What was run: the scenario's preset and shapes; None for a user's own target."""
+    recorder: Recorder = Recorder.SYNCWATCH
+    """Where it is from; a trace of another program has a recording for each process, and no variants."""
     schema: str = SESSION_SCHEMA
 
     def save(self, path: Path | str) -> None:

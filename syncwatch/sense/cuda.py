@@ -11,6 +11,7 @@ import torch
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import SyncEvent, SyncKind
+from syncwatch.model.names import WINDOW_RANGE
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active
 from syncwatch.sense.base import Sensed, Sensor
@@ -20,7 +21,6 @@ from syncwatch.sense.debug_mode import DebugMode
 from syncwatch.sense.environment import environment
 from syncwatch.sense.explicit_waits import ExplicitWaits
 from syncwatch.sense.join import Hooked, join
-from syncwatch.sense.names import WINDOW_RANGE
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.runtime_calls import RuntimeCalls
 from syncwatch.sense.runtime_trace import RuntimeTrace

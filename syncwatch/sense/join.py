@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from syncwatch.model.events import Call, CopyEvent, Direction, KernelEvent, Step, SyncEvent, SyncKind
-from syncwatch.sense.names import STEP_RANGE
+from syncwatch.model.names import STEP_RANGE
 from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
 from syncwatch.sense.thread_map import ThreadMap
 
@@ -153,6 +153,7 @@ class _Copies:
             start_ns=call.start_ns,
             end_ns=call.end_ns,
             call=_call(call.call, self._threads),
+            device=call.device,
         )
 
 
@@ -187,6 +188,7 @@ def _timed(event: SyncEvent, row: SyncCall) -> SyncEvent:
         start_ns=row.start_ns,
         end_ns=row.end_ns,
         seen_by=(*event.seen_by, "cupti"),
+        device=row.device,
     )
 
 
@@ -205,6 +207,7 @@ def _unhooked(key: _Key, row: SyncCall, copy: CopyEvent | None) -> SyncEvent:
         pacing=row.pacing,
         seen_by=("cupti",) if copy is None else ("runtime_calls", "cupti"),
         api=row.call.name,
+        device=row.device,
     )
 
 
@@ -223,8 +226,16 @@ def _call(span: Span, threads: ThreadMap) -> Call:
 
 
 def _kernel(run: KernelRun, clock: _StepClock, threads: ThreadMap) -> KernelEvent:
-    step = clock.step_at(run.call.start_ns)
-    return KernelEvent(step, run.stream, run.name, run.start_ns, run.end_ns, _call(run.call, threads))
+    return KernelEvent(
+        step=clock.step_at(run.call.start_ns),
+        stream=run.stream,
+        name=run.name,
+        start_ns=run.start_ns,
+        end_ns=run.end_ns,
+        call=_call(run.call, threads),
+        device=run.device,
+        memset_bytes=run.memset_bytes,
+    )
 
 
 def _steps(steps: Sequence[Step], spans: Sequence[Span]) -> tuple[Step, ...]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.model.names import PACING_RANGE, STEP_RANGE, WINDOW_RANGE
 from syncwatch.sense.copying import STAGED_BYTES
 from syncwatch.sense.intervals import Intervals
-from syncwatch.sense.names import PACING_RANGE, STEP_RANGE, WINDOW_RANGE
 from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
 
 _Row = dict[str, Any]
@@ -120,17 +120,18 @@ class _Reader:
         if correlation is not None:
             self._by_correlation[correlation] = span
 
-    def _sync(self, call: Span, kind: SyncKind, stream: int | None) -> SyncCall:
+    def _sync(self, call: Span, kind: SyncKind, row: _Row | None) -> SyncCall:
         op = self._ops.around(call.tid, call.start_ns)
         pacing = self._pacing.around(call.tid, call.start_ns) is not None
         start = None if op is None else op.start_ns
-        return SyncCall(call, kind, stream, _op_name(op), start, pacing, call.start_ns)
+        stream = _waited_stream(row)
+        return SyncCall(call, kind, stream, _op_name(op), start, pacing, call.start_ns, _device(row))
 
     def _waiting_calls(self) -> Iterator[SyncCall]:
         for span, correlation in self._calls:
             kind = _WAITING_CALLS.get(span.name)
             if kind is not None and self._inside(span.start_ns):
-                yield self._sync(span, kind, _waited_stream(self._waits.get(correlation)))
+                yield self._sync(span, kind, self._waits.get(correlation))
 
     def _waits_without_call(self) -> Iterator[SyncCall]:
         """Yield what waited by a driver call that the profiler does not record, such as ctypes' own."""
@@ -138,12 +139,13 @@ class _Reader:
             kind, span = _WAITS.get(row["name"]), _span(row, self._base)
             if kind is not None and correlation not in self._by_correlation and self._inside(span.start_ns):
                 call = Span(self._main_tid, kind.api(), span.start_ns, span.end_ns)
-                yield self._sync(call, kind, _waited_stream(row))
+                yield self._sync(call, kind, row)
 
     def _held(self, copy: CopyCall) -> SyncCall:
         """Return the wait inside a copy call that no synchronization call follows."""
         pacing = self._pacing.around(copy.call.tid, copy.call.start_ns) is not None
-        return SyncCall(copy.call, SyncKind.COPY, copy.stream, copy.op, copy.op_start_ns, pacing, copy.call.start_ns)
+        call, start = copy.call, copy.op_start_ns
+        return SyncCall(call, SyncKind.COPY, copy.stream, copy.op, start, pacing, call.start_ns, copy.device)
 
     def _with_copy_calls(self, rows: Iterable[SyncCall]) -> Iterator[SyncCall]:
         """Let a wait begin with the copy call of the same operator: a pageable copy holds the host before it."""
@@ -188,6 +190,7 @@ class _Reader:
             stream=int(arguments.get("stream", 0)),
             start_ns=span.start_ns,
             end_ns=span.end_ns,
+            device=_device(row),
         )
 
     def kernels(self, rows: list[_Row]) -> Iterator[KernelRun]:
@@ -196,8 +199,10 @@ class _Reader:
             call = self._asked_by(row) if row.get("cat") in ("kernel", "gpu_memset") else None
             if call is not None:
                 span = _span(row, self._base)
-                stream = int(row.get("args", {}).get("stream", 0))
-                found.append(KernelRun(call, span.name, stream, span.start_ns, span.end_ns))
+                arguments = row.get("args", {})
+                stream = int(arguments.get("stream", 0))
+                size = int(arguments.get("bytes", 0)) if row.get("cat") == "gpu_memset" else None
+                found.append(KernelRun(call, span.name, stream, span.start_ns, span.end_ns, _device(row), size))
         return iter(sorted(found, key=lambda kernel: kernel.start_ns))
 
     def _asked_by(self, row: _Row) -> Span | None:
@@ -216,6 +221,11 @@ def _is_wait(row: SyncCall) -> bool:
 def _waited_stream(row: _Row | None) -> int | None:
     stream = None if row is None else row.get("args", {}).get("stream")
     return stream if isinstance(stream, int) and stream >= 0 else None
+
+
+def _device(row: _Row | None) -> int:
+    device = None if row is None else row.get("args", {}).get("device")
+    return device if isinstance(device, int) and device >= 0 else 0
 
 
 def _holds(api: str, direction: Direction, memory: HostMemory | None, size: int) -> bool:

@@ -11,8 +11,8 @@ import nvtx
 import torch
 
 from syncwatch.model.events import RangeEvent, Step
+from syncwatch.model.names import BUILD_RANGE, PACING_RANGE, STEP_RANGE
 from syncwatch.sense import active, scope
-from syncwatch.sense.names import BUILD_RANGE, PACING_RANGE, STEP_RANGE
 from syncwatch.sense.recorder import Recorder
 
 

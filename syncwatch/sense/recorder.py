@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from syncwatch.model.events import (
+    Call,
     CopyEvent,
     Direction,
     HostMemory,
@@ -157,12 +158,14 @@ class Recorder:
         stream: int | None = None,
         start_ns: int | None = None,
         end_ns: int | None = None,
+        called: tuple[str, int, int] | None = None,
     ) -> None:
-        """Record a copy of `size` bytes that the calling thread asked for."""
+        """Record a copy of `size` bytes that the calling thread asked for, by the runtime call `called`."""
+        thread = self.thread()
         self.copies.append(
             CopyEvent(
                 step=self.step(),
-                thread=self.thread(),
+                thread=thread,
                 direction=direction,
                 memory=memory,
                 bytes=size,
@@ -172,12 +175,22 @@ class Recorder:
                 stream=stream,
                 start_ns=start_ns,
                 end_ns=end_ns,
+                call=None if called is None else Call(thread, *called),
             )
         )
 
-    def kernel(self, name: str, stream: int, start_ns: int, end_ns: int) -> None:
-        """Record a kernel that ran from `start_ns` to `end_ns` on `stream`."""
-        self.kernels.append(KernelEvent(self.step(), stream, name, start_ns, end_ns))
+    def kernel(self, name: str, stream: int, start_ns: int, end_ns: int, called: tuple[str, int, int]) -> None:
+        """Record a kernel that ran from `start_ns` to `end_ns` on `stream`.
+
+        Args:
+            name: its own.
+            stream: the number of the stream.
+            start_ns: when it began.
+            end_ns: when it ended.
+            called: name, begin and end of the runtime call that launched it.
+        """
+        call = Call(self.thread(), *called)
+        self.kernels.append(KernelEvent(self.step(), stream, name, start_ns, end_ns, call))
 
     def freeze(
         self,

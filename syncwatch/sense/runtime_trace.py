@@ -31,6 +31,7 @@ class SyncCall:
     pacing: bool
     start_ns: int
     """When the host began to stand still: with the copy call before it, if the operator copied and then waited."""
+    device: int = 0
 
     @property
     def end_ns(self) -> int:
@@ -53,6 +54,7 @@ class CopyCall:
     stream: int
     start_ns: int
     end_ns: int
+    device: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,9 @@ class KernelRun:
     stream: int
     start_ns: int
     end_ns: int
+    device: int = 0
+    memset_bytes: int | None = None
+    """How much memory it set; None for a kernel."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.model.events import Direction, HostMemory, KernelEvent, SyncKind
+from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.rates import Rates
@@ -124,18 +124,22 @@ class Engine:
             return Span(now, now)
         stream = state.stream
         span = self.clock.launch(state.ident, stream, self.rates.kernel_launch_ns, duration)
-        for recorder in self.recorders:
-            recorder.kernels.append(KernelEvent(recorder.step(), stream, name, span[0], span[1]))
+        if self.recorders:
+            now = self.clock.host(state.ident)
+            call = ("cudaLaunchKernel", now - self.rates.kernel_launch_ns, now)
+            for recorder in self.recorders:
+                recorder.kernel(name, stream, span[0], span[1], call)
         return span
 
     def replay(self, capture: Capture) -> None:
         """Launch a captured graph: the host pays for one launch, the kernels follow one another."""
         state = self.state()
-        self.clock.work(state.ident, self.rates.kernel_launch_ns)
+        now = self.clock.work(state.ident, self.rates.kernel_launch_ns)
+        call = ("cudaGraphLaunch", now - self.rates.kernel_launch_ns, now)
         for name, duration in capture.kernels:
             span = self.clock.launch(state.ident, state.stream, 0, duration)
             for recorder in self.recorders:
-                recorder.kernel(name, state.stream, span.start, span.end)
+                recorder.kernel(name, state.stream, span.start, span.end, call)
 
     def run(self, state: ThreadState, call: RuntimeCall, op: str) -> None:
         """Do what an operator asks of the runtime: a copy, a wait, or both."""
@@ -225,6 +229,7 @@ class Engine:
             self.rates.copy_launch_ns,
             self.rates.copy_ns(call.size, pinned=pinned),
         )
+        now = self.clock.host(state.ident)
         for recorder in self.recorders:
             recorder.copy(
                 engine,
@@ -236,6 +241,7 @@ class Engine:
                 stream=state.stream,
                 start_ns=span.start,
                 end_ns=span.end,
+                called=("cudaMemcpyAsync", now - self.rates.copy_launch_ns, now),
             )
 
 

@@ -1,0 +1,61 @@
+"""Answers: what does a trace of another program say of one process, before its waits are told apart?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from syncwatch.model.events import Call, CopyEvent, Frame, KernelEvent, RangeEvent, Step, SyncKind
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingCall:
+    """A runtime or driver call that waits, or in which the allocator asks for memory or gives some back."""
+
+    call: Call
+    kind: SyncKind
+    stream: int | None
+    """The stream that was waited for; None where the trace does not tell, or for the whole device."""
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator of torch on a host thread."""
+
+    name: str
+    """As `aten.item`."""
+    start_ns: int
+
+
+class Surroundings(Protocol):
+    """Tells what Python was doing at a moment; a trace without stacks or operators knows nothing."""
+
+    def frames_at(self, thread: int, moment_ns: int) -> tuple[Frame, ...]:
+        """Return the Python stack of `thread` at `moment_ns`, innermost first; empty where it is not known."""
+        ...
+
+    def operator_at(self, thread: int, moment_ns: int) -> Operator | None:
+        """Return the innermost operator of `thread` at `moment_ns`; None where it is not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of a trace; times are ns on one clock, threads are indices into `threads`."""
+
+    name: str
+    """As `process 4242` or `rank 0`."""
+    threads: tuple[str, ...]
+    steps: tuple[Step, ...]
+    """What `steps.steps_of` made of the ranges; empty where no step is marked."""
+    waits: tuple[WaitingCall, ...]
+    """By the start of the call."""
+    copies: tuple[CopyEvent, ...]
+    """By the start of the call, with the step, without a stack; `blocking` is None: the builder tells."""
+    kernels: tuple[KernelEvent, ...]
+    """Kernels and memsets by their start, with the step."""
+    ranges: tuple[RangeEvent, ...]
+    surroundings: Surroundings
+    notes: tuple[str, ...] = ()
+    """What this trace cannot tell, a sentence each."""
