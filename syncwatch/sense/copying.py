@@ -9,13 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-
-STAGED_BYTES = 2 * 1024 * 1024
-"""Up to here the driver takes a pageable upload into its own buffer and returns at once.
-
-Measured on an H200 (driver 580) behind 10 ms of queued work: 2 MiB returned in 0.2 ms, 4 MiB only after the work.
-CUDA's own pages promise it up to 64 KiB (API synchronization behavior).
-"""
+from syncwatch.model.runtime import STAGED_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -11,37 +10,11 @@ from typing import Any
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.model.names import PACING_RANGE, STEP_RANGE, WINDOW_RANGE
-from syncwatch.sense.copying import STAGED_BYTES
+from syncwatch.model.runtime import WAITING_ROWS, copy_of, holds, wait_of
 from syncwatch.sense.intervals import Intervals
 from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
 
 _Row = dict[str, Any]
-
-_WAITING_CALLS = {
-    "cudaStreamSynchronize": SyncKind.STREAM,
-    "cudaDeviceSynchronize": SyncKind.DEVICE,
-    "cudaEventSynchronize": SyncKind.EVENT,
-    "cuStreamSynchronize": SyncKind.STREAM,
-    "cuCtxSynchronize": SyncKind.DEVICE,
-    "cuEventSynchronize": SyncKind.EVENT,
-    "cudaMalloc": SyncKind.ALLOCATION,
-    "cuMemCreate": SyncKind.ALLOCATION,
-    "cudaFree": SyncKind.ALLOCATION,
-    "cuMemUnmap": SyncKind.ALLOCATION,
-    "cudaHostAlloc": SyncKind.ALLOCATION,
-    "cudaMallocHost": SyncKind.ALLOCATION,
-    "cudaFreeHost": SyncKind.ALLOCATION,
-    "cudaHostRegister": SyncKind.ALLOCATION,
-}
-_WAITS = {
-    "Stream Sync": SyncKind.STREAM,
-    "Context Sync": SyncKind.DEVICE,
-    "Event Sync": SyncKind.EVENT,
-}
-"""Rows of the category `cuda_sync`; `Stream Wait Event` lets a stream wait, not the host."""
-_BLOCKING_COPIES = ("cudaMemcpy", "cuMemcpyDtoH_v2", "cuMemcpyHtoD_v2")
-_COPY_NAME = re.compile(r"Memcpy (?P<direction>\w+) \((?P<source>\w+) -> (?P<target>\w+)\)")
-_DIRECTIONS = {"HtoD": Direction.H2D, "DtoH": Direction.D2H, "DtoD": Direction.D2D}
 
 
 def read_trace(document: dict[str, Any]) -> RuntimeTrace:
@@ -129,14 +102,14 @@ class _Reader:
 
     def _waiting_calls(self) -> Iterator[SyncCall]:
         for span, correlation in self._calls:
-            kind = _WAITING_CALLS.get(span.name)
+            kind = wait_of(span.name)
             if kind is not None and self._inside(span.start_ns):
                 yield self._sync(span, kind, self._waits.get(correlation))
 
     def _waits_without_call(self) -> Iterator[SyncCall]:
         """Yield what waited by a driver call that the profiler does not record, such as ctypes' own."""
         for correlation, row in self._waits.items():
-            kind, span = _WAITS.get(row["name"]), _span(row, self._base)
+            kind, span = WAITING_ROWS.get(row["name"]), _span(row, self._base)
             if kind is not None and correlation not in self._by_correlation and self._inside(span.start_ns):
                 call = Span(self._main_tid, kind.api(), span.start_ns, span.end_ns)
                 yield self._sync(call, kind, row)
@@ -166,16 +139,14 @@ class _Reader:
         found = []
         for row in rows:
             call = self._asked_by(row) if row.get("cat") == "gpu_memcpy" else None
-            match = _COPY_NAME.match(row["name"]) if call is not None else None
-            direction = _DIRECTIONS.get(match["direction"]) if match else None
-            if call is not None and match is not None and direction is not None:
-                found.append(self._copy(row, call, direction, {match["source"], match["target"]}))
+            known = copy_of(row["name"]) if call is not None else None
+            if call is not None and known is not None:
+                found.append(self._copy(row, call, *known))
         return iter(sorted(found, key=lambda copy: copy.call.start_ns))
 
-    def _copy(self, row: _Row, call: Span, direction: Direction, ends: set[str]) -> CopyCall:
+    def _copy(self, row: _Row, call: Span, direction: Direction, memory: HostMemory | None) -> CopyCall:
         span = _span(row, self._base)
         op = self._ops.around(call.tid, call.start_ns)
-        memory = HostMemory.PINNED if "Pinned" in ends else HostMemory.PAGEABLE if "Pageable" in ends else None
         waited = op is not None and (call.tid, op.start_ns) in self._waited
         arguments = row.get("args", {})
         size = int(arguments.get("bytes", 0))
@@ -184,7 +155,7 @@ class _Reader:
             direction=direction,
             memory=memory,
             bytes=size,
-            blocking=waited or _holds(call.name, direction, memory, size),
+            blocking=waited or holds(call.name, direction, memory, size),
             op=_op_name(op),
             op_start_ns=None if op is None else op.start_ns,
             stream=int(arguments.get("stream", 0)),
@@ -226,15 +197,6 @@ def _waited_stream(row: _Row | None) -> int | None:
 def _device(row: _Row | None) -> int:
     device = None if row is None else row.get("args", {}).get("device")
     return device if isinstance(device, int) and device >= 0 else 0
-
-
-def _holds(api: str, direction: Direction, memory: HostMemory | None, size: int) -> bool:
-    """Return whether a copy call returns only after the work that was queued before it."""
-    if api in _BLOCKING_COPIES:
-        return True
-    if memory is not HostMemory.PAGEABLE:
-        return False
-    return direction is Direction.D2H or (direction is Direction.H2D and size > STAGED_BYTES)
 
 
 def _op_name(op: Span | None) -> str | None:
