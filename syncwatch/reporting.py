@@ -17,6 +17,7 @@ from syncwatch.errors import UsageError
 from syncwatch.judge.baseline import fingerprint, key_of
 from syncwatch.model.codec import encode, write_bytes
 from syncwatch.model.finding import Report
+from syncwatch.model.session import Session
 from syncwatch.model.verdict import Verdict
 from syncwatch.report.github import GithubReporter
 from syncwatch.report.json import JsonReporter
@@ -96,7 +97,13 @@ def outputs_of(asked: Iterable[str]) -> tuple[Output, ...]:
     return outputs if on_screen else (Output(Format.TERMINAL), *outputs)
 
 
-def rendered(form: Format, report: Report, verdict: Verdict | None = None, screen: Screen | None = None) -> str:
+def rendered(
+    form: Format,
+    report: Report,
+    verdict: Verdict | None = None,
+    screen: Screen | None = None,
+    session: Session | None = None,
+) -> str:
     """Return `report` as text.
 
     Args:
@@ -104,6 +111,7 @@ def rendered(form: Format, report: Report, verdict: Verdict | None = None, scree
         report: what was found.
         verdict: what a gate said of it; None where nothing was judged.
         screen: what the terminal's text is made for.
+        session: the recording behind `report`, for a format that draws events; None where it was not kept.
     """
     screen = screen or Screen()
     if form is Format.TERMINAL:

@@ -149,7 +149,7 @@ def gate(
         changes = case.accept(verdict, path)
         typer.echo(f"{path}: {changes.added} added, {changes.changed} changed, {changes.removed} removed.", err=True)
         verdict = case.verdict(baseline_for(settings, path, updating=False)[1])
-    show(outputs, case.report, verdict)
+    show(outputs, run.session, case.report, verdict)
     if run.message is not None:
         say(run.message)
     elif verdict.outcome is not Outcome.CLEAN:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from syncwatch.errors import UsageError
 from syncwatch.model.finding import Report
+from syncwatch.model.session import Session
 from syncwatch.model.verdict import Verdict
 from syncwatch.reporting import Output, Screen, outputs_of, rendered, write_text
 from syncwatch.sense.device import DeviceChoice
@@ -91,15 +92,15 @@ def only_report(outputs: Iterable[Output]) -> bool:
     return any(output.path is None and not output.form.shares for output in outputs)
 
 
-def show(outputs: Iterable[Output], report: Report, verdict: Verdict | None = None) -> None:
-    """Write the report, or the verdict on it, in every format that was asked for.
+def show(outputs: Iterable[Output], session: Session, report: Report, verdict: Verdict | None = None) -> None:
+    """Write the report of `session`, or the verdict on it, in every format that was asked for.
 
     On stdout what its encoding cannot hold is replaced, never raised.
     """
     console = Console()
     screen = Screen(console.width, console.color_system is not None, speaks_unicode())
     for output in outputs:
-        text = rendered(output.form, report, verdict, screen)
+        text = rendered(output.form, report, verdict, screen, session)
         if output.path is None:
             write(text)
         else:

@@ -17,4 +17,5 @@ def report(
     form: FormatOption = None,
 ) -> None:
     """Show a saved run again, in any format."""
-    show(formats(form), report_of(Session.load(run)))
+    session = Session.load(run)
+    show(formats(form), session, report_of(session))

@@ -102,7 +102,7 @@ def run(
 def _finish(outcome: Outcome, output: Path | None, outputs: Iterable[Output]) -> None:
     if output is not None:
         write_run(outcome.session, output)
-    show(outputs, report_of(outcome.session))
+    show(outputs, outcome.session, report_of(outcome.session))
     if outcome.message is not None:
         say(outcome.message)
     raise typer.Exit(outcome.exit_code)
