@@ -268,9 +268,8 @@ def _replays() -> tuple[Replay, ...]:
     mask = Line("scenarios/syncwatch_scenarios/gdn_prefill.py", 120)
     emitted = Line("app/engine.py", 204)
     return (
-        Replay((), tuple((4_040_000 - 1_000 * index, 4_030_000) for index in range(6))),
         Replay((read,), tuple((3_600_000 + 2_000 * index, 3_610_000) for index in range(6))),
-        Replay((mask,), tuple((4_020_000 + 9_000 * index, 4_015_000) for index in range(6))),
+        Replay((mask,), tuple((3_985_000 + 9_000 * index, 4_008_000) for index in range(6))),
         Replay((emitted,), (), "Its values feed back into the next step."),
         Replay((read, mask), tuple((3_080_000 + 2_000 * index, 3_090_000) for index in range(6))),
     )

@@ -56,9 +56,10 @@ class KernelWarmup:
     def open_run(
         self, options: ScenarioOptions, device: WatchedDevice, plan: Plan, progress: Progress
     ) -> KernelWarmupRun:
-        """Return the run of fresh processes; raises as `build` does, and where the plan asks what if."""
-        if plan.lines_of is not None:
-            raise UsageError(f"--what-if means nothing in {self.name}. Leave it out.")
+        """Return the run of fresh processes; raises as `build` does, and where the plan asks what it cannot give."""
+        for option, asked in (("--what-if", plan.lines_of), ("--rounds", plan.rounds)):
+            if asked is not None:
+                raise UsageError(f"{option} means nothing in {self.name}. Leave it out.")
         return KernelWarmupRun(self.name, self.build(options, torch.device("cuda")), device, plan, progress)
 
 

@@ -12,11 +12,9 @@ from syncwatch.model.session import Recording, Replay
 def what_if(recording: Recording) -> tuple[WhatIf, ...]:
     """Return the ceiling of each replay of `recording`, in the order in which they were taken.
 
-    They are held against the step as it is, timed in the same rounds: the replay without a line.
+    They are held against the step as it is, timed in the same rounds.
     """
-    as_it_is: Sequence[Sequence[int]] = next((each.rounds_ns for each in recording.replays if not each.lines), ())
-    asked = [each for each in recording.replays if each.lines]
-    return tuple(_ceiling(each, as_it_is, modelled=recording.modelled) for each in asked)
+    return tuple(_ceiling(each, recording.rounds_ns, modelled=recording.modelled) for each in recording.replays)
 
 
 def _ceiling(replay: Replay, as_it_is: Sequence[Sequence[int]], *, modelled: bool) -> WhatIf:

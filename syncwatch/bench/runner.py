@@ -1,8 +1,9 @@
-"""Answers: how does a scenario become a session? Compare, warm up, time in rounds, then sense."""
+"""Answers: how does a scenario become a session? Compare, sense, time in rounds, then price."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.ranges import annotate, pacing, step
 
 ROUNDS = 5
-"""Interleaved rounds of the time pass; the interval of the ratio is drawn over them."""
+"""Interleaved rounds of the time pass, where nothing else was asked; the interval of the ratio is drawn over them."""
 _COMPARED_STEPS = {DeviceKind.CUDA: 2, DeviceKind.VIRTUAL: 1}
 _FILL_STEPS = 2
 """Steps at the start of a round that fill the run-ahead; their times are left out."""
@@ -30,6 +31,8 @@ class Plan:
     variants: tuple[str, ...]
     steps: int
     warmup: int
+    rounds: int | None = None
+    """Interleaved rounds of the time pass; None for `ROUNDS`."""
     prices: bool = True
     """Whether the price pass is run."""
     lines_of: Callable[[Recording], Sequence[Line]] | None = None
@@ -58,6 +61,8 @@ class ScenarioRun:
         self._priced: dict[str, tuple[int, ...]] = {}
         self._replays: dict[str, tuple[Replay, ...]] = {}
         self._sensed: dict[str, Sensed] = {}
+        self._round = ""
+        """The round that is timed, in words."""
         self._outputs_equal: bool | None = None
         self._complete = False
 
@@ -71,13 +76,12 @@ class ScenarioRun:
         workload = self._scenario.build(self._options, torch.device("cuda"))
         self._parameters = dict(workload.parameters)
         self._compare(workload)
-        if self._device.kind is DeviceKind.CUDA:
-            self._time(workload)
         # Every variant is sensed before the first is priced: torch.profiler keeps CUPTI's callbacks once it has run.
         sensed = [self._sense(workload, variant) for variant in self._plan.variants]
-        # Before the price pass as well: it leaves the runtime slower; a read took 10.1 us after it, and 8.2 before.
-        for each in sensed:
-            self._ask_what_if(workload, each)
+        questions = {each.variant: found for each in sensed if (found := self._what_if(workload, each)) is not None}
+        # Before the price pass: it leaves the runtime slower; a read took 10.1 us after it, and 8.2 before.
+        self._time(workload, questions)
+        self._replays = {variant: question.replays() for variant, question in questions.items()}
         for each in sensed:
             self._price(workload, each)
         self._complete = True
@@ -126,18 +130,39 @@ class ScenarioRun:
         if len(variants) > 1:
             self._outputs_equal = equal
 
-    def _time(self, workload: Workload) -> None:
-        """Take the honest step times: nothing attached, variants in turn, every second round in reverse."""
+    def _time(self, workload: Workload, questions: Mapping[str, WhatIf]) -> None:
+        """Take the honest step times: nothing attached, variants and replays in turn, every second round in reverse."""
+        modelled = self._device.kind is DeviceKind.VIRTUAL
+        if modelled and not questions:
+            return
         for variant in self._plan.variants:
+            # The sensed steps of the virtual device are other steps than the replayed ones.
+            self._rounds[variant].clear()
+            self._figures[variant].clear()
             self._enter(f"warm up {variant}", self._plan.warmup)
             self._steps(workload, variant, self._plan.warmup, warmup=self._plan.warmup)
-        for number in range(ROUNDS):
-            order = self._plan.variants if number % 2 == 0 else self._plan.variants[::-1]
-            for variant in order:
-                self._enter(f"time {variant}, round {number + 1} of {ROUNDS}", self._plan.steps + _FILL_STEPS)
-                times = self._steps(workload, variant, self._plan.steps + _FILL_STEPS, warmup=_FILL_STEPS)
-                self._rounds[variant].append(tuple(times))
-                self._take_figures(workload, variant)
+        # The virtual clock tells the same each time.
+        rounds = 1 if modelled else self._plan.rounds or ROUNDS
+        for number in range(rounds):
+            self._round = f"round {number + 1} of {rounds}"
+            lanes = [lane for variant in self._plan.variants for lane in self._lanes(workload, variant, questions)]
+            for lane in lanes if number % 2 == 0 else lanes[::-1]:
+                lane()
+
+    def _lanes(self, workload: Workload, variant: str, questions: Mapping[str, WhatIf]) -> Iterator[Callable[[], None]]:
+        """Yield what runs one round of `variant`, and one of each of its replays."""
+        yield functools.partial(self._time_round, workload, variant)
+        if variant in questions:
+            yield from questions[variant].lanes(self._round_times)
+
+    def _time_round(self, workload: Workload, variant: str) -> None:
+        self._rounds[variant].append(tuple(self._round_times(workload, variant)))
+        self._take_figures(workload, variant)
+
+    def _round_times(self, workload: Workload, variant: str) -> list[int]:
+        count = self._plan.steps + _FILL_STEPS
+        self._enter(f"time {variant}, {self._round}", count)
+        return self._steps(workload, variant, count, warmup=_FILL_STEPS)
 
     def _sense(self, workload: Workload, variant: str) -> Sensed:
         self._enter(f"sense {variant}", self._plan.warmup + self._plan.steps)
@@ -161,23 +186,16 @@ class ScenarioRun:
         with self._device.price(sensed):
             self._priced[sensed.variant] = self._watched_steps(workload, sensed.variant)
 
-    def _ask_what_if(self, workload: Workload, sensed: Sensed) -> None:
-        """Time the steps again with the host values replayed; see `WhatIf`."""
-        if self._plan.lines_of is None or sensed.recording is None:
-            return
-        lines = self._plan.lines_of(sensed.recording)
+    def _what_if(self, workload: Workload, sensed: Sensed) -> WhatIf | None:
+        """Return the recorded host values of a variant, ready to be replayed; None where that was not asked."""
+        lines = self._plan.lines_of(sensed.recording) if self._plan.lines_of and sensed.recording else ()
         if not lines:
-            return
-        # The virtual clock tells the same each time.
-        rounds = ROUNDS if self._device.kind is DeviceKind.CUDA else 1
+            return None
         count = self._plan.steps + _FILL_STEPS
         self._enter(f"record host values of {sensed.variant}", count)
         question = WhatIf(workload, sensed.variant, lines, count)
         question.prepare()
-        for number in range(rounds):
-            self._enter(f"replay {sensed.variant}, round {number + 1} of {rounds}", count)
-            question.take_round(number, lambda taped, variant: self._steps(taped, variant, count, warmup=_FILL_STEPS))
-        self._replays[sensed.variant] = question.replays()
+        return question
 
     def _watched_steps(self, workload: Workload, variant: str) -> tuple[int, ...]:
         warmup = self._plan.warmup

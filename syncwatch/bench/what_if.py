@@ -1,8 +1,9 @@
-"""Answers: what can removing a line's wait gain at best? Steps with its host value replayed, beside plain ones."""
+"""Answers: what can removing a wait gain at best? Steps with its host value replayed, in the rounds of plain ones."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +53,6 @@ class WhatIf:
         self._outputs: list[torch.Tensor] = []
         self._lines = tuple(lines)
         self._candidates = [_Candidate((line,)) for line in lines[:MOST_LINES]]
-        self._as_it_is = _Candidate(())
 
     def prepare(self) -> None:
         """Record the steps twice, and refuse what cannot be replayed."""
@@ -66,18 +66,19 @@ class WhatIf:
             together.refused = self._why_not(together, unsteady)
             self._candidates.append(together)
 
-    def take_round(self, number: int, times: Times) -> None:
-        """Time each candidate and the step as it is, every second round in reverse."""
-        ready = [self._as_it_is, *(each for each in self._candidates if each.refused is None)]
-        for candidate in ready if number % 2 == 0 else ready[::-1]:
-            with self._replaying(candidate.lines):
-                candidate.rounds.append(tuple(times(_Taped(self._workload, self._tape), self._variant)))
+    def lanes(self, times: Times) -> Iterator[Callable[[], None]]:
+        """Yield for each replay that is possible what runs one round of it and keeps the times."""
+        for candidate in self._candidates:
+            if candidate.refused is None:
+                yield functools.partial(self._run, candidate, times)
 
     def replays(self) -> tuple[Replay, ...]:
-        """Return what was measured, the step as it is first."""
-        return tuple(
-            Replay(each.lines, tuple(each.rounds), each.refused) for each in (self._as_it_is, *self._candidates)
-        )
+        """Return what was measured."""
+        return tuple(Replay(each.lines, tuple(each.rounds), each.refused) for each in self._candidates)
+
+    def _run(self, candidate: _Candidate, times: Times) -> None:
+        with self._replaying(candidate.lines):
+            candidate.rounds.append(tuple(times(_Taped(self._workload, self._tape), self._variant)))
 
     def _recorded(self) -> Calls:
         """Run every step once and return what its waiting calls gave."""

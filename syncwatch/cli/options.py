@@ -48,6 +48,14 @@ StepsOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=1, help="Measured steps of a scenario.", show_default="20, virtual 3"),
 ]
+RoundsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        min=1,
+        help="Times that the measured steps of each variant are repeated, in turn with the others'.",
+        show_default="5, virtual 1",
+    ),
+]
 WarmupOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=0, help="Steps before the measured ones.", show_default="5, virtual 1"),

@@ -51,6 +51,7 @@ class Request:
     seed: int
     regime: str | None = None
     lengths: str | None = None
+    rounds: int | None = None
     what_if: bool = False
     prices: bool | None = None
     """True: the run has failed without them; False: they are not taken; None: they are taken where they can be."""
@@ -172,6 +173,7 @@ def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_on
         variants=request.variants or default,
         steps=request.steps if request.steps is not None else steps,
         warmup=request.warmup if request.warmup is not None else warmup,
+        rounds=request.rounds,
         lines_of=waiting_lines if request.what_if else None,
         prices=request.prices is not False,
     )

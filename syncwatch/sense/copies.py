@@ -133,10 +133,9 @@ def _non_blocking(name: str, args: Any, kwargs: Any) -> bool:
 
 
 def _side(tensor: torch.Tensor) -> Side:
-    on_device = tensor.is_cuda
-    return Side(
-        on_device=on_device,
-        pinned=not on_device and tensor.is_pinned(),
-        dense=torch.ops.aten.is_non_overlapping_and_dense(tensor),
-        itemsize=tensor.element_size(),
-    )
+    size = tensor.element_size()
+    if tensor.is_cuda:
+        # How it lies on the device decides nothing; asking would take 3 us of each copy.
+        return Side(on_device=True, pinned=False, dense=True, itemsize=size)
+    dense = tensor.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense(tensor)
+    return Side(on_device=False, pinned=tensor.is_pinned(), dense=dense, itemsize=size)
