@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from syncwatch.model.events import Call, CopyEvent, Frame, KernelEvent, RangeEvent, Step, SyncKind
+from syncwatch.model.session import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class Process:
 
     name: str
     """As `process 4242` or `rank 0`."""
+    recorder: Recorder
+    """Which program recorded; its name is that of the sensor."""
+    records_calls: bool
+    """Whether the trace has the host's runtime calls: without them no wait can be counted."""
     threads: tuple[str, ...]
     steps: tuple[Step, ...]
     """What `steps.steps_of` made of the ranges; empty where no step is marked."""
@@ -58,4 +63,6 @@ class Process:
     ranges: tuple[RangeEvent, ...]
     surroundings: Surroundings
     notes: tuple[str, ...] = ()
-    """What this trace cannot tell, a sentence each."""
+    """What a reader should know of this trace, a sentence each."""
+    blind_to: tuple[str, ...] = ()
+    """What this trace cannot tell, a phrase each, as `Python lines`."""
