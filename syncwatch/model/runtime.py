@@ -82,12 +82,12 @@ def holds(call: str, direction: Direction, memory: HostMemory | None, size: int)
     """Return whether a copy call returns only after the work that was queued before it.
 
     Args:
-        call: its name.
+        call: its name; a copy inside a CUDA graph has the call that launched the graph, which does not wait.
         direction: where the bytes went; copies on the device never hold the host (CUDA's API synchronization behavior).
         memory: the kind of host memory; None where it is not known, or there is none.
         size: in bytes.
     """
-    if direction is Direction.D2D:
+    if direction is Direction.D2D or not _COPY_CALL.match(call):
         return False
     if is_blocking_copy(call):
         return True

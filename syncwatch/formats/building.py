@@ -1,0 +1,115 @@
+"""Answers: how does a process of another program's trace become a recording, with its waits told as our own are?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from syncwatch.formats.copy_waits import Wait, told_apart
+from syncwatch.formats.nests import Nests
+from syncwatch.formats.process import Process
+from syncwatch.formats.steps import StepClock
+from syncwatch.model.events import LIBRARY_FILES, CopyEvent, Frame, SyncEvent, SyncKind
+from syncwatch.model.names import PACING_RANGE
+from syncwatch.model.session import Coverage, Recording
+
+_ASKING_FILES = ("torch/cuda/__init__.py", "torch/cuda/streams.py", "torch/accelerator/__init__.py")
+"""Where torch defines the `synchronize` functions that a user calls to wait."""
+
+
+def recording_of(process: Process) -> Recording:
+    """Return what `process` did, its waits counted as on a live run; see `copy_waits` for those around copies."""
+    waits, blocking = told_apart(process)
+    builder = _Builder(process)
+    syncs = tuple(builder.sync(wait) for wait in waits)
+    copies = tuple(builder.copy(copy, blocks) for copy, blocks in zip(process.copies, blocking, strict=True))
+    counted = [sync for sync in syncs if sync.kind is not SyncKind.ALLOCATION and not sync.pacing]
+    attributed = sum(sync.stack is not None for sync in counted)
+    return Recording(
+        variant=process.name,
+        steps=process.steps,
+        rounds_ns=(tuple(step.end_ns - step.start_ns for step in process.steps),) if process.steps else (),
+        modelled=False,
+        threads=process.threads,
+        frames=tuple(builder.frames),
+        stacks=tuple(builder.stacks),
+        syncs=syncs,
+        copies=copies,
+        kernels=process.kernels,
+        ranges=process.ranges,
+        coverage=Coverage(
+            sensors=(process.recorder.value,),
+            blind_to=process.blind_to,
+            seen=len(counted) if process.records_calls else None,
+            attributed=attributed,
+        ),
+        notes=(*_notes(process, unattributed=len(counted) - attributed), *process.notes),
+        range_stacks=builder.nests.names,
+    )
+
+
+def _notes(process: Process, *, unattributed: int) -> Iterator[str]:
+    recorder = process.recorder.value
+    if process.steps:
+        yield f"Recorded under {recorder}, which slows every launch: a step takes longer here than without it."
+    else:
+        yield "No range marks the steps, so the whole trace is one. Name the range of a step with --step-range."
+    if unattributed:
+        yield "Without a Python stack it is not known which waits were asked for: they count as not asked for."
+
+
+class _Builder:
+    """Interns stacks and nests of ranges while it makes the events."""
+
+    def __init__(self, process: Process) -> None:
+        self.nests = Nests(process.ranges)
+        self.frames: dict[Frame, int] = {}
+        self.stacks: dict[tuple[int, ...], int] = {}
+        self._process = process
+        self._clock = StepClock(process.steps)
+
+    def sync(self, wait: Wait) -> SyncEvent:
+        """Return the event of `wait`; the waits of a thread are to come in the order of their calls."""
+        frames = self._process.surroundings.frames_at(wait.thread, wait.call_ns)
+        around = self.nests.around(wait.thread, wait.call_ns)
+        return SyncEvent(
+            step=self._clock.at(wait.call_ns),
+            thread=wait.thread,
+            kind=wait.kind,
+            explicit=wait.kind is not SyncKind.COPY and _was_asked_for(frames),
+            op=None if wait.operator is None else wait.operator.name,
+            stack=self._stack(frames),
+            stream=wait.stream,
+            start_ns=wait.start_ns,
+            end_ns=wait.end_ns,
+            pacing=around is not None and PACING_RANGE in self.nests.names[around],
+            seen_by=(self._process.recorder.value,),
+            api=wait.api,
+            within=around,
+            device=wait.device,
+        )
+
+    def copy(self, copy: CopyEvent, blocking: bool | None) -> CopyEvent:
+        """Return `copy` with what is known of the place that asked for it."""
+        if copy.call is None:
+            return copy
+        thread, moment = copy.call.thread, copy.call.start_ns
+        operator = self._process.surroundings.operator_at(thread, moment)
+        stack = self._stack(self._process.surroundings.frames_at(thread, moment))
+        return replace(copy, blocking=blocking, op=None if operator is None else operator.name, stack=stack)
+
+    def _stack(self, frames: tuple[Frame, ...]) -> int | None:
+        if not frames:
+            return None
+        numbers = tuple(self.frames.setdefault(frame, len(self.frames)) for frame in frames)
+        return self.stacks.setdefault(numbers, len(self.stacks))
+
+
+def _was_asked_for(frames: tuple[Frame, ...]) -> bool:
+    """Return whether a `synchronize` of torch stands between the wait and the innermost line outside the libraries."""
+    for frame in frames:
+        if not frame.file.startswith(LIBRARY_FILES):
+            return False
+        if frame.file in _ASKING_FILES and frame.function.rpartition(".")[2] == "synchronize":
+            return True
+    return False
