@@ -64,7 +64,7 @@ class KernelWarmupWorkload:
         session = measure(variant, self._heads, self._seed, on_gpu=True, watched=True).session
         assert session is not None
         self._watched[variant] = session.recordings[0]
-        warm_up, serving = (each.per_step.syncs * each.steps for each in report_of(session).variants)
+        warm_up, serving = ((each.per_step.syncs or 0.0) * each.steps for each in report_of(session).variants)
         self._syncs[variant] = warm_up, serving
 
     def warmups(self, variant: str) -> tuple[Warmup, ...]:

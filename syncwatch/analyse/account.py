@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from syncwatch.analyse.price import Prices
-from syncwatch.analyse.timeline import Window, busy_spans, work_of
+from syncwatch.analyse.timeline import Span, Timeline, Window, extents
 from syncwatch.model.finding import Attributed
 from syncwatch.model.session import Recording
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The measured steps on the GPU, in nanoseconds: `span_ns` is the sum of the other three."""
+    """The measured steps on the GPUs, in nanoseconds: `span_ns` is the sum of the other three."""
 
     busy_ns: int
     idle_ns: int
     """Charged to the synchronizations of the measured steps."""
     gap_ns: int
     """Charged to none: the host was too slow to launch."""
+    gpus: int
+    """How many GPUs this is summed over."""
 
     @property
     def span_ns(self) -> int:
@@ -27,25 +30,41 @@ class Account:
         return self.busy_ns + self.idle_ns + self.gap_ns
 
 
-def account_of(found: Iterable[Attributed], recording: Recording, window: Window, costs: Prices) -> Account | None:
-    """Return the account of the steps that count; None where kernels were not recorded, or none ran."""
-    busy = busy_spans(recording)
-    work = [span for _, span in work_of(recording, window)]
-    if busy is None or not work:
+def account_of(
+    found: Iterable[Attributed], recording: Recording, window: Window, costs: Prices, timeline: Timeline
+) -> Account | None:
+    """Return the account of the steps that count, summed over the GPUs that worked in them.
+
+    None where kernels were not recorded, or none ran.
+    """
+    counted = extents(recording, window)
+    if timeline.gpus is None or not counted:
         return None
     charged = {id(item.sync) for item in found if window.counts(item.sync.step)}
-    first, last = min(start for start, _ in work), max(end for _, end in work)
-    ours = others = 0
+    bubbles: dict[int, list[tuple[bool, Span]]] = defaultdict(list)
     for sync in recording.syncs:
         cost = costs.get(id(sync))
-        if cost is None or cost.idle is None or cost.idle[0] == cost.idle[1]:
-            continue
-        start, end = cost.idle
-        if id(sync) in charged:
+        if cost is not None and cost.idle is not None and cost.idle[0] < cost.idle[1]:
+            bubbles[sync.device].append((id(sync) in charged, cost.idle))
+    accounts = [_of_gpu(timeline.gpus[gpu], span, bubbles[gpu]) for gpu, span in counted.items()]
+    return Account(
+        busy_ns=sum(each.busy_ns for each in accounts),
+        idle_ns=sum(each.idle_ns for each in accounts),
+        gap_ns=sum(each.gap_ns for each in accounts),
+        gpus=len(accounts),
+    )
+
+
+def _of_gpu(busy: Sequence[Span], extent: Span, bubbles: Iterable[tuple[bool, Span]]) -> Account:
+    """Return the account of one GPU; each bubble comes with whether it is charged to a wait that counts."""
+    first, last = extent
+    ours = others = 0
+    for charged, (start, end) in bubbles:
+        if charged:
             # The idle time after the last wait belongs to the steps too.
             ours += end - start
             last = max(last, end)
         elif first <= start and end <= last:
             others += end - start
     worked = sum(max(0, min(end, last) - max(start, first)) for start, end in busy)
-    return Account(worked, ours, max(0, last - first - worked - ours - others))
+    return Account(worked, ours, max(0, last - first - worked - ours - others), gpus=1)

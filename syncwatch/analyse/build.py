@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
+from syncwatch.analyse.account import account_of
 from syncwatch.analyse.compare import compare, price_overhead, step_time
 from syncwatch.analyse.per_step import per_step
 from syncwatch.analyse.price import prices
 from syncwatch.analyse.sites import only_in_warmup, sites
-from syncwatch.analyse.timeline import split_early, warmup_of, window_of
+from syncwatch.analyse.timeline import split_early, timeline_of, warmup_of, window_of
 from syncwatch.analyse.what_if import what_if
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import NO_LINE, Attributed, Report, Variant
-from syncwatch.model.session import Coverage, Recording, Session
+from syncwatch.model.finding import NO_LINE, Attributed, Comparison, Report, Variant, recorder_of
+from syncwatch.model.session import Coverage, Recorder, Recording, Session
 
 
 def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Report:
@@ -28,11 +29,19 @@ def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Rep
         environment=session.environment,
         parameters=session.parameters,
         variants=variants,
-        comparison=compare(recordings[0], recordings[-1], session.outputs_equal) if len(recordings) > 1 else None,
+        comparison=_comparison(session),
         coverage=merge(recording.coverage for recording in recordings),
         complete=session.complete,
         missing=session.missing,
+        recorder=session.recorder,
     )
+
+
+def _comparison(session: Session) -> Comparison | None:
+    """Return the last variant against the first; None for a single one, and for the processes of a trace."""
+    if len(session.recordings) < 2 or session.recorder is not Recorder.SYNCWATCH:
+        return None
+    return compare(session.recordings[0], session.recordings[-1], session.outputs_equal)
 
 
 def own_figures(recording: Recording) -> dict[str, float | None]:
@@ -64,10 +73,14 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         for item in found
         if item.sync.kind is not SyncKind.ALLOCATION
     )
-    costs = prices(recording)
-    figures = per_step(found, recording, window, costs)
+    timeline = timeline_of(recording)
+    costs = prices(recording, timeline)
+    account = account_of(found, recording, window, costs, timeline)
+    figures = per_step(found, recording, window, costs, account)
     measured = sites(found, recording, window, costs, figures.gpu_span_us)
-    notes = list(recording.notes)
+    notes = [*recording.notes, *not_recorded(recording)]
+    if account is not None and account.gpus > 1:
+        notes.append(f"GPU figures are summed over {account.gpus} GPUs.")
     if late:
         notes.append(f"{_counted(late)} outside every step {'is' if late == 1 else 'are'} not counted.")
     if lineless:
@@ -87,6 +100,19 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         coverage=recording.coverage,
         notes=tuple(notes),
     )
+
+
+def not_recorded(recording: Recording) -> Iterator[str]:
+    """Yield a sentence for each kind of event that another program's trace lacks."""
+    recorder = recorder_of(recording.coverage)
+    if recorder is Recorder.SYNCWATCH:
+        return
+    if recording.coverage.seen is None:
+        yield f"{recorder.value} recorded no runtime calls, so that no synchronization could be counted."
+    if recording.kernels is None:
+        yield f"{recorder.value} recorded no kernels, so that no GPU time is known."
+    if recording.copies is None:
+        yield f"{recorder.value} recorded no copies, so that none could be counted."
 
 
 def _counted(syncs: int) -> str:

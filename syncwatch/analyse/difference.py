@@ -10,7 +10,7 @@ from syncwatch.analyse.line_changes import KeyOf, line_changes
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.difference import Difference, RunFacts, StepFigures, VariantDifference
 from syncwatch.model.finding import Report, Variant
-from syncwatch.model.session import DeviceKind, Recording, Session
+from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,9 @@ def _notes(before: Run, after: Run) -> Iterator[str]:
     if old.device is not new.device:
         modelled = before if old.device is DeviceKind.VIRTUAL else after
         yield f"{modelled.name} is modelled and the other was measured: their times are not compared."
+    for run in (before, after):
+        if run.session.recorder is not Recorder.SYNCWATCH:
+            yield f"{run.name} was recorded by {run.session.recorder.value}, and its step times while that recorded."
     facts: list[tuple[str, object, object]] = [("target", old.target, new.target)]
     facts += [
         (name, getattr(old.environment, field), getattr(new.environment, field)) for name, field in _ENVIRONMENT.items()

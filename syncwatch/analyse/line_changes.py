@@ -41,7 +41,18 @@ def line_changes(
         site = (new.get(key) or old[key])[0]
         change = _change(was, now, same_clock=same_clock, modelled=modelled)
         found.append(
-            LineDifference(change, site.code, site.title, site.file, site.function, site.source, before=was, after=now)
+            LineDifference(
+                change=change,
+                code=site.code,
+                title=site.title,
+                file=site.file,
+                function=site.function,
+                source=site.source,
+                before=was,
+                after=now,
+                waiter=site.waiter,
+                exact_line=site.exact_line,
+            )
         )
     return tuple(sorted(found, key=_place))
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from syncwatch.analyse.account import Account, account_of
+from syncwatch.analyse.account import Account
 from syncwatch.analyse.price import Prices
 from syncwatch.analyse.sites import counted_copies
 from syncwatch.analyse.timeline import Window
 from syncwatch.analyse.totals import NOT_MEASURED, Totals, totals, us_a_step
 from syncwatch.model.events import CopyEvent, Direction, SyncKind
-from syncwatch.model.finding import Attributed, PerStep
-from syncwatch.model.session import Recording
+from syncwatch.model.finding import Attributed, PerStep, recorder_of
+from syncwatch.model.session import Recorder, Recording
 
 
-def per_step(found: Sequence[Attributed], recording: Recording, window: Window, costs: Prices) -> PerStep:
-    """Return the figures of a step of `recording`."""
+def per_step(
+    found: Sequence[Attributed], recording: Recording, window: Window, costs: Prices, account: Account | None
+) -> PerStep:
+    """Return the figures of a step of `recording`, whose GPU time is told by `account`."""
     if not window.steps:
         return PerStep(0.0, 0.0, 0.0, *(None for _ in range(14)))
     counted = [item for item in found if window.counts(item.sync.step)]
@@ -23,13 +25,13 @@ def per_step(found: Sequence[Attributed], recording: Recording, window: Window, 
     # No wait and no sensor that counts is silence, not health.
     watched = bool(syncs) or recording.coverage.seen is not None
     cost = totals([costs.get(id(item.sync)) for item in syncs], window.steps) if watched else NOT_MEASURED
-    account = account_of(found, recording, window, costs)
     copies = None if recording.copies is None else counted_copies(recording, window)
     steps = window.steps
+    recorded = bool(syncs) or _counts_waits(recording)
     return PerStep(
-        syncs=len(syncs) / steps,
-        explicit_syncs=sum(item.finding.explicit for item in syncs) / steps,
-        allowed_syncs=sum(item.sync.allowed is not None for item in syncs) / steps,
+        syncs=len(syncs) / steps if recorded else None,
+        explicit_syncs=sum(item.finding.explicit for item in syncs) / steps if recorded else None,
+        allowed_syncs=sum(item.sync.allowed is not None for item in syncs) / steps if recorded else None,
         allocator_calls=(len(counted) - len(syncs)) / steps if _sees_allocator(recording) else None,
         d2h_copies=_number(copies, Direction.D2H, steps),
         d2h_bytes=_bytes(copies, Direction.D2H, steps),
@@ -52,7 +54,14 @@ def _idle_us(account: Account | None, cost: Totals, steps: int) -> float | None:
     return cost.idle_us if account is None or cost.idle_us is None else us_a_step(account.idle_ns, steps)
 
 
+def _counts_waits(recording: Recording) -> bool:
+    """Return whether a wait would have been seen: of our sensors one always runs, and a trace may lack the calls."""
+    return recorder_of(recording.coverage) is Recorder.SYNCWATCH or recording.coverage.seen is not None
+
+
 def _sees_allocator(recording: Recording) -> bool:
+    if recorder_of(recording.coverage) is not Recorder.SYNCWATCH:
+        return recording.coverage.seen is not None
     return bool({"runtime_calls", "cupti"} & set(recording.coverage.sensors))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncwatch.analyse.bubbles import bubbles
-from syncwatch.analyse.timeline import Span, busy_spans, end_of, stream_spans
+from syncwatch.analyse.timeline import Span, Timeline
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
 
@@ -21,7 +21,7 @@ class Price:
     drain_ns: int | None
     """The part of `blocked_ns` in which what was waited for still ran; None where the GPU's work was not recorded."""
     idle: Span | None
-    """When the whole GPU then had nothing to do: the bubble."""
+    """When the whole GPU that was waited for then had nothing to do: the bubble."""
     stream_idle: Span | None
     """When the stream that was waited for then had nothing to do."""
 
@@ -45,20 +45,38 @@ Prices = Mapping[int, Price]
 """The price of each timed wait by its `id`."""
 
 
-def prices(recording: Recording) -> Prices:
-    """Return the price of every wait of `recording` that has a time.
+_Timed = tuple[SyncEvent, Span]
 
-    The runner's pacing waits take part, so that their idle time is charged to nobody else.
+
+def prices(recording: Recording, timeline: Timeline) -> Prices:
+    """Return the price of every wait of `recording` that has a time, by the work of the GPU that it was for.
+
+    The runner's pacing waits take part, so that their idle time is charged to nobody else. A GPU that never worked
+    while another did is nobody's to keep busy.
     """
     timed = [
         (sync, (sync.start_ns, sync.end_ns))
         for sync in recording.syncs
         if sync.start_ns is not None and sync.end_ns is not None
     ]
-    busy = busy_spans(recording)
-    if busy is None:
+    gpus = timeline.gpus
+    if gpus is None:
         return {id(sync): Price(end - start, None, None, None) for sync, (start, end) in timed}
-    by_stream = stream_spans(recording)
+    priced = {id(sync): Price(stop - start, 0, (stop, stop), (stop, stop)) for sync, (start, stop) in timed}
+    by_gpu: dict[int, list[_Timed]] = defaultdict(list)
+    for wait in timed:
+        by_gpu[wait[0].device].append(wait)
+    for gpu, waits in by_gpu.items():
+        if gpu in gpus or not gpus:
+            streams = {stream: spans for (owner, stream), spans in timeline.streams.items() if owner == gpu}
+            priced.update(_on_gpu(waits, gpus.get(gpu, ()), streams, timeline.end_ns))
+    return priced
+
+
+def _on_gpu(
+    timed: Sequence[_Timed], busy: tuple[Span, ...], by_stream: Mapping[int, tuple[Span, ...]], end_ns: int
+) -> Iterator[tuple[int, Price]]:
+    """Yield the price of each wait for one GPU, but for the allocator calls that did not wait."""
     drain = _Drain(busy, by_stream)
     drained = [drain.within(sync.stream, span) for sync, span in timed]
     # An allocator call that did not wait leaves the idle time around it to the wait that caused it.
@@ -67,13 +85,10 @@ def prices(recording: Recording) -> Prices:
         for (sync, span), drained_ns in zip(timed, drained, strict=True)
         if sync.kind is not SyncKind.ALLOCATION or drained_ns
     ]
-    end = end_of(recording)
-    idle = bubbles([span for _, span, _ in waits], busy, end)
-    of_stream = _stream_idle([sync for sync, _, _ in waits], [span for _, span, _ in waits], by_stream, idle, end)
-    priced = {id(sync): Price(stop - start, 0, (stop, stop), (stop, stop)) for sync, (start, stop) in timed}
+    idle = bubbles([span for _, span, _ in waits], busy, end_ns)
+    of_stream = _stream_idle([sync for sync, _, _ in waits], [span for _, span, _ in waits], by_stream, idle, end_ns)
     for (sync, (start, stop), drained_ns), gap, stream_gap in zip(waits, idle, of_stream, strict=True):
-        priced[id(sync)] = Price(stop - start, drained_ns, gap, stream_gap)
-    return priced
+        yield id(sync), Price(stop - start, drained_ns, gap, stream_gap)
 
 
 def _stream_idle(
@@ -99,7 +114,7 @@ def _stream_idle(
 class _Drain:
     """Tells how long what a wait was for still ran."""
 
-    def __init__(self, busy: tuple[Span, ...], by_stream: dict[int, tuple[Span, ...]]) -> None:
+    def __init__(self, busy: tuple[Span, ...], by_stream: Mapping[int, tuple[Span, ...]]) -> None:
         self._busy: dict[int | None, tuple[Span, ...]] = {None: busy}
         self._busy.update(by_stream.items())
         self._starts = {stream: [start for start, _ in spans] for stream, spans in self._busy.items()}

@@ -10,12 +10,12 @@ from syncwatch.analyse.price import Price, Prices
 from syncwatch.analyse.timeline import Window
 from syncwatch.analyse.totals import totals
 from syncwatch.model.events import CopyEvent, Direction, SyncEvent
-from syncwatch.model.finding import Attributed, Finding, Site
+from syncwatch.model.finding import NO_LINE, Attributed, Finding, Site
 from syncwatch.model.session import Recording
 
 _StackKey = tuple[int, int]
-SiteKey = tuple[str, str, int, str, "str | None"]
-"""Cause, file, line, function, and the reason for which it is allowed."""
+_SiteKey = tuple[str, str, int, str, "str | None", "str | None", "str | None"]
+"""Cause, file, line, function; the call and the range where there is no line; the reason for which it is allowed."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ def sites(
         costs: the price of each wait.
         span_us: the GPU time span of a step in microseconds, for the shares.
     """
-    tallies: dict[SiteKey, _Tally] = {}
+    tallies: dict[_SiteKey, _Tally] = {}
     for item in found:
         if window.counts(item.sync.step):
             tally = tallies.setdefault(_key(item), _Tally(item.finding, item.sync))
@@ -64,13 +64,22 @@ def sites(
 
 def only_in_warmup(warm: Iterable[Site], measured: Iterable[Site]) -> tuple[Site, ...]:
     """Return the sites of `warm` that no measured step has."""
-    lasting = {(site.code, site.file, site.line, site.function) for site in measured}
-    return tuple(site for site in warm if (site.code, site.file, site.line, site.function) not in lasting)
+    lasting = {_place_of(site) for site in measured}
+    return tuple(site for site in warm if _place_of(site) not in lasting)
 
 
-def _key(item: Attributed) -> SiteKey:
+def _place_of(site: Site) -> tuple[str, str, int, str, str | None]:
+    return site.code, site.file, site.line, site.function, site.waiter if site.file == NO_LINE else None
+
+
+def _key(item: Attributed) -> _SiteKey:
     finding = item.finding
-    return finding.code, finding.file, finding.line, finding.function, item.sync.allowed
+    api = _api(item.sync) if finding.file == NO_LINE else None
+    return finding.code, finding.file, finding.line, finding.function, api, finding.range, item.sync.allowed
+
+
+def _api(sync: SyncEvent) -> str:
+    return sync.api or sync.kind.api()
 
 
 def _site(
@@ -89,7 +98,7 @@ def _site(
         expression=finding.expression,
         op=tally.sync.op,
         kind=tally.sync.kind,
-        api=tally.sync.api or tally.sync.kind.api(),
+        api=_api(tally.sync),
         explicit=finding.explicit,
         calls=tally.calls,
         calls_per_step=tally.calls / steps,
@@ -104,6 +113,8 @@ def _site(
         ranges=_ranges(recording, tally.within),
         allowed=tally.sync.allowed,
         hint=finding.hint,
+        range=finding.range,
+        exact_line=finding.exact_line,
     )
 
 
@@ -112,7 +123,7 @@ def _ranges(recording: Recording, within: Iterable[int]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for index in within for name in recording.range_stacks[index]))
 
 
-def _badness(site: Site) -> tuple[bool, float, float, int, str, str, int, str]:
+def _badness(site: Site) -> tuple[bool, float, float, int, str, str, int, str, str]:
     return (
         site.explicit,
         -(site.gpu_idle_us or 0.0),
@@ -122,6 +133,7 @@ def _badness(site: Site) -> tuple[bool, float, float, int, str, str, int, str]:
         site.file,
         site.line,
         site.allowed or "",
+        site.waiter,
     )
 
 

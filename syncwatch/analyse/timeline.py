@@ -1,15 +1,19 @@
-"""Answers: which events belong to measured steps, and when was the GPU busy?"""
+"""Answers: which events belong to measured steps, and when was each GPU busy?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
 
 Span = tuple[int, int]
 """Start and end in nanoseconds."""
+Stream = tuple[int, int]
+"""The GPU and the number of the stream: each GPU numbers its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +67,54 @@ def split_early(syncs: Iterable[SyncEvent], window: Window) -> tuple[int, int]:
     return early, late
 
 
-def busy_spans(recording: Recording) -> tuple[Span, ...] | None:
-    """Return the union of everything that ran on the GPU, in order; None where kernels were not recorded."""
-    return None if recording.kernels is None else union(span for _, span in work_of(recording))
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When each GPU and each of its streams worked; spans are in order and do not overlap."""
+
+    gpus: Mapping[int, tuple[Span, ...]] | None
+    """By GPU, of those that worked; None where kernels were not recorded."""
+    streams: Mapping[Stream, tuple[Span, ...]]
+    end_ns: int
+    """The last moment that the recording knows of."""
 
 
-def stream_spans(recording: Recording) -> dict[int, tuple[Span, ...]]:
-    """Return the union of what ran on each stream, in order."""
-    streams: dict[int, list[Span]] = {}
-    for stream, span in work_of(recording):
-        if stream is not None:
-            streams.setdefault(stream, []).append(span)
-    return {stream: union(spans) for stream, spans in streams.items()}
-
-
-def work_of(recording: Recording, window: Window | None = None) -> Iterator[tuple[int | None, Span]]:
-    """Yield stream and time of every kernel and copy on the GPU, or of those whose step counts in `window`."""
-    for kernel in recording.kernels or ():
-        if window is None or window.counts(kernel.step):
-            yield kernel.stream, (kernel.start_ns, kernel.end_ns)
+def timeline_of(recording: Recording) -> Timeline:
+    """Return when each GPU of `recording` worked, and until when it was recorded."""
+    end = end_of(recording)
+    if recording.kernels is None:
+        return Timeline(None, {}, end)
+    known: dict[tuple[int, int | None], list[Span]] = defaultdict(list)
+    for kernel in recording.kernels:
+        known[kernel.device, kernel.stream].append((kernel.start_ns, kernel.end_ns))
     for copy in recording.copies or ():
-        if copy.start_ns is not None and copy.end_ns is not None and (window is None or window.counts(copy.step)):
-            yield copy.stream, (copy.start_ns, copy.end_ns)
+        if copy.start_ns is not None and copy.end_ns is not None:
+            known[copy.device, copy.stream].append((copy.start_ns, copy.end_ns))
+    merged = {stream: union(spans) for stream, spans in known.items()}
+    parts: dict[int, list[tuple[Span, ...]]] = defaultdict(list)
+    for (gpu, _), spans in merged.items():
+        parts[gpu].append(spans)
+    return Timeline(
+        gpus={gpu: each[0] if len(each) == 1 else union(chain.from_iterable(each)) for gpu, each in parts.items()},
+        streams={(gpu, stream): spans for (gpu, stream), spans in merged.items() if stream is not None},
+        end_ns=end,
+    )
+
+
+def extents(recording: Recording, window: Window) -> dict[int, Span]:
+    """Return when the first and the last work of the steps that count began and ended, by GPU."""
+    found: dict[int, Span] = {}
+    for kernel in recording.kernels or ():
+        if window.counts(kernel.step):
+            _extend(found, kernel.device, kernel.start_ns, kernel.end_ns)
+    for copy in recording.copies or ():
+        if copy.start_ns is not None and copy.end_ns is not None and window.counts(copy.step):
+            _extend(found, copy.device, copy.start_ns, copy.end_ns)
+    return found
+
+
+def _extend(found: dict[int, Span], gpu: int, start: int, end: int) -> None:
+    first, last = found.get(gpu, (start, end))
+    found[gpu] = (min(first, start), max(last, end))
 
 
 def union(spans: Iterable[Span]) -> tuple[Span, ...]:

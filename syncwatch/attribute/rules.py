@@ -35,6 +35,8 @@ class Evidence:
     """Whether no hook inside torch saw it."""
     api: str | None
     """The runtime call, where a sensor named it."""
+    hooked: bool = True
+    """Whether hooks inside torch were there to announce a wait; a trace of another program has none."""
 
     @property
     def operator(self) -> str | None:
@@ -69,7 +71,8 @@ def _explicit_wait(evidence: Evidence) -> Cause | None:
     user = _user_form(evidence)
     asked = evidence.explicit or "synchronize" in functions or any(c.name == "synchronize" for c in user.calls)
     if evidence.kind is SyncKind.COPY:
-        return copies.NON_BLOCKING_THAT_BLOCKS
+        # `cudaMemcpy` waits by its contract; no caller asked it not to.
+        return copies.NON_BLOCKING_THAT_BLOCKS if evidence.api is None or "Async" in evidence.api else None
     if not asked or evidence.kind is SyncKind.ALLOCATION:
         return None
     if evidence.kind is SyncKind.DEVICE:
@@ -230,7 +233,7 @@ def _by_copy(evidence: Evidence) -> Cause | None:
 
 
 def _by_kind(evidence: Evidence) -> Cause:
-    foreign = evidence.foreign or evidence.kind in (SyncKind.DEVICE, SyncKind.EVENT)
+    foreign = evidence.foreign or (evidence.hooked and evidence.kind in (SyncKind.DEVICE, SyncKind.EVENT))
     return libraries.UNDER_TORCH if foreign else unclassified.UNCLASSIFIED
 
 

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from syncwatch.attribute.causes.base import Cause
+from syncwatch.attribute.copies_before import CopiesBefore
+from syncwatch.attribute.ranges import range_of
 from syncwatch.attribute.rules import Evidence, classify
 from syncwatch.attribute.stacks import Place, locate
 from syncwatch.model.events import Direction, SyncEvent, SyncKind
-from syncwatch.model.finding import NO_LINE, Attributed, Finding
-from syncwatch.model.session import Coverage, Recording
+from syncwatch.model.finding import NO_LINE, Attributed, Finding, recorder_of
+from syncwatch.model.session import Coverage, Recorder, Recording
 
 _Key = tuple[int, "int | None", "int | None"]
 """Thread, step and stack."""
-_Likeness = tuple["int | None", SyncKind, bool, "str | None", "str | None", tuple[str, ...], "Direction | None", bool]
+_Likeness = tuple[
+    "int | None", SyncKind, bool, "str | None", "str | None", tuple[str, ...], "Direction | None", bool, "str | None"
+]
 
 _Moved = tuple["Direction | None", bool]
 _NOTHING: _Moved = (None, False)
+
+_NOWHERE = Place(None, ())
+
+_STACKS_BY = {
+    Recorder.NSYS: "`nsys profile --python-backtrace=cuda`",
+    Recorder.TORCH_PROFILER: "`with_stack=True`",
+}
+"""How another program is asked for the Python stack of each call."""
 
 _TORCH_HOOKS = frozenset({"debug_mode", "explicit_waits"})
 """Sensors that torch itself tells of its waits."""
@@ -32,18 +45,23 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
     distinct lines, not of events.
     """
     places = [locate([recording.frames[index] for index in stack]) for stack in recording.stacks]
-    nowhere = Place(None, ())
+    ranges = [range_of(names) for names in recording.range_stacks]
+    recorder = recorder_of(recording.coverage)
     moved = _moved(recording)
+    behind = None if recorder is Recorder.SYNCWATCH else CopiesBefore(recording)
     known: dict[_Likeness, Finding] = {}
     found = []
     for sync in recording.syncs:
         if sync.pacing:
             continue
-        key = (sync.thread, sync.step, sync.stack)
-        direction, small = moved.get(key, _NOTHING) if sync.stack is not None else _NOTHING
-        likeness = (sync.stack, sync.kind, sync.explicit, sync.op, sync.api, sync.seen_by, direction, small)
+        place = places[sync.stack] if sync.stack is not None else _NOWHERE
+        direction, small = _NOTHING if sync.stack is None else moved.get((sync.thread, sync.step, sync.stack), _NOTHING)
+        if behind is not None and (copy := behind.of(sync)) is not None and copy.direction is not Direction.D2D:
+            # A stack of torch.profiler has the line of the function, and with it the copies of all its lines.
+            direction, small = copy.direction, copy.bytes <= SCALAR_BYTES
+        within = ranges[sync.within] if place.user is None and sync.within is not None else None
+        likeness = (sync.stack, sync.kind, sync.explicit, sync.op, sync.api, sync.seen_by, direction, small, within)
         if likeness not in known:
-            place = places[sync.stack] if sync.stack is not None else nowhere
             evidence = Evidence(
                 kind=sync.kind,
                 explicit=sync.explicit,
@@ -51,12 +69,23 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
                 place=place,
                 direction=direction,
                 small=small,
-                foreign=_is_foreign(sync, recording.coverage),
+                foreign=recorder is Recorder.SYNCWATCH and _is_foreign(sync, recording.coverage),
                 api=sync.api,
+                hooked=recorder is Recorder.SYNCWATCH,
             )
-            known[likeness] = _finding(place, classify(evidence), sync.explicit)
+            finding = _finding(place, classify(evidence), sync.explicit)
+            known[likeness] = _of_trace(finding, recording, recorder, within)
         found.append(Attributed(sync, known[likeness]))
     return tuple(found)
+
+
+def _of_trace(finding: Finding, recording: Recording, recorder: Recorder, within: str | None) -> Finding:
+    """Return `finding` with what a trace can say where it has no line, or not the one that waited."""
+    lineless = finding.file == NO_LINE
+    if lineless and not recording.stacks and recorder in _STACKS_BY:
+        hint = f"record with Python stacks ({_STACKS_BY[recorder]}) or run it under syncwatch to get the line."
+        finding = replace(finding, hint=hint)
+    return replace(finding, range=within, exact_line=lineless or recorder is not Recorder.TORCH_PROFILER)
 
 
 def _is_foreign(sync: SyncEvent, coverage: Coverage) -> bool:

@@ -37,7 +37,7 @@ def _covers(allow: Allow, site: Site) -> bool:
 
 
 def _in_statement(site: Site, statement: Statement) -> bool:
-    if site.file != statement.file or not statement.first <= site.line <= statement.last:
+    if site.file != statement.file or not statement.first <= site.line <= statement.last or not site.exact_line:
         return False
     return site.source in ("", statement.texts[site.line - statement.first])
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import hashlib
 import math
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from syncwatch.judge.source import normalised, valid
-from syncwatch.model.finding import Site
+from syncwatch.model.finding import NO_LINE, Site
 from syncwatch.model.verdict import KnownSite, SiteKey
+
+_PROCESS = re.compile(r"^process \d+")
 
 
 def key_of(site: Site) -> SiteKey:
-    """Return what `site` is known by: no line number, so that moving code changes nothing."""
-    return SiteKey(valid(site.file), valid(site.function), site.code, normalised(site.source))
+    """Return what `site` is known by: no line number, so that moving code changes nothing.
+
+    A site without a line has its runtime call and its range in place of the source.
+    """
+    source = valid(site.waiter) if site.file == NO_LINE else normalised(site.source)
+    return SiteKey(valid(site.file), valid(site.function), site.code, source)
 
 
 def fingerprint(key: SiteKey) -> str:
@@ -30,13 +37,25 @@ def scope_of(target: str) -> str:
     return posixpath.basename(path) if posixpath.isabs(path) else path
 
 
+def variant_scope(variant: str) -> str:
+    """Return the name that entries of `variant` have: a process of a trace has another number in the next one."""
+    return _PROCESS.sub("process", valid(variant))
+
+
+def larger(entry: KnownSite, other: KnownSite) -> KnownSite:
+    """Return which of two entries of one key knows of more lines, or of more calls."""
+    return max(entry, other, key=lambda each: (each.sites, each.calls_per_step))
+
+
 def entries_of(target: str, variant: str, sites: Iterable[Site]) -> tuple[KnownSite, ...]:
     """Return one entry for each key among `sites`, with the number of its lines and their calls a step."""
     grouped: dict[SiteKey, list[Site]] = defaultdict(list)
     for site in sites:
         grouped[key_of(site)].append(site)
     return tuple(
-        KnownSite(scope_of(target), valid(variant), key, len(same), math.fsum(each.calls_per_step for each in same))
+        KnownSite(
+            scope_of(target), variant_scope(variant), key, len(same), math.fsum(each.calls_per_step for each in same)
+        )
         for key, same in grouped.items()
     )
 
@@ -45,11 +64,8 @@ def known_to(baseline: Sequence[KnownSite], target: str, variant: str) -> Mappin
     """Return the entries for one variant of `target`; where a merge left two for one key, the larger one counts."""
     known: dict[SiteKey, KnownSite] = {}
     for entry in baseline:
-        if entry.target != scope_of(target) or entry.variant != valid(variant):
-            continue
-        other = known.get(entry.key)
-        if other is None or (entry.sites, entry.calls_per_step) > (other.sites, other.calls_per_step):
-            known[entry.key] = entry
+        if entry.target == scope_of(target) and entry.variant == variant_scope(variant):
+            known[entry.key] = larger(known.get(entry.key, entry), entry)
     return known
 
 

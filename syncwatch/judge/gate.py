@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
 from syncwatch.judge.allows import expired
-from syncwatch.judge.baseline import entries_of, known_to
+from syncwatch.judge.baseline import entries_of, known_to, larger, variant_scope
 from syncwatch.judge.budgets import judge_budgets
 from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
 from syncwatch.model.finding import Report, Variant
-from syncwatch.model.verdict import Allow, KnownSite, Outcome, Policy, Reason, Ruling, Severity, Verdict
+from syncwatch.model.session import Recorder
+from syncwatch.model.verdict import Allow, KnownSite, Outcome, Policy, Reason, Ruling, Severity, SiteKey, Verdict
 
 _ORDER = (Severity.FAIL, Severity.WARN, Severity.NOTE)
 
@@ -43,6 +45,7 @@ def judge(
     rulings += _not_measured(report, variants)
     whole = not rulings
     used: set[Allow] = set()
+    shared = Counter(variant_scope(variant.name) for variant in variants)
     for variant in variants:
         found = sort_sites(variant, policy, allows, today)
         used |= found.used
@@ -52,8 +55,9 @@ def judge(
         else:
             known = known_to(baseline, report.target, variant.name)
             rulings += by_baseline(found, variant, known, report.target)
-            # What part of a run did not reach is not gone.
-            rulings += gone(found, variant, known, report.target, strict=policy.strict) if whole else ()
+            # What part of a run did not reach is not gone, nor what another process of one entry still does.
+            if whole and shared[variant_scope(variant.name)] == 1:
+                rulings += gone(found, variant, known, report.target, strict=policy.strict)
         rulings += judge_budgets(variant, policy, report.device, found.syncs)
     rulings += (_unused(allow, today) for allow in allows if allow not in used)
     ordered = sorted(rulings, key=lambda ruling: _ORDER.index(ruling.severity))
@@ -63,18 +67,24 @@ def judge(
 def baseline_of(report: Report, policy: Policy, comments: Sequence[Allow], today: date) -> tuple[KnownSite, ...]:
     """Return the entries of a baseline under which the disallowed sites of `report` would be known."""
     allows = (*comments, *policy.allows)
-    return tuple(
+    entries = (
         entry
         for variant in _judged(report, policy)[0]
         for entry in entries_of(
             report.target, variant.name, (site for site, _ in sort_sites(variant, policy, allows, today).disallowed)
         )
     )
+    largest: dict[tuple[str, SiteKey], KnownSite] = {}
+    for entry in entries:
+        known = largest.setdefault((entry.variant, entry.key), entry)
+        largest[entry.variant, entry.key] = larger(known, entry)
+    return tuple(largest.values())
 
 
 def _judged(report: Report, policy: Policy) -> tuple[Sequence[Variant], list[str]]:
     if not policy.variants:
-        return report.variants[-1:], []
+        # The processes of a trace are no candidates against one another.
+        return report.variants if report.recorder is not Recorder.SYNCWATCH else report.variants[-1:], []
     known = {variant.name: variant for variant in report.variants}
     reasons = [
         f"There is no variant {name!r}; the run has {', '.join(known) or 'none'}."

@@ -116,7 +116,7 @@ def gone(
         yield Ruling(
             severity=Severity.FAIL if strict else Severity.WARN,
             reason=Reason.GONE,
-            message=f"{_named(key.code, key.path, None, key.function)}: {why}",
+            message=f"{_known_as(key)}: {why}",
             why=why,
             variant=variant.name,
             key=key,
@@ -143,7 +143,7 @@ def _ruling(
     return Ruling(
         severity=severity,
         reason=reason,
-        message=f"{_named(site.code, site.file, site.line, site.function)}: {said}.",
+        message=f"{_named(site)}: {said}.",
         why=f"{said}.",
         variant=variant.name,
         site=site,
@@ -155,9 +155,18 @@ def _ruling(
     )
 
 
-def _named(code: str, file: str, line: int | None, function: str) -> str:
-    place = file if not line else f"{file}:{line}"
-    return f"{code} in {function} ({place})" if function else f"{code} ({place})"
+def _named(site: Site) -> str:
+    if site.file == NO_LINE:
+        return f"{site.code} (no Python line: {site.waiter})"
+    place = f"{site.file}:{site.line}" if site.line else site.file
+    place = place if site.exact_line else f"defined at {place}"
+    return f"{site.code} in {site.function} ({place})" if site.function else f"{site.code} ({place})"
+
+
+def _known_as(key: SiteKey) -> str:
+    if key.path == NO_LINE:
+        return f"{key.code} (no Python line: {key.source})" if key.source else f"{key.code} (no Python line)"
+    return f"{key.code} in {key.function} ({key.path})" if key.function else f"{key.code} ({key.path})"
 
 
 def _plural(noun: str, count: float) -> str:

@@ -46,6 +46,10 @@ class LineDifference:
     """None for a new line."""
     after: LineFigures | None
     """None for a line that is gone."""
+    waiter: str
+    """As `Site.waiter`: what it is known by where it has no line."""
+    exact_line: bool
+    """As `Site.exact_line`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from syncwatch.model.events import SyncEvent, SyncKind
-from syncwatch.model.session import Coverage, DeviceKind, Environment, Line
+from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recorder
 
 REPORT_SCHEMA = "syncwatch.report/1"
 
 NO_LINE = "<no Python line>"
 """Stands for the file of a synchronization that no line outside torch was found for."""
+
+
+def recorder_of(coverage: Coverage) -> Recorder:
+    """Return which program recorded: another one is the only sensor of its trace, under its own name."""
+    known = {recorder.value for recorder in Recorder}.intersection(coverage.sensors)
+    return Recorder(known.pop()) if len(known) == 1 else Recorder.SYNCWATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,10 @@ class Finding:
     function: str
     source: str
     expression: str | None
+    range: str | None = None
+    """As `Site.range`."""
+    exact_line: bool = True
+    """As `Site.exact_line`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,7 @@ class Site:
     stream_idle_us: float | None
     """Microseconds a step that the drained stream then had nothing to do; above `gpu_idle_us` where others worked."""
     step_share: float | None
-    """`gpu_idle_us` as a part of the step's GPU time span, from 0 to 1."""
+    """`gpu_idle_us` as a part of the step's GPU time span, summed over the GPUs, from 0 to 1."""
     bytes: int | None
     """Bytes a step that the copies of this site moved."""
     ranges: tuple[str, ...]
@@ -78,16 +88,26 @@ class Site:
     allowed: str | None
     """The reason of the `syncwatch.allow` around it."""
     hint: str
+    range: str | None = None
+    """Of a site without a line, the innermost NVTX range that is not torch's own, each number in it as `#`."""
+    exact_line: bool = True
+    """Whether `line` waits; else the trace tells no more than the line on which the function is defined."""
+
+    @property
+    def waiter(self) -> str:
+        """Return what a site without a line is known by: the runtime call, and the range that it ran in."""
+        return self.api if self.range is None else f'{self.api} in range "{self.range}"'
 
 
 @dataclass(frozen=True, slots=True)
 class PerStep:
-    """Figures a step, after warm-up; None where it was not measured."""
+    """Figures a step, after warm-up, summed over the GPUs; None where it was not measured."""
 
-    syncs: float
-    explicit_syncs: float
+    syncs: float | None
+    """None where another program's trace has no calls, so that none could be counted."""
+    explicit_syncs: float | None
     """How many of `syncs` the user asked for."""
-    allowed_syncs: float
+    allowed_syncs: float | None
     """How many of `syncs` a `syncwatch.allow` covers."""
     allocator_calls: float | None
     """Calls in which the allocator asked the driver for memory or gave some back; None where nothing saw them."""
@@ -191,6 +211,8 @@ class Report:
     coverage: Coverage
     complete: bool
     missing: tuple[str, ...]
+    recorder: Recorder = Recorder.SYNCWATCH
+    """Which program recorded; step times of another one were taken while it did."""
     schema: str = REPORT_SCHEMA
 
     @property

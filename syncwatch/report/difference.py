@@ -113,12 +113,15 @@ def _colour(change: Change) -> str:
 
 def _place(line: LineDifference, cells: int) -> str:
     if line.file == NO_LINE:
-        return "no Python line"
+        return f"no Python line; seen as {text.crop_right(text.shown(line.waiter), 160)}"
     before, after = (None if each is None else _numbers(each) for each in (line.before, line.after))
     number = after or before
     moved = f" (was {before})" if before and after and before != after else ""
-    function = f" in {text.crop_right(text.shown(line.function), 80)}" if line.function else ""
-    return f"{text.crop_left(text.shown(line.file), max(2 * cells, 60))}:{number}{moved}{function}"
+    function = text.crop_right(text.shown(line.function), 80)
+    place = f"{text.crop_left(text.shown(line.file), max(2 * cells, 60))}:{number}{moved}"
+    if not line.exact_line:
+        return f"in function {function} (defined at {place})"
+    return f"{place} in {function}" if function else place
 
 
 def _numbers(figures: LineFigures) -> str:

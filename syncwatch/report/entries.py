@@ -63,13 +63,20 @@ def _unjudged(report: Report) -> Iterator[Entry]:
     yield from (entry for entry in found if entry.severity is Severity.NOTE)
 
 
+def _spot(site: Site) -> str:
+    """Return what a reader needs beside file and line: both mean less, or nothing, of what no line is known for."""
+    if site.file == NO_LINE:
+        return f" (no Python line: {site.waiter})"
+    return "" if site.exact_line else f" in function {site.function} (defined at {site.file}:{site.line})"
+
+
 def _of_site(site: Site, variant: str) -> Entry:
     settled = site.explicit or site.allowed is not None
     allowed = "" if site.allowed is None else f" Allowed: {site.allowed}"
     return Entry(
         severity=Severity.NOTE if settled else Severity.WARN,
         reason=None,
-        message=f"{site.code}: {site.title}.{allowed}",
+        message=f"{site.code}{_spot(site)}: {site.title}.{allowed}",
         variant=variant,
         site=site,
         file=None if site.file == NO_LINE else site.file,

@@ -77,11 +77,13 @@ def caret_span(source: str, expression: str | None) -> tuple[int, int]:
 def place_of(site: Site, cells: int) -> str:
     """Return file, line and function of `site`, for lines of `cells`."""
     if site.file == NO_LINE:
-        return f"no Python line; seen as {text.crop_right(text.shown(site.api), 80)}"
-    function = f" in {text.crop_right(text.shown(site.function), 80)}" if site.function else ""
+        return f"no Python line; seen as {text.crop_right(text.shown(site.waiter), 160)}"
     # Two lines of path are enough to find any file; a longer one keeps its end.
     file = text.crop_left(text.shown(site.file), max(2 * cells, 60))
-    return f"{file}:{site.line}{function}"
+    function = text.crop_right(text.shown(site.function), 80)
+    if site.exact_line:
+        return f"{file}:{site.line} in {function}" if function else f"{file}:{site.line}"
+    return f"in function {function} (defined at {file}:{site.line})"
 
 
 def _code(site: Site, gutter: int, width: int, colour: str) -> Iterator[Text]:

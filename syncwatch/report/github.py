@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from typing_extensions import assert_never
 
-from syncwatch.model.finding import Report
+from syncwatch.model.finding import NO_LINE, Report, Site
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, entries_of
@@ -54,9 +54,13 @@ def _distinct(entries: Sequence[Entry]) -> list[Entry]:
     """Leave out what another variant of the same run already says at the same line."""
     known: dict[tuple[object, ...], Entry] = {}
     for entry in entries:
-        code = (entry.site.source, entry.site.expression) if entry.site is not None else (entry.message,)
+        code = _wording(entry.site) if entry.site is not None else (entry.message,)
         known.setdefault((entry.rule, entry.file, entry.line, *code), entry)
     return list(known.values())
+
+
+def _wording(site: Site) -> tuple[str | None, ...]:
+    return site.source, site.expression, site.waiter if site.file == NO_LINE else None
 
 
 def _rest(entries: Sequence[Entry]) -> Iterator[str]:

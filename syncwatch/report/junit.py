@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from typing_extensions import assert_never
 
-from syncwatch.model.finding import Report
+from syncwatch.model.finding import NO_LINE, Report
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, block_of, entries_of
@@ -93,8 +93,10 @@ def _title(entry: Entry) -> str:
     site = entry.site
     if site is None:
         return entry.rule.replace("-", " ") if entry.file is None else f"{entry.rule} {entry.file}:{entry.line or ''}"
-    place = site.function or site.api
-    return f"{site.code} {place}" + (f" line {site.line}" if site.line else "")
+    if site.file == NO_LINE:
+        return f"{site.code} {site.waiter}"
+    line = f"line {site.line}" if site.exact_line else f"defined at line {site.line}"
+    return f"{site.code} {site.function or site.api}" + (f" {line}" if site.line else "")
 
 
 def _tag(entry: Entry) -> str | None:

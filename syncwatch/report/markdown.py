@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
-from syncwatch.model.finding import Report, Site, Variant
-from syncwatch.model.session import DeviceKind
+from syncwatch.model.finding import NO_LINE, Report, Site, Variant
+from syncwatch.model.session import DeviceKind, Recorder
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, entries_of
+from syncwatch.report.terminal import provenance
 from syncwatch.report.verdict import conclusion
 
 _MAX_NAME = 200
@@ -77,7 +78,8 @@ class MarkdownReporter:
 
 
 def _row(entry: Entry, site: Site) -> str:
-    place = f"{entry.file}:{entry.line}" if entry.file is not None else f"no Python line; seen as {site.api}"
+    place = f"no Python line; seen as {site.waiter}" if site.file == NO_LINE else f"{entry.file}:{entry.line}"
+    place = place if site.exact_line else f"in function {site.function} (defined at {place})"
     mark = _MARKS[entry.severity] if entry.reason is None else entry.reason.value.replace("-", " ")
     cells = (
         mark,
@@ -113,7 +115,9 @@ def _figures(report: Report) -> Iterator[str]:
 def _where(report: Report) -> str:
     gpu = report.environment.gpu or "CUDA"
     where = "the virtual CUDA device; times are modelled" if report.device is DeviceKind.VIRTUAL else gpu
-    return f"On {escaped(text.shown(where))}, torch {escaped(text.shown(report.environment.torch))}."
+    torch = f", torch {escaped(text.shown(report.environment.torch))}" if report.environment.torch else ""
+    recorded = f"; {escaped(provenance(report))}" if report.recorder is not Recorder.SYNCWATCH else ""
+    return f"On {escaped(text.shown(where))}{torch}{recorded}."
 
 
 def escaped(words: str) -> str:

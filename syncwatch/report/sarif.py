@@ -11,8 +11,8 @@ from typing_extensions import assert_never
 
 from syncwatch import __version__
 from syncwatch.model.codec import encode
-from syncwatch.model.finding import Report, Site
-from syncwatch.model.session import DeviceKind
+from syncwatch.model.finding import NO_LINE, Report, Site
+from syncwatch.model.session import DeviceKind, Recorder
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report import sarif_log as sarif
 from syncwatch.report import text
@@ -119,11 +119,7 @@ def _invocation(unmeasured: Sequence[Entry]) -> sarif.Invocation:
 
 def _locations(entry: Entry) -> tuple[sarif.Location, ...]:
     site = entry.site
-    functions = (
-        (sarif.LogicalLocation(fully_qualified_name=text.shown(site.function)),)
-        if site is not None and site.function
-        else ()
-    )
+    functions = () if site is None else _logical(site)
     if entry.file is None:
         return (sarif.Location(logical_locations=functions),) if functions else ()
     snippet = sarif.Snippet(text=text.shown(site.source)) if site is not None and site.source else None
@@ -132,6 +128,13 @@ def _locations(entry: Entry) -> tuple[sarif.Location, ...]:
         region=sarif.Region(start_line=entry.line, snippet=snippet) if entry.line and entry.line > 0 else None,
     )
     return (sarif.Location(physical_location=place, logical_locations=functions),)
+
+
+def _logical(site: Site) -> tuple[sarif.LogicalLocation, ...]:
+    if site.file == NO_LINE:
+        kind = "function" if site.range is None else "range"
+        return (sarif.LogicalLocation(fully_qualified_name=text.shown(site.waiter), kind=kind),)
+    return (sarif.LogicalLocation(fully_qualified_name=text.shown(site.function)),) if site.function else ()
 
 
 def uri_of(file: str) -> str:
@@ -151,6 +154,8 @@ def _suppressions(entry: Entry) -> list[sarif.Suppression]:
 
 def _properties(entry: Entry, report: Report) -> dict[str, Any]:
     said: dict[str, Any] = {"device": report.device.value, "variant": entry.variant}
+    if report.recorder is not Recorder.SYNCWATCH:
+        said["recorder"] = report.recorder.value
     if entry.reason is not None:
         said["reason"] = entry.reason.value
     if entry.site is not None:

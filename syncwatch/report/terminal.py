@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from syncwatch.model.finding import Comparison, PerStep, Report, Variant
-from syncwatch.model.session import DeviceKind, Environment
+from syncwatch.model.session import DeviceKind, Environment, Recorder
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
 from syncwatch.report.finding import block, hanging
@@ -110,11 +110,20 @@ def head(report: Report) -> Iterator[Text]:
     facts = [f"{text.shown(name)} {text.shown(value)}" for name, value in (report.parameters or {}).items()]
     if facts:
         yield Text(" · ".join(facts), "dim")
-    versions = [f"torch {text.shown(environment.torch)}"]
+    if report.recorder is not Recorder.SYNCWATCH:
+        yield Text(provenance(report), "dim")
+    versions = [f"torch {text.shown(environment.torch)}"] if environment.torch else []
     versions += [f"triton {text.shown(environment.triton)}"] if environment.triton else []
     versions += [f"driver {text.shown(environment.driver)}"] if environment.driver else []
-    versions.append(f"Python {text.shown(environment.python)}")
-    yield Text(" · ".join(versions), "dim")
+    versions += [f"Python {text.shown(environment.python)}"] if environment.python else []
+    if versions:
+        yield Text(" · ".join(versions), "dim")
+
+
+def provenance(report: Report) -> str:
+    """Return which program recorded, and whether that touched the step times."""
+    timed = any(variant.step_ms is not None for variant in report.variants)
+    return f"recorded by {report.recorder.value}" + ("; step times were taken while it recorded" if timed else "")
 
 
 def where(device: DeviceKind, environment: Environment) -> str:
@@ -130,11 +139,16 @@ def _headline(variant: Variant) -> Text:
     steps = text.plural(variant.steps, "step")
     if not variant.steps:
         said = "no step was measured"
+    elif syncs is None:
+        said = f"synchronizations were not recorded ({steps})"
     elif not syncs:
         said = f"no sync in {steps}"
     else:
         said = f"{text.plural(syncs, 'sync')} a step{_excused(variant.per_step)} ({steps})"
-    colour = "bold red" if syncs > variant.per_step.explicit_syncs else "bold green" if variant.steps else "bold yellow"
+    if syncs is None or not variant.steps:
+        colour = "bold yellow"
+    else:
+        colour = "bold red" if syncs > (variant.per_step.explicit_syncs or 0) else "bold green"
     return Text.assemble((text.shown(variant.name), "bold"), ": ", (said, colour))
 
 
@@ -160,7 +174,29 @@ def conclusion(comparison: Comparison) -> Text:
     return Text.assemble((said, "bold red" if bad else "bold green" if good else "bold"), tail)
 
 
+def _recorded(report: Report) -> Iterator[str]:
+    """Yield what another program recorded; the waits of all steps, and of none."""
+    coverage, who = report.coverage, report.recorder.value
+    if coverage.seen is None:
+        yield f"Coverage: {who} did not record the calls that wait, so that no synchronization could be counted."
+    else:
+        lines = f"{coverage.attributed} {'has' if coverage.attributed == 1 else 'have'} a Python line"
+        yield f"Coverage: {who} recorded {text.plural(coverage.seen, 'synchronization')}; {lines}."
+    if coverage.blind_to:
+        yield f"Not recorded: {'; '.join(map(text.shown, coverage.blind_to))}."
+    apart = [
+        f"{text.shown(variant.name)} {text.number(variant.warmup_syncs)} before the first step"
+        for variant in report.variants
+        if variant.warmup_syncs
+    ]
+    if apart:
+        yield f"Counted apart: {', '.join(apart)}."
+
+
 def _coverage(report: Report) -> Iterator[str]:
+    if report.recorder is not Recorder.SYNCWATCH:
+        yield from _recorded(report)
+        return
     coverage = report.coverage
     who = "CUPTI" if "cupti" in coverage.sensors else "The sensors"
     who = "The virtual device" if report.device is DeviceKind.VIRTUAL else who

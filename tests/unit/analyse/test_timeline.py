@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncwatch.analyse.timeline import busy_spans, end_of, split_early, union, window_of
+from syncwatch.analyse.timeline import end_of, split_early, timeline_of, union, window_of
 from tests.fakes import copy, kernel, recording, steps, sync
 
 
@@ -43,8 +43,8 @@ def test_spans_are_merged_and_empty_ones_dropped() -> None:
 
 def test_busy_is_kernels_and_copies() -> None:
     known = recording(kernels=[kernel((0, 4))], copies=[copy(at=(3, 6)), copy()])
-    assert busy_spans(known) == ((0, 6),)
-    assert busy_spans(recording(kernels=None)) is None
+    assert timeline_of(known).gpus == {0: ((0, 6),)}
+    assert timeline_of(recording(kernels=None)).gpus is None
 
 
 def test_the_recording_ends_with_its_last_event() -> None:
