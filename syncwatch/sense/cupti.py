@@ -46,6 +46,9 @@ class Cupti:
             raise NotMeasuredError("the watch around this one measures them, and CUPTI serves one at a time.")
         if active.subscribed():
             raise NotMeasuredError("the pass around this one has CUPTI's callbacks, which would blind torch.profiler.")
+        if torch.autograd.profiler._is_profiler_enabled:
+            # Found out before it is tried: a second start fails, and ends the first profiler as well.
+            raise NotMeasuredError("another torch.profiler records already; end it and run again.")
         # Work that was queued before would be recorded without the calls that launched it.
         torch.cuda.synchronize()
         config = torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True)
