@@ -1,15 +1,74 @@
-"""Answers: what does a trace file say of each wait? Formats know no causes, so the labels are made here."""
+"""Answers: how does a session become a trace file? Formats know no causes, so the labels of its waits are made here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path, PurePath
+
+from typing_extensions import assert_never
+
 from syncwatch.attribute.sites import attribute
+from syncwatch.errors import SessionError, UsageError
+from syncwatch.formats.chrome.dump import dump as dump_chrome
 from syncwatch.formats.labels import SyncLabel
+from syncwatch.formats.nsys.dump import dump as dump_nsys
 from syncwatch.model.session import Recording, Session
+
+
+class TraceFormat(str, Enum):
+    """Which tool the trace is for."""
+
+    NSYS = "nsys"
+    PERFETTO = "perfetto"
+
+
+def export(session: Session, form: TraceFormat, path: Path) -> None:
+    """Write `session` to `path`, whole or not at all.
+
+    Raises:
+        UsageError: if the file cannot be written, or the tool would not open a file of that name.
+        SessionError: if the session is not sound.
+    """
+    _require_threads(session)
+    session = _shareable(session)
+    if form is TraceFormat.NSYS:
+        dump_nsys(session, labels_of(session), path)
+    elif form is TraceFormat.PERFETTO:
+        dump_chrome(session, labels_of(session), path)
+    else:
+        assert_never(form)
 
 
 def labels_of(session: Session) -> tuple[tuple[SyncLabel | None, ...], ...]:
     """Return the label of every sync, for each recording in the order of its `syncs`; None for the runner's own."""
     return tuple(_labels(recording) for recording in session.recordings)
+
+
+def only(session: Session, variants: Sequence[str]) -> Session:
+    """Return `session` with these variants alone; as it is where none is named.
+
+    Raises:
+        UsageError: if it has no variant of a name.
+    """
+    known = [recording.variant for recording in session.recordings]
+    for name in variants:
+        if name not in known:
+            raise UsageError(f"The run has no variant {name!r}. It has {', '.join(known) or 'none at all'}.")
+    if not variants:
+        return session
+    return replace(session, recordings=tuple(each for each in session.recordings if each.variant in variants))
+
+
+def untimed(session: Session) -> tuple[int, int]:
+    """Return how many waits and how many copies have no time, so that no time line can show them."""
+    syncs = [each for recording in session.recordings for each in recording.syncs]
+    copies = [each for recording in session.recordings for each in recording.copies or ()]
+    return (
+        sum(each.start_ns is None or each.end_ns is None for each in syncs),
+        sum(each.start_ns is None or each.end_ns is None for each in copies),
+    )
 
 
 def _labels(recording: Recording) -> tuple[SyncLabel | None, ...]:
@@ -22,3 +81,23 @@ def _labels(recording: Recording) -> tuple[SyncLabel | None, ...]:
         finding = next(found).finding
         labels.append(SyncLabel(finding.code, finding.title, finding.file, finding.line, finding.function))
     return tuple(labels)
+
+
+def _shareable(session: Session) -> Session:
+    """Return `session` without the folders of a target that was named by an absolute path: traces are passed on."""
+    target = PurePath(session.target)
+    return replace(session, target=target.name) if target.is_absolute() else session
+
+
+def _require_threads(session: Session) -> None:
+    for recording in session.recordings:
+        kernels, copies = recording.kernels or (), recording.copies or ()
+        used = {each.call.thread for each in kernels if each.call is not None}
+        used |= {each.call.thread for each in copies if each.call is not None}
+        used |= {each.thread for each in copies}
+        used |= {each.thread for each in recording.syncs} | {each.thread for each in recording.ranges}
+        if not used <= set(range(len(recording.threads))):
+            raise SessionError(
+                f"The variant {recording.variant!r} names a thread that is not there. "
+                "Record it again with `syncwatch run TARGET -o run.json`."
+            )

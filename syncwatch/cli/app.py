@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from syncwatch import __version__
-from syncwatch.cli import compare, doctor, explain, gate, listing, probe, report, run
+from syncwatch.cli import compare, doctor, explain, export, gate, listing, probe, report, run
 from syncwatch.cli.screen import say
 from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError
 
@@ -27,6 +27,7 @@ app.command(name="run")(run.run)
 app.command(name="gate")(gate.gate)
 app.command(name="report")(report.report)
 app.command(name="compare")(compare.compare)
+app.command(name="export")(export.export)
 app.command(name="explain")(explain.explain)
 app.command(name="list")(listing.list_scenarios)
 app.command(name="doctor")(doctor.doctor)

@@ -41,7 +41,7 @@ from syncwatch.formats.nsys.rows import Part
 from syncwatch.formats.nsys.schema import TABLES
 from syncwatch.formats.nsys.strings import Strings, json_of
 from syncwatch.formats.nsys.target import domain_sheet, sheets, thread_ids
-from syncwatch.model.session import Session
+from syncwatch.model.session import Recorder, Session
 
 SUFFIX = ".sqlite"
 
@@ -87,7 +87,7 @@ def _fill(database: sqlite3.Connection, session: Session, labels: Sequence[tuple
     placed = laid_out(session)
     parts = list(_parts(session, placed, labels))
     strings = Strings()
-    domains = domain_sheet(parts, strings)
+    domains = domain_sheet(parts)
     for sheet in (*sheets(session, parts, max((each.end_ns for each in placed), default=0), strings), domains):
         _insert(database, *sheet)
     numbers = details.Numbers(nvtx=len(domains[2]) + 1)
@@ -95,7 +95,7 @@ def _fill(database: sqlite3.Connection, session: Session, labels: Sequence[tuple
     for number, part in enumerate(parts):
         _insert_part(database, part, strings, numbers)
         _insert(database, "SYNCWATCH_EVENTS", details.EVENT_COLUMNS, details.event_rows(part, number, numbers))
-        numbers.nvtx += rows.count_unmarked(part.recording)
+        numbers.nvtx += rows.count_unmarked(part)
         facts[recording_key(number)] = json_of(_facts(part))
     _insert(database, "SYNCWATCH_SESSION", ("key", "value"), facts.items())
     _insert(database, "StringIds", ("id", "value"), strings.rows())
@@ -108,7 +108,7 @@ def _parts(
     for each, (pid, tids), known in zip(placed, thread_ids(session), labels, strict=True):
         calls = Calls(each.recording, correlation)
         correlation = calls.next_id
-        yield Part(each.recording, known, each.shift_ns, pid, tids, calls)
+        yield Part(each, known, pid, tids, calls, is_variant=session.recorder is Recorder.SYNCWATCH)
 
 
 def _insert_part(database: sqlite3.Connection, part: Part, strings: Strings, numbers: details.Numbers) -> None:
@@ -137,4 +137,4 @@ def _facts(part: Part) -> RecordingFacts:
         copies=None if recording.copies is None else (),
         kernels=None if recording.kernels is None else (),
     )
-    return RecordingFacts(bare, part.shift_ns, part.global_tids, part.calls.own_lengths_ns())
+    return RecordingFacts(bare, part.placed.shift_ns, part.global_tids, part.calls.own_lengths_ns())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from syncwatch.formats.labels import SyncLabel
+from syncwatch.formats.layout import Placed, extent_of
 from syncwatch.formats.nsys import names
 from syncwatch.formats.nsys.calls import Calls
 from syncwatch.formats.nsys.strings import Strings, json_of
@@ -32,13 +33,23 @@ SYNC_COLUMNS = (*_SPAN_COLUMNS, "syncType", "eventId")
 class Part:
     """One recording with the ids that it has in the file."""
 
-    recording: Recording
+    placed: Placed
     labels: tuple[SyncLabel | None, ...]
     """One for each sync; None for the runner's own waits."""
-    shift_ns: int
     pid: int
     global_tids: tuple[int, ...]
     calls: Calls
+    is_variant: bool
+    """Whether it is a variant of a run; a process of another program's trace otherwise."""
+
+    @property
+    def recording(self) -> Recording:
+        """What was recorded."""
+        return self.placed.recording
+
+    def span(self, start_ns: int, end_ns: int) -> tuple[int, int]:
+        """Return start and end in the time of the file."""
+        return start_ns + self.placed.shift_ns, end_ns + self.placed.shift_ns
 
 
 def nvtx_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
@@ -51,18 +62,18 @@ def nvtx_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
     """
     number = first
     for each in part.recording.ranges:
-        span = part.shift_ns + each.start_ns, part.shift_ns + each.end_ns
+        span = part.span(each.start_ns, each.end_ns)
         yield _range(number, span, part.global_tids[each.thread], strings.id_of(each.name), names.DEFAULT_DOMAIN)
         number += 1
     for sync, label in zip(part.recording.syncs, part.labels, strict=True):
         if sync.start_ns is None or sync.end_ns is None:
             continue
-        span = part.shift_ns + sync.start_ns, part.shift_ns + sync.end_ns
+        span = part.span(sync.start_ns, sync.end_ns)
         name = strings.id_of(_sync_name(label))
         yield _range(number, span, part.global_tids[sync.thread], name, names.SYNC_DOMAIN, _payload(sync, label))
         number += 1
-    for added, (unmarked, start, end) in enumerate(_unmarked(part.recording), number):
-        span = part.shift_ns + start, part.shift_ns + end
+    for added, (unmarked, start, end) in enumerate(_unmarked(part), number):
+        span = part.span(start, end)
         yield _range(added, span, part.global_tids[0], strings.id_of(unmarked), names.DEFAULT_DOMAIN)
 
 
@@ -81,13 +92,12 @@ def _payload(sync: SyncEvent, label: SyncLabel | None) -> str:
     return json_of({**said, "kind": sync.kind, "op": sync.op, "allowed": sync.allowed})
 
 
-def _unmarked(recording: Recording) -> Iterator[tuple[str, int, int]]:
+def _unmarked(part: Part) -> Iterator[tuple[str, int, int]]:
     """Yield name and span of the variant and of the steps that no range of the session shows."""
+    recording = part.recording
     known = {each.name for each in recording.ranges}
-    if not recording.steps:
-        return
-    if recording.variant not in known:
-        start, end = min(step.start_ns for step in recording.steps), max(step.end_ns for step in recording.steps)
+    start, end = extent_of(recording)
+    if part.is_variant and recording.variant not in known and start < end:
         yield recording.variant, start, end
     for step in recording.steps:
         name = f"{STEP_RANGE} {step.index}"
@@ -95,15 +105,15 @@ def _unmarked(recording: Recording) -> Iterator[tuple[str, int, int]]:
             yield name, step.start_ns, step.end_ns
 
 
-def count_unmarked(recording: Recording) -> int:
+def count_unmarked(part: Part) -> int:
     """Return how many ranges `nvtx_rows` adds that are no part of the session."""
-    return sum(1 for _ in _unmarked(recording))
+    return sum(1 for _ in _unmarked(part))
 
 
 def runtime_rows(part: Part, strings: Strings) -> Iterator[Row]:
     """Yield the host calls: launches, copies and waits."""
     for call, correlation, end_ns in part.calls.rows():
-        span = part.shift_ns + call.start_ns, part.shift_ns + end_ns
+        span = part.span(call.start_ns, end_ns)
         thread = part.global_tids[call.thread]
         yield (*span, names.event_class(call.name), thread, correlation, strings.id_of(call.name), 0)
 
@@ -135,8 +145,7 @@ def memcpy_rows(part: Part, first: int) -> Iterator[Row]:
 def _work(part: Part, work: KernelEvent | CopyEvent) -> Row:
     assert work.start_ns is not None and work.end_ns is not None
     return (
-        part.shift_ns + work.start_ns,
-        part.shift_ns + work.end_ns,
+        *part.span(work.start_ns, work.end_ns),
         *_where(work.device, work.stream),
         part.calls.id_of(work.call),
         names.global_pid(part.pid),
@@ -160,6 +169,6 @@ def sync_rows(part: Part) -> Iterator[Row]:
         kind = names.SYNC_TYPES.get(sync.kind)
         if correlation is None or sync.end_ns is None or kind is None:
             continue
-        span = part.shift_ns + begun[correlation], part.shift_ns + sync.end_ns
+        span = part.span(begun[correlation], sync.end_ns)
         process = names.global_pid(part.pid)
         yield (*span, *_where(sync.device, sync.stream), correlation, process, kind, names.NO_STREAM)

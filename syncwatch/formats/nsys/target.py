@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from syncwatch import __version__
 from syncwatch.formats.nsys import names
-from syncwatch.formats.nsys.rows import NVTX_COLUMNS, Part, Row, context_of
+from syncwatch.formats.nsys.rows import Part, Row, context_of
 from syncwatch.formats.nsys.schema import SCHEMA_VERSION
 from syncwatch.formats.nsys.strings import Strings
 from syncwatch.model.events import CopyEvent, KernelEvent, SyncEvent
@@ -60,15 +60,15 @@ def sheets(session: Session, parts: Sequence[Part], end_ns: int, strings: String
     yield from _devices(session, parts, tuple(processes))
 
 
-def domain_sheet(parts: Sequence[Part], strings: Strings) -> Sheet:
+def domain_sheet(parts: Sequence[Part]) -> Sheet:
     """Return the rows that name the domain of the sync ranges, one for each process; nsys joins it within one."""
     first_threads = {part.pid: part.global_tids[0] for part in reversed(parts)}
-    name = strings.id_of(names.SYNC_DOMAIN_NAME)
     rows: list[Row] = [
-        (number, 1, None, names.DOMAIN_CREATE, thread, name, names.SYNC_DOMAIN, None)
+        (number, 1, names.DOMAIN_CREATE, thread, names.SYNC_DOMAIN_NAME, names.SYNC_DOMAIN)
         for number, thread in enumerate(first_threads.values(), 1)
     ]
-    return "NVTX_EVENTS", NVTX_COLUMNS, rows
+    # nsys takes the name of a domain from `text` alone.
+    return "NVTX_EVENTS", ("eventId", "start", "eventType", "globalTid", "text", "domainId"), rows
 
 
 def _process(session: Session, part: Part) -> str:

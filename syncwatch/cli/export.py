@@ -1,0 +1,51 @@
+"""Answers: what does `syncwatch export` do? It writes a saved run as a trace that another tool opens."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from typing_extensions import assert_never
+
+from syncwatch.cli.options import require_writable
+from syncwatch.exporting import TraceFormat, only, untimed
+from syncwatch.exporting import export as write_trace
+from syncwatch.model.session import Session
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A file that syncwatch run -o wrote.", show_default=False)],
+    form: Annotated[
+        TraceFormat, typer.Option("--format", help="Nsight Systems' SQLite, or Chrome JSON.", show_default=False)
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="For nsys FILE.sqlite; for perfetto FILE.json or FILE.json.gz."),
+    ],
+    variant: Annotated[
+        Optional[list[str]],  # noqa: UP045  # typer evaluates this on Python 3.10
+        typer.Option(metavar="NAME", help="Only this variant; may be given more than once.", show_default="all"),
+    ] = None,
+) -> None:
+    """Write a saved run as a trace: every kernel, copy, host call, range and wait, each wait with its cause and line.
+
+    Examples: syncwatch export run.json --format nsys -o run.sqlite; nsys stats run.sqlite.
+    """
+    require_writable(output)
+    session = only(Session.load(run), variant or ())
+    write_trace(session, form, output)
+    syncs, copies = untimed(session)
+    if syncs or copies:
+        typer.echo(f"note: {syncs} waits and {copies} copies were not timed, so the time line lacks them.", err=True)
+    typer.echo(_next_step(form, output))
+
+
+def _next_step(form: TraceFormat, output: Path) -> str:
+    if form is TraceFormat.NSYS:
+        file = shlex.quote(str(output))
+        return f"Wrote {output}. Read it with `nsys stats {file}` or `nsys analyze {file}`."
+    if form is TraceFormat.PERFETTO:
+        return f"Wrote {output}. Open it at https://ui.perfetto.dev; it stays on your machine."
+    assert_never(form)
