@@ -1,0 +1,162 @@
+"""Answers: how does an export of nsys become a session? One recording for each process that used CUDA."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from syncwatch import __version__
+from syncwatch.errors import NotMeasuredError, UsageError
+from syncwatch.formats.building import recording_of
+from syncwatch.formats.nsys.read_calls import (
+    Threads,
+    call_names,
+    index_calls,
+    process_number,
+    thread_names,
+    waiting_calls,
+)
+from syncwatch.formats.nsys.read_file import RUNTIME, SYNCHRONIZATION, NsysFile, opened
+from syncwatch.formats.nsys.read_ranges import ranges_of
+from syncwatch.formats.nsys.read_work import Surroundings, copies_of, devices_of, kernels_of
+from syncwatch.formats.process import Operator, Process
+from syncwatch.formats.steps import StepClock, steps_of
+from syncwatch.model.events import Frame, RangeEvent, Step
+from syncwatch.model.session import DeviceKind, Environment, Recorder, Recording, Session
+
+UNKNOWN = "unknown"
+"""Stands for a version that the file does not tell."""
+_BLIND_TO = ("Python lines", "operators of torch", "whether a wait was asked for")
+
+
+def load(path: Path, step_range: str | None = None) -> Session:
+    """Read an export of nsys 2022 to 2026; nothing is written, neither into it nor beside it.
+
+    Of its texts only the names of calls, kernels, ranges and threads are taken over: such a file also holds the
+    environment, hosts and users of whoever recorded it.
+
+    Args:
+        path: the SQLite file.
+        step_range: the NVTX range that marks a step, a name or a pattern; None for those that syncwatch gives.
+
+    Raises:
+        SessionError: if the file is damaged or no export of nsys.
+        NotMeasuredError: if it holds no work on a GPU.
+        UsageError: if no range has the name `step_range`.
+    """
+    with opened(path) as file, _without_collection():
+        recordings = tuple(recording_of(process) for process in _processes(file, step_range))
+        if not recordings:
+            raise NotMeasuredError(
+                f"{path} holds nothing of CUDA. Record the program again with `nsys profile --trace=cuda,nvtx`."
+            )
+        environment = Environment(UNKNOWN, None, _gpu(file, recordings), None, UNKNOWN, __version__)
+    return Session(
+        target=path.name,
+        device=DeviceKind.CUDA,
+        environment=environment,
+        recordings=recordings,
+        outputs_equal=None,
+        complete=True,
+        recorder=Recorder.NSYS,
+    )
+
+
+def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
+    names = thread_names(file)
+    threads: dict[int, Threads] = defaultdict(lambda: Threads(names))
+    index_calls(file)
+    known_calls = call_names(file)
+    devices = devices_of(file)
+    waits = waiting_calls(file, known_calls, threads, devices)
+    keys = sorted(devices.keys() | waits.keys())
+    ranges = ranges_of(file, threads)
+    steps = _steps({key: ranges[key] for key in keys}, step_range)
+    around = Surroundings(known_calls, threads, {key: StepClock(steps[key]) for key in keys})
+    kernels, copies = kernels_of(file, around), copies_of(file, around)
+    labels = _labels(keys)
+    records_calls = file.has(RUNTIME) or file.has(SYNCHRONIZATION)
+    for key in keys:
+        yield Process(
+            name=labels[key],
+            recorder=Recorder.NSYS,
+            records_calls=records_calls,
+            threads=threads[key].called(),
+            steps=steps[key],
+            waits=tuple(waits.pop(key, ())),
+            copies=tuple(copies.pop(key, ())),
+            kernels=tuple(kernels.pop(key, ())),
+            ranges=tuple(ranges.pop(key, ())),
+            surroundings=_Nothing(),
+            notes=() if records_calls else (_NO_CALLS,),
+            blind_to=_BLIND_TO,
+        )
+
+
+_NO_CALLS = "The trace has no calls of the CUDA runtime, so no wait can be counted. Record with --trace=cuda."
+
+
+class _Nothing:
+    """nsys' export tells neither the Python stack nor the operator."""
+
+    def frames_at(self, thread: int, moment_ns: int) -> tuple[Frame, ...]:
+        return ()
+
+    def operator_at(self, thread: int, moment_ns: int) -> Operator | None:
+        return None
+
+
+def _steps(ranges: Mapping[int, list[RangeEvent]], asked: str | None) -> dict[int, tuple[Step, ...]]:
+    """Return the steps of each process; one without the range that was asked for has none, if another has it."""
+    found = {key: _steps_or_refusal(known, asked) for key, known in ranges.items()}
+    refusals = [each for each in found.values() if isinstance(each, UsageError)]
+    if refusals and len(refusals) == len(found):
+        # The longest names the most ranges.
+        raise max(refusals, key=lambda refusal: len(str(refusal)))
+    return {key: () if isinstance(each, UsageError) else each for key, each in found.items()}
+
+
+def _steps_or_refusal(ranges: list[RangeEvent], asked: str | None) -> tuple[Step, ...] | UsageError:
+    try:
+        return steps_of(ranges, asked)
+    except UsageError as refusal:
+        return refusal
+
+
+def _labels(keys: list[int]) -> dict[int, str]:
+    """Return a name for each process; pids of two machines can be the same."""
+    counts = Counter(process_number(key) for key in keys)
+    found: dict[int, str] = {}
+    for key in keys:
+        number = process_number(key)
+        machine = sorted(each for each in keys if process_number(each) == number).index(key) + 1
+        found[key] = f"process {number}" if counts[number] == 1 else f"process {number}, machine {machine}"
+    return found
+
+
+def _gpu(file: NsysFile, recordings: tuple[Recording, ...]) -> str | None:
+    """Return the name of the GPUs that worked; of all the machine has, where the file does not tell which is which."""
+    if not file.has("TARGET_INFO_GPU", "id", "name"):
+        return None
+    column = "cuDevice" if file.has("TARGET_INFO_GPU", "cuDevice") else "id"
+    names = file.rows(
+        f"SELECT {column}, CAST(name AS TEXT) FROM TARGET_INFO_GPU WHERE name IS NOT NULL ORDER BY id"
+    ).fetchall()
+    used = {kernel.device for recording in recordings for kernel in recording.kernels or ()}
+    found = [name for number, name in names if number in used] or [name for _, name in names]
+    return ", ".join(dict.fromkeys(found)) or None
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Pause the garbage collector: it would look at every event again and again, and there are no cycles to find."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
