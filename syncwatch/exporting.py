@@ -9,6 +9,8 @@ from pathlib import Path, PurePath
 
 from typing_extensions import assert_never
 
+from syncwatch.analyse.price import prices
+from syncwatch.analyse.timeline import Span, timeline_of
 from syncwatch.attribute.sites import attribute
 from syncwatch.errors import SessionError, UsageError
 from syncwatch.formats.chrome.dump import dump as dump_chrome
@@ -36,7 +38,10 @@ def export(session: Session, form: TraceFormat, path: Path) -> None:
     if form is TraceFormat.NSYS:
         dump_nsys(session, labels_of(session), path)
     elif form is TraceFormat.PERFETTO:
-        dump_chrome(session, labels_of(session), path)
+        try:
+            dump_chrome(session, labels_of(session), path, bubbles_of(session))
+        except OSError as error:
+            raise UsageError(f"Cannot write {path}: {error.strerror}. Give a file that you may write to.") from error
     else:
         assert_never(form)
 
@@ -44,6 +49,11 @@ def export(session: Session, form: TraceFormat, path: Path) -> None:
 def labels_of(session: Session) -> tuple[tuple[SyncLabel | None, ...], ...]:
     """Return the label of every sync, for each recording in the order of its `syncs`; None for the runner's own."""
     return tuple(_labels(recording) for recording in session.recordings)
+
+
+def bubbles_of(session: Session) -> tuple[tuple[Span | None, ...], ...]:
+    """Return when the GPU stood idle because of each sync, in the order of the `syncs`; None where it never did."""
+    return tuple(_bubbles(recording) for recording in session.recordings)
 
 
 def only(session: Session, variants: Sequence[str]) -> Session:
@@ -69,6 +79,12 @@ def untimed(session: Session) -> tuple[int, int]:
         sum(each.start_ns is None or each.end_ns is None for each in syncs),
         sum(each.start_ns is None or each.end_ns is None for each in copies),
     )
+
+
+def _bubbles(recording: Recording) -> tuple[Span | None, ...]:
+    priced = prices(recording, timeline_of(recording))
+    found = (priced.get(id(sync)) for sync in recording.syncs)
+    return tuple(price.idle if price is not None and price.idle_ns else None for price in found)
 
 
 def _labels(recording: Recording) -> tuple[SyncLabel | None, ...]:
