@@ -34,12 +34,12 @@ MANY = 200_000
 
 def main(
     output: Annotated[Path, typer.Argument(help="The JSON file to write.")],
-    rounds: Annotated[int, typer.Option(help="Rounds of each, in turn.")] = 30,
-    steps: Annotated[int, typer.Option(help="Steps a round.")] = 20,
+    rounds: Annotated[int, typer.Option(help="Rounds of each, in turn.")] = 40,
+    steps: Annotated[int, typer.Option(help="Steps a round.")] = 50,
 ) -> None:
     """Measure, print and write."""
     small = _compare(_sync_free_step(), rounds, steps)
-    prefill = _compare(_prefill_step(), max(rounds // 4, 5), max(steps // 10, 2))
+    prefill = _compare(_prefill_step(), max(rounds // 4, 5), max(steps // 20, 2))
     results = {
         "gpu": torch.cuda.get_device_name(),
         "torch": str(torch.__version__),

@@ -126,9 +126,10 @@ def test_a_watch_inside_and_outside_sees_what_an_allow_lets_wait() -> None:
         assert [(site.code, site.allowed) for site in watch.report.sites if site.code == "SW101"] == [("SW101", "once")]
 
 
-def test_the_mode_the_filters_and_torch_are_as_they_were() -> None:
+def test_the_mode_and_the_filters_are_as_they_were_and_what_is_wrapped_stays_so() -> None:
     x = vector()
-    x.sum()
+    with syncwatch.guard("disallow"):
+        x.sum()
 
     def state() -> tuple[object, ...]:
         return (
@@ -144,6 +145,8 @@ def test_the_mode_the_filters_and_torch_are_as_they_were() -> None:
     with pytest.raises(syncwatch.SyncError), syncwatch.guard("disallow"):
         x.sum().item()
     assert state() == before
+    torch.cuda.synchronize()
+    torch.zeros(8).copy_(x, non_blocking=True)
 
 
 def test_lines_alone_see_every_wait_through_torch_without_cupti() -> None:
