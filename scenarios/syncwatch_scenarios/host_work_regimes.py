@@ -21,8 +21,8 @@ LIGHT_US = 1000
 """What an engine does at least. vLLM 0.18.1 takes 0.84 ms for one mixed build of its GDN metadata alone (H200 host)."""
 SPREAD = 0.5
 """Chosen: steps in which requests come and go have more to do than others."""
-LAUNCH_US_PER_LAYER = 590
-"""Launching one layer of `gdn-prefill`. Measured on an H200 host with 1,024 tokens: 560 (48 layers) to 630 us (24)."""
+LAUNCH_US_PER_LAYER = 490
+"""Launching one layer of `gdn-prefill`. Measured on an H200 host (benchmarks/prefill_pace.py): 483 to 496 us."""
 _SHORT_TOKENS = 1024
 """Where vLLM #38361's review found launching to take over twice the time of the kernels."""
 
@@ -39,13 +39,13 @@ class Pace:
     reached with less work of the host's own than there is launching."""
 
 
-# Measured on an H200 with 8,192 tokens; the 2B model's by its FLOPs beside those of the 80B model. `tiny` has kernels
-# that are shorter than their launches: it is host-bound whatever it is asked to be.
+# Measured on an H200 with 4,096, 3,072 and 1,024 tokens; with 8,192 it was 239, 288 and 900 ns (benchmarks/prefill_pace.py).
+# `tiny` has kernels that are shorter than their launches: it is host-bound whatever it is asked to be.
 PACES = {
     "tiny": Pace(0, 150),
-    "qwen3.5-2b": Pace(240, 4096),
-    "qwen3-next-80b": Pace(318, 3072),
-    "qwen3.5-397b": Pace(955, 1024),
+    "qwen3.5-2b": Pace(245, 3072),
+    "qwen3-next-80b": Pace(299, 2560),
+    "qwen3.5-397b": Pace(1004, 768),
 }
 
 
