@@ -39,7 +39,7 @@ class Pace:
     reached with less work of the host's own than there is launching."""
 
 
-# Measured on an H200 with 4,096, 3,072 and 1,024 tokens; with 8,192 it was 239, 288 and 900 ns (benchmarks/prefill_pace.py).
+# Measured on an H200 with 4,096, 3,072 and 1,024 tokens (benchmarks/prefill_pace.py); 239, 288 and 900 ns with 8,192.
 # `tiny` has kernels that are shorter than their launches: it is host-bound whatever it is asked to be.
 PACES = {
     "tiny": Pace(0, 150),
