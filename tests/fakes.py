@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from syncwatch.model.events import CopyEvent, Direction, Frame, HostMemory, KernelEvent, Step, SyncEvent, SyncKind
-from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recording, Replay, Session
+from syncwatch.model.events import (
+    Call,
+    CopyEvent,
+    Direction,
+    Frame,
+    HostMemory,
+    KernelEvent,
+    Step,
+    SyncEvent,
+    SyncKind,
+)
+from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recorder, Recording, Replay, Session
 
 US = 1_000
 MS = 1_000_000
@@ -47,10 +57,14 @@ def sync(
     seen_by: tuple[str, ...] = ("debug_mode", "cupti"),
     api: str | None = None,
     allowed: str | None = None,
+    within: int | None = None,
+    device: int = 0,
 ) -> SyncEvent:
     """Return a wait; `at` is when it began and ended, in nanoseconds."""
     start, end = at if at is not None else (None, None)
-    return SyncEvent(step, thread, kind, explicit, op, stack, 7, start, end, pacing, seen_by, api, None, allowed)
+    return SyncEvent(
+        step, thread, kind, explicit, op, stack, 7, start, end, pacing, seen_by, api, within, allowed, device
+    )
 
 
 def copy(
@@ -61,15 +75,27 @@ def copy(
     at: tuple[int, int] | None = None,
     stack: int | None = 0,
     thread: int = 0,
+    asked: int | None = None,
+    device: int = 0,
 ) -> CopyEvent:
-    """Return a blocking copy to or from pageable memory."""
+    """Return a blocking copy to or from pageable memory; `asked` is when the host called for it."""
     start, end = at if at is not None else (None, None)
-    return CopyEvent(step, thread, direction, HostMemory.PAGEABLE, size, True, None, stack, 7, start, end)
+    call = None if asked is None else Call(thread, "cudaMemcpyAsync", asked, asked + US)
+    return CopyEvent(step, thread, direction, HostMemory.PAGEABLE, size, True, None, stack, 7, start, end, call, device)
 
 
-def kernel(at: tuple[int, int], *, step: int | None = None, stream: int = 7, name: str = "gemm") -> KernelEvent:
-    """Return a kernel that ran at `at`."""
-    return KernelEvent(step, stream, name, *at)
+def kernel(
+    at: tuple[int, int],
+    *,
+    step: int | None = None,
+    stream: int = 7,
+    name: str = "gemm",
+    asked: int | None = None,
+    device: int = 0,
+) -> KernelEvent:
+    """Return a kernel that ran at `at`; `asked` is when the host launched it."""
+    call = None if asked is None else Call(0, "cudaLaunchKernel", asked, asked + US)
+    return KernelEvent(step, stream, name, *at, call, device)
 
 
 @dataclass(slots=True)
@@ -102,6 +128,7 @@ def recording(
     host_build_ns: tuple[int, ...] = (),
     priced_ns: tuple[int, ...] = (),
     replays: tuple[Replay, ...] = (),
+    range_stacks: tuple[tuple[str, ...], ...] = (),
 ) -> Recording:
     """Return a recording; without stacks every wait has the one line `x.item()`."""
     if stacks is None:
@@ -124,6 +151,7 @@ def recording(
         host_build_ns=host_build_ns,
         priced_ns=priced_ns,
         replays=replays,
+        range_stacks=range_stacks,
     )
 
 
@@ -135,9 +163,10 @@ def session(
     complete: bool = True,
     missing: tuple[str, ...] = (),
     parameters: dict[str, str] | None = None,
+    recorder: Recorder = Recorder.SYNCWATCH,
 ) -> Session:
     """Return a whole session of `recordings`."""
-    return Session(target, device, ENVIRONMENT, recordings, outputs_equal, complete, missing, parameters)
+    return Session(target, device, ENVIRONMENT, recordings, outputs_equal, complete, missing, parameters, recorder)
 
 
 def steps(count: int, *, warmup: int = 0, each_ns: int = MS) -> tuple[Step, ...]:
@@ -168,6 +197,56 @@ def later_gdn_session() -> Session:
     faster = tuple(tuple(time - 150 * US for time in times) for times in naive.rounds_ns)
     naive = replace(naive, frames=frames, syncs=(*kept, *again), rounds_ns=faster, replays=())
     return replace(before, recordings=(naive, precomputed), environment=replace(before.environment, triton="3.6.0"))
+
+
+def nsys_session() -> Session:
+    """Return what nsys may have recorded of one process: no Python stacks, two ranges, a copy before each read."""
+    all_steps = steps(3, each_ns=MS)
+    syncs, copies, kernels = [], [], []
+    for step in all_steps:
+        begin, index = step.start_ns, step.index
+        kernels.append(kernel((begin + 20 * US, begin + 300 * US), step=index, asked=begin + 10 * US))
+        kernels.append(kernel((begin + 350 * US, begin + 700 * US), step=index, asked=begin + 340 * US))
+        copies.append(copy(index, at=(begin + 300 * US, begin + 302 * US), stack=None, asked=begin + 30 * US))
+        size, at = 4096, (begin + 700 * US, begin + 704 * US)
+        copies.append(copy(index, size=size, at=at, stack=None, asked=begin + 360 * US))
+        waits = ((0, (begin + 32 * US, begin + 310 * US)), (1, (begin + 362 * US, begin + 710 * US)))
+        for ranges, at in waits:
+            syncs.append(
+                sync(
+                    index,
+                    at=at,
+                    stack=None,
+                    seen_by=("nsys",),
+                    api="cudaStreamSynchronize",
+                    within=2 * index + ranges,
+                )
+            )
+    syncs.append(
+        sync(
+            2,
+            kind=SyncKind.DEVICE,
+            at=(3 * MS - 100 * US, 3 * MS - 95 * US),
+            stack=None,
+            seen_by=("nsys",),
+            api="cudaDeviceSynchronize",
+        )
+    )
+    process = recording(
+        "process 4242",
+        syncs=syncs,
+        copies=copies,
+        kernels=kernels,
+        steps=all_steps,
+        rounds_ns=[[step.end_ns - step.start_ns + 10 * US * step.index for step in all_steps]],
+        stacks=Stacks(),
+        coverage=Coverage(("nsys",), ("Python lines",), len(syncs), 0),
+        range_stacks=tuple(
+            (f"syncwatch.step {step.index}", name) for step in all_steps for name in ("build metadata", "layer 3")
+        ),
+    )
+    known = session(process, target="h200.sqlite", outputs_equal=None, recorder=Recorder.NSYS)
+    return replace(known, environment=replace(ENVIRONMENT, torch="", triton=None, python=""))
 
 
 def _edited(known: Frame) -> Frame:

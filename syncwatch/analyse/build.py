@@ -83,7 +83,7 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         notes.append(f"GPU figures are summed over {account.gpus} GPUs.")
     if late:
         notes.append(f"{_counted(late)} outside every step {'is' if late == 1 else 'are'} not counted.")
-    if lineless:
+    if lineless and recording.frames:
         notes.append(f"{_counted(lineless)} {'has' if lineless == 1 else 'have'} no Python line outside torch.")
     return Variant(
         name=recording.variant,

@@ -62,7 +62,7 @@ def prices(recording: Recording, timeline: Timeline) -> Prices:
     gpus = timeline.gpus
     if gpus is None:
         return {id(sync): Price(end - start, None, None, None) for sync, (start, end) in timed}
-    priced = {id(sync): Price(stop - start, 0, (stop, stop), (stop, stop)) for sync, (start, stop) in timed}
+    priced: dict[int, Price] = {}
     by_gpu: dict[int, list[_Timed]] = defaultdict(list)
     for wait in timed:
         by_gpu[wait[0].device].append(wait)
@@ -70,6 +70,9 @@ def prices(recording: Recording, timeline: Timeline) -> Prices:
         if gpu in gpus or not gpus:
             streams = {stream: spans for (owner, stream), spans in timeline.streams.items() if owner == gpu}
             priced.update(_on_gpu(waits, gpus.get(gpu, ()), streams, timeline.end_ns))
+    for sync, (start, stop) in timed:
+        if id(sync) not in priced:
+            priced[id(sync)] = Price(stop - start, 0, (stop, stop), (stop, stop))
     return priced
 
 

@@ -86,7 +86,7 @@ def _site(
     tally: _Tally, recording: Recording, moved: Mapping[_StackKey, int] | None, steps: int, span_us: float | None
 ) -> Site:
     finding = tally.finding
-    copied = None if moved is None else sum(moved.get(stack, 0) for stack in tally.stacks)
+    copied = None if moved is None or not tally.stacks else sum(moved.get(stack, 0) for stack in tally.stacks)
     cost = totals(tally.prices, steps)
     return Site(
         code=finding.code,

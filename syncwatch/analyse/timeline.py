@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -103,28 +103,38 @@ def timeline_of(recording: Recording) -> Timeline:
 def extents(recording: Recording, window: Window) -> dict[int, Span]:
     """Return when the first and the last work of the steps that count began and ended, by GPU."""
     found: dict[int, Span] = {}
-    for kernel in recording.kernels or ():
-        if window.counts(kernel.step):
-            _extend(found, kernel.device, kernel.start_ns, kernel.end_ns)
-    for copy in recording.copies or ():
-        if copy.start_ns is not None and copy.end_ns is not None and window.counts(copy.step):
-            _extend(found, copy.device, copy.start_ns, copy.end_ns)
+    for gpu, step, start, end in chain(_kernels(recording), _copies(recording)):
+        if window.counts(step):
+            first, last = found.get(gpu, (start, end))
+            if gpu not in found or start < first or end > last:
+                found[gpu] = (min(first, start), max(last, end))
     return found
 
 
-def _extend(found: dict[int, Span], gpu: int, start: int, end: int) -> None:
-    first, last = found.get(gpu, (start, end))
-    found[gpu] = (min(first, start), max(last, end))
+def _kernels(recording: Recording) -> Iterator[tuple[int, int | None, int, int]]:
+    return ((each.device, each.step, each.start_ns, each.end_ns) for each in recording.kernels or ())
+
+
+def _copies(recording: Recording) -> Iterator[tuple[int, int | None, int, int]]:
+    for copy in recording.copies or ():
+        if copy.start_ns is not None and copy.end_ns is not None:
+            yield copy.device, copy.step, copy.start_ns, copy.end_ns
 
 
 def union(spans: Iterable[Span]) -> tuple[Span, ...]:
     """Return `spans` merged and in order, without the empty ones."""
     merged: list[Span] = []
-    for start, end in sorted(span for span in spans if span[0] < span[1]):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+    known = iter(sorted(spans))
+    begun, until = next(known, (0, 0))
+    for start, end in known:
+        if start <= until:
+            until = max(until, end)
         else:
-            merged.append((start, end))
+            if begun < until:
+                merged.append((begun, until))
+            begun, until = start, end
+    if begun < until:
+        merged.append((begun, until))
     return tuple(merged)
 
 
