@@ -1,0 +1,131 @@
+"""Answers: what has a trace of torch.profiler, once every row was seen? Columns of numbers: there are millions."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from syncwatch.formats.chrome.exact import nanoseconds
+from syncwatch.formats.chrome.host import Host, Names
+from syncwatch.formats.chrome.rows import Row
+from syncwatch.model.events import RangeEvent
+
+_FARTHEST_NS = 2**61
+"""Half of what a session holds, since the base of the clock comes on top."""
+_NONE = -1
+_MAX_STREAM = 2**31
+"""CUPTI's mark for no stream is 2**32 - 1."""
+
+
+class _Arguments(msgspec.Struct, gc=False):
+    """What counts of the arguments of a runtime call or of work on the device."""
+
+    correlation: int = _NONE
+    device: int = 0
+    stream: int | None = None
+    bytes: int = 0
+
+
+_arguments = msgspec.json.Decoder(_Arguments)
+
+
+@dataclass(slots=True)
+class Works:
+    """Work of one category on the devices, a column for each thing known of it."""
+
+    names: array[int] = field(default_factory=lambda: array("q"))
+    starts: array[int] = field(default_factory=lambda: array("q"))
+    ends: array[int] = field(default_factory=lambda: array("q"))
+    correlations: array[int] = field(default_factory=lambda: array("q"))
+    devices: array[int] = field(default_factory=lambda: array("q"))
+    streams: array[int] = field(default_factory=lambda: array("q"))
+    """Negative where the trace names none."""
+    bytes: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, name: int, span: tuple[int, int], about: _Arguments) -> None:
+        """Note one piece."""
+        self.names.append(name)
+        self.starts.append(span[0])
+        self.ends.append(span[1])
+        self.correlations.append(about.correlation)
+        self.devices.append(max(0, about.device))
+        self.streams.append(about.stream if about.stream is not None and 0 <= about.stream < _MAX_STREAM else _NONE)
+        self.bytes.append(about.bytes)
+
+
+@dataclass(slots=True)
+class Collected:
+    """Every row that counts; times as the file has them, before its base is added."""
+
+    names: Names = field(default_factory=Names)
+    hosts: dict[object, Host] = field(default_factory=dict)
+    """Processes by what the file calls them."""
+    thread_names: dict[tuple[object, object], str] = field(default_factory=dict)
+    """By process and thread."""
+    works: dict[str, Works] = field(
+        default_factory=lambda: {name: Works() for name in ("kernel", "gpu_memset", "gpu_memcpy", "cuda_sync")}
+    )
+    """By category."""
+    left_out: int = 0
+    """Rows that have no time that can be, or arguments of another type."""
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """Note every row."""
+        for row in rows:
+            if row.ph == "X":
+                try:
+                    self._slice(row)
+                except (ValueError, OverflowError):
+                    self.left_out += 1
+            elif row.ph == "M" and row.name == "thread_name":
+                self._name_thread(row)
+
+    def _slice(self, row: Row) -> None:
+        category = row.cat
+        if category == "python_function":
+            host = self._host(row.pid)
+            host.functions[host.thread(row.tid)].add(self.names.number(row.name), *_span(row))
+        elif category == "cpu_op":
+            host = self._host(row.pid)
+            host.operators[host.thread(row.tid)].add(self.names.number(row.name), *_span(row))
+        elif category in ("cuda_runtime", "cuda_driver"):
+            self._call(row)
+        elif category in self.works:
+            about = _arguments.decode(row.args)
+            if not (0 <= about.bytes < _FARTHEST_NS and abs(about.device) < _MAX_STREAM):
+                raise ValueError
+            self.works[category].add(self.names.number(row.name), _span(row), about)
+        elif category == "user_annotation":
+            start, end = _span(row)
+            host = self._host(row.pid)
+            host.ranges.append(RangeEvent(host.thread(row.tid), row.name, start, end))
+
+    def _call(self, row: Row) -> None:
+        start, end = _span(row)
+        about = _arguments.decode(row.args)
+        host = self._host(row.pid)
+        host.threads.append(host.thread(row.tid))
+        host.correlations.append(about.correlation)
+        host.calls.add(self.names.number(row.name), start, end)
+
+    def _host(self, pid: object) -> Host:
+        host = self.hosts.get(pid)
+        if host is None:
+            host = self.hosts[pid] = Host(self.names)
+        return host
+
+    def _name_thread(self, row: Row) -> None:
+        try:
+            self.thread_names[row.pid, row.tid] = str(msgspec.json.decode(row.args, type=dict[str, str])["name"])
+        except (msgspec.ValidationError, UnicodeDecodeError, LookupError):
+            self.left_out += 1
+
+
+def _span(row: Row) -> tuple[int, int]:
+    start, length = nanoseconds(row.ts), 0 if row.dur is None else nanoseconds(row.dur)
+    if start is None or length is None or length < 0 or abs(start) > _FARTHEST_NS or length > _FARTHEST_NS:
+        raise ValueError
+    return start, start + length

@@ -1,0 +1,31 @@
+"""Answers: how does a nanosecond survive microseconds with a fraction? Through integers and decimals, never a float."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+_FARTHEST_US = 2**64 // 1000
+"""Beyond it no clock counts; a file may hold any number."""
+
+
+def microseconds(ns: int) -> msgspec.Raw:
+    """Return `ns` as JSON in microseconds with three decimals, as kineto writes `ts` and `dur`."""
+    whole, rest = divmod(abs(ns), 1000)
+    return msgspec.Raw(f"{'-' if ns < 0 else ''}{whole}.{rest:03d}".encode("ascii"))
+
+
+def nanoseconds(us: object) -> int | None:
+    """Return what a trace calls `us` in nanoseconds; None if it is no number that a clock shows.
+
+    Args:
+        us: an integer, or a `Decimal` as written in the file; what lies below a nanosecond is rounded off.
+    """
+    if isinstance(us, Decimal):
+        if not us.is_finite() or abs(us) > _FARTHEST_US:
+            return None
+        return round(us * 1000)
+    if isinstance(us, int) and not isinstance(us, bool) and abs(us) <= _FARTHEST_US:
+        return us * 1000
+    return None

@@ -1,0 +1,256 @@
+"""Answers: what does a trace of torch.profiler say of each process? Its columns, as `Process` takes them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from syncwatch.formats.chrome.collecting import Collected, Works
+from syncwatch.formats.chrome.host import Host, Surroundings
+from syncwatch.formats.process import Process, WaitingCall
+from syncwatch.formats.steps import StepClock, steps_of
+from syncwatch.model.events import Call, CopyEvent, KernelEvent, RangeEvent, SyncKind
+from syncwatch.model.names import WINDOW_RANGE
+from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, wait_of
+from syncwatch.model.session import Recorder
+
+_NONE = -1
+_STACK_NOTE = (
+    "A profiler's stack names the function that waited, and the line where that function begins, not the line of the "
+    "call."
+)
+_LAST_NOTE = "The last cudaDeviceSynchronize is left out: torch.profiler itself waits when it stops."
+
+
+def processes_of(found: Collected, base_ns: int, rank: int | None, step_range: str | None) -> tuple[Process, ...]:
+    """Return each process of a trace.
+
+    Args:
+        found: its rows.
+        base_ns: the epoch time of the zero of its clock.
+        rank: of the process, where the file tells one.
+        step_range: which ranges are steps, as `steps.steps_of` takes it.
+
+    Raises:
+        UsageError: if no range has the name that was asked for.
+    """
+    # A process without a call of the runtime has nothing to do with the GPU, if another one has.
+    hosts = {pid: host for pid, host in found.hosts.items() if host.threads} or found.hosts
+    if not hosts:
+        hosts = {None: Host(found.names)}
+    owners = _Owners(found, list(hosts.values()))
+    single = len(hosts) == 1
+    return tuple(
+        _Builder(found, host, base_ns, owners.of(place), _threads(found, pid, host)).process(
+            _name(pid, rank if single else None), step_range
+        )
+        for place, (pid, host) in enumerate(hosts.items())
+    )
+
+
+def _name(pid: object, rank: int | None) -> str:
+    if rank is not None:
+        return f"rank {rank}"
+    return "process" if pid is None else f"process {pid}"
+
+
+def _threads(found: Collected, pid: object, host: Host) -> tuple[str, ...]:
+    return tuple(found.thread_names.get((pid, tid), f"thread {tid}") for tid in host.tids)
+
+
+class _Owners:
+    """Tells which call of which process asked for each piece of work; correlations are counted in each process."""
+
+    def __init__(self, found: Collected, hosts: list[Host]) -> None:
+        self._hosts = hosts
+        self._works = found.works
+        self._calls = {
+            category: [host.calls_of(works.correlations) for host in hosts] for category, works in found.works.items()
+        }
+
+    def of(self, place: int) -> dict[str, list[tuple[int, int]]]:
+        """Return for each category the indices of its work that belong to a process, each with that of the call."""
+        return {
+            category: [(index, self._calls[category][place][index]) for index in self._indices(category, works, place)]
+            for category, works in self._works.items()
+        }
+
+    def _indices(self, category: str, works: Works, place: int) -> Iterator[int]:
+        calls = self._calls[category]
+        for index in range(len(works.starts)):
+            if (place if len(self._hosts) == 1 else self._owner(calls, index, works.starts[index])) == place:
+                yield index
+
+    def _owner(self, calls: list[list[int]], index: int, start_ns: int) -> int:
+        """Return the process whose call was the last before the work began; the first one if none asked for it."""
+        known = [place for place, found in enumerate(calls) if found[index] != _NONE]
+        moments = {place: self._hosts[place].calls.starts[calls[place][index]] for place in known}
+        before = [place for place in known if moments[place] <= start_ns]
+        return max(before or known, key=lambda place: moments[place], default=0)
+
+
+@dataclass(slots=True)
+class _Builder:
+    """One process in the making."""
+
+    found: Collected
+    host: Host
+    base_ns: int
+    owned: dict[str, list[tuple[int, int]]]
+    threads: tuple[str, ...]
+    _calls: dict[int, Call] = field(default_factory=dict)
+    """By index: a CUDA graph asks for many kernels in one call."""
+
+    def process(self, name: str, step_range: str | None) -> Process:
+        ranges = tuple(
+            replace(each, start_ns=each.start_ns + self.base_ns, end_ns=each.end_ns + self.base_ns)
+            for each in sorted(self.host.ranges, key=lambda each: (each.start_ns, -each.end_ns))
+        )
+        steps = steps_of(ranges, step_range)
+        window, clock = _Window(ranges), StepClock(steps)
+        waits = sorted(self._waits(window), key=lambda wait: wait.call.start_ns)
+        notes: list[str] = []
+        last = max(self.host.calls.starts, default=0) + self.base_ns
+        if waits and _is_last(waits[-1], last) and clock.at(last) is None:
+            waits.pop()
+            notes += [] if steps else [_LAST_NOTE]
+        copies = tuple(sorted(self._copies(window, clock), key=_asked_ns))
+        kernels = tuple(sorted(self._kernels(window, clock), key=lambda kernel: kernel.start_ns))
+        return Process(
+            name=name,
+            recorder=Recorder.TORCH_PROFILER,
+            records_calls=bool(self.host.threads),
+            threads=self.threads or ("unknown",),
+            steps=steps,
+            waits=tuple(waits),
+            copies=copies,
+            kernels=kernels,
+            ranges=ranges,
+            surroundings=Surroundings(self.host, self.base_ns),
+            notes=(*notes, *self._notes(copies, kernels)),
+            blind_to=tuple(self._blind_to()),
+        )
+
+    def _notes(self, copies: Sequence[CopyEvent], kernels: Sequence[KernelEvent]) -> Iterator[str]:
+        if self.host.functions:
+            yield _STACK_NOTE
+        alone = sum(each.call is None for each in copies) + sum(each.call is None for each in kernels)
+        if alone:
+            yield f"Of {alone} pieces of work on the GPU the trace does not hold the call: they belong to no step."
+        if self.found.left_out:
+            yield f"{self.found.left_out} rows are not as torch.profiler writes them, and were left out."
+
+    def _blind_to(self) -> Iterator[str]:
+        if not self.host.functions:
+            yield "Python lines"
+            yield "whether a wait was asked for"
+        if not self.host.operators:
+            yield "operators of torch"
+        if not self.found.works["cuda_sync"].starts:
+            yield "the stream that a wait was for"
+
+    def _waits(self, window: _Window) -> Iterator[WaitingCall]:
+        rows = self.found.works["cuda_sync"]
+        known = {call: index for index, call in self.owned["cuda_sync"] if call != _NONE}
+        texts, devices = self.host.names.texts, self._devices()
+        for index, number in enumerate(self.host.calls.names):
+            kind = wait_of(call_name(texts[number]))
+            if kind is not None and window.holds(self.host.calls.starts[index] + self.base_ns):
+                row = known.get(index)
+                stream = None if row is None else _stream(rows, row)
+                yield WaitingCall(self._call(index), kind, stream, devices if row is None else rows.devices[row])
+        for index, call in self.owned["cuda_sync"]:
+            kind = WAITING_ROWS.get(texts[rows.names[index]])
+            start = rows.starts[index] + self.base_ns
+            if call == _NONE and kind is not None and window.holds(start):
+                # Of a driver call that the profiler does not record, such as ctypes' own.
+                made = Call(self._main_thread(), kind.api(), start, rows.ends[index] + self.base_ns)
+                yield WaitingCall(made, kind, _stream(rows, index), rows.devices[index])
+
+    def _copies(self, window: _Window, clock: StepClock) -> Iterator[CopyEvent]:
+        rows = self.found.works["gpu_memcpy"]
+        for index, number in self.owned["gpu_memcpy"]:
+            way = copy_of(self.host.names.texts[rows.names[index]])
+            call = None if number == _NONE else self._call(number)
+            start = rows.starts[index] + self.base_ns
+            if way is not None and window.holds(start if call is None else call.start_ns):
+                yield CopyEvent(
+                    step=None if call is None else clock.at(call.start_ns),
+                    thread=self._main_thread() if call is None else call.thread,
+                    direction=way[0],
+                    memory=way[1],
+                    bytes=rows.bytes[index],
+                    blocking=None,
+                    op=None,
+                    stack=None,
+                    stream=_stream(rows, index),
+                    start_ns=start,
+                    end_ns=rows.ends[index] + self.base_ns,
+                    call=call,
+                    device=rows.devices[index],
+                )
+
+    def _kernels(self, window: _Window, clock: StepClock) -> Iterator[KernelEvent]:
+        texts = self.host.names.texts
+        for category in ("kernel", "gpu_memset"):
+            rows = self.found.works[category]
+            for index, number in self.owned[category]:
+                call = None if number == _NONE else self._call(number)
+                start = rows.starts[index] + self.base_ns
+                if window.holds(start if call is None else call.start_ns):
+                    yield KernelEvent(
+                        step=None if call is None else clock.at(call.start_ns),
+                        stream=max(0, rows.streams[index]),
+                        name=texts[rows.names[index]],
+                        start_ns=start,
+                        end_ns=rows.ends[index] + self.base_ns,
+                        call=call,
+                        device=rows.devices[index],
+                        memset_bytes=rows.bytes[index] if category == "gpu_memset" else None,
+                    )
+
+    def _call(self, index: int) -> Call:
+        call = self._calls.get(index)
+        if call is None:
+            call = self._calls[index] = self.host.call(index, self.base_ns)
+        return call
+
+    def _main_thread(self) -> int:
+        """Return the thread of the first step or range, or of the first call."""
+        first: array[int] | list[int] = [each.thread for each in self.host.ranges[:1]] or self.host.threads
+        return first[0] if first else 0
+
+    def _devices(self) -> int:
+        """Return the one GPU that the process used, for waits of which the trace does not tell; else the first."""
+        used = {
+            self.found.works[category].devices[index]
+            for category in ("kernel", "gpu_memcpy", "gpu_memset")
+            for index, _ in self.owned[category]
+        }
+        return used.pop() if len(used) == 1 else 0
+
+
+class _Window:
+    """Where a run was recorded by syncwatch's own sensor, only what lies in its window counts."""
+
+    def __init__(self, ranges: Sequence[RangeEvent]) -> None:
+        windows = [each for each in ranges if each.name == WINDOW_RANGE]
+        self._span = (windows[0].start_ns, windows[-1].end_ns) if windows else None
+
+    def holds(self, moment_ns: int) -> bool:
+        """Return whether a host call of this moment counts."""
+        return self._span is None or self._span[0] <= moment_ns <= self._span[1]
+
+
+def _stream(rows: Works, index: int) -> int | None:
+    stream = rows.streams[index]
+    return None if stream == _NONE else stream
+
+
+def _asked_ns(copy: CopyEvent) -> int:
+    return copy.call.start_ns if copy.call is not None else copy.start_ns or 0
+
+
+def _is_last(wait: WaitingCall, last_ns: int) -> bool:
+    return wait.kind is SyncKind.DEVICE and wait.call.start_ns == last_ns
