@@ -17,13 +17,17 @@ from syncwatch.report.base import Reporter
 from syncwatch.report.json import JsonReporter
 from syncwatch.report.terminal import TerminalReporter
 from syncwatch.reporting import Format, rendered
-from tests.fakes import gdn_session
+from tests.fakes import gdn_session, nsys_session
 
 HERE = Path(__file__).parent
 
 
 def measured() -> Report:
     return report_of(gdn_session())
+
+
+def of_nsys() -> Report:
+    return report_of(nsys_session())
 
 
 def modelled() -> Report:
@@ -51,6 +55,9 @@ def modelled() -> Report:
         ("terminal-60-ascii", TerminalReporter(60, unicode=False), measured()),
         ("terminal-100-modelled", TerminalReporter(100), modelled()),
         ("terminal-100-color", TerminalReporter(100, color=True), measured()),
+        ("terminal-40", TerminalReporter(40), measured()),
+        ("trace-100", TerminalReporter(100), of_nsys()),
+        ("trace-40", TerminalReporter(40), of_nsys()),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -60,6 +67,15 @@ def test_the_format_is_as_it_was(name: str, reporter: Reporter, report: Report, 
     if request.config.getoption("--rewrite-golden"):
         golden.write_text(rendered, encoding="utf-8")
     assert rendered == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("form", [Format.JUNIT, Format.SARIF, Format.GITHUB, Format.MARKDOWN])
+def test_the_format_of_a_trace_is_as_it_was(form: Format, request: pytest.FixtureRequest) -> None:
+    text = rendered(form, of_nsys())
+    golden = HERE / f"{form.value}-trace.{_SUFFIXES[form]}"
+    if request.config.getoption("--rewrite-golden"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
 
 
 def judged() -> Verdict:

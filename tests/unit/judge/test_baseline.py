@@ -6,7 +6,8 @@ import pytest
 
 from syncwatch.judge.baseline import entries_of, fingerprint, key_of, scope_of
 from syncwatch.judge.gate import baseline_of, judge
-from syncwatch.model.finding import Site
+from syncwatch.model.finding import NO_LINE, Report, Site
+from syncwatch.model.session import Recorder
 from syncwatch.model.verdict import Budgets, KnownSite, Level, Outcome, Policy, Reason, Rule, Severity
 from tests.judging import TODAY, report, said, site, verdict_on
 
@@ -117,3 +118,64 @@ def test_a_fingerprint_needs_no_line_number() -> None:
 def test_a_name_that_is_no_unicode_is_known_again() -> None:
     odd = site(file="app/\udce4.py", function="f\udce4")
     assert verdict_on(odd, baseline=entries_of("train.py", "naive", [odd])).outcome is Outcome.CLEAN
+
+
+def lineless(api: str = "cudaStreamSynchronize", inside: str | None = "build metadata") -> Site:
+    """Return a wait of a trace without Python stacks."""
+    return replace(site("", code="SW104", file=NO_LINE, line=0, function=""), api=api, range=inside)
+
+
+@pytest.mark.parametrize("new", [lineless("cudaEventSynchronize"), lineless(inside="layer #"), lineless(inside=None)])
+def test_a_wait_without_a_line_is_known_by_its_call_and_range(new: Site) -> None:
+    known = baseline(lineless())
+    assert verdict_on(lineless(), baseline=known).outcome is Outcome.CLEAN
+    assert fingerprint(key_of(new)) != fingerprint(key_of(lineless()))
+    verdict = verdict_on(lineless(), new, baseline=known)
+    assert said(verdict)[0] == (FAIL, Reason.NEW_SITE, None)
+    assert new.waiter in verdict.rulings[0].message and verdict.rulings[0].file is None
+
+
+def test_a_wait_without_a_line_that_is_gone_is_named() -> None:
+    verdict = verdict_on(baseline=baseline(lineless()))
+    assert said(verdict)[0][1] is Reason.GONE
+    assert 'SW104 (no Python line: cudaStreamSynchronize in range "build metadata")' in verdict.rulings[0].message
+
+
+def test_the_place_of_a_wait_known_by_its_function_says_so() -> None:
+    verdict = verdict_on(replace(site("", line=4), exact_line=False))
+    assert verdict.rulings[0].message.startswith("SW101 in step (defined at app/train.py:4): ")
+
+
+def processes(*named: str, without: str = "") -> Report:
+    """Return what a trace of these processes shows; the one called `without` does not wait."""
+    (variant,) = report(site()).variants
+    quiet = replace(variant, sites=(), per_step=replace(variant.per_step, syncs=0.0))
+    variants = tuple(replace(quiet if name == without else variant, name=name) for name in named)
+    return replace(report(site()), variants=variants, recorder=Recorder.NSYS)
+
+
+def test_every_process_of_a_trace_is_judged() -> None:
+    verdict = judge(processes("process 7", "process 8", without="process 8"), Policy(), today=TODAY)
+    assert (verdict.outcome, verdict.variants) == (Outcome.OVER, ("process 7", "process 8"))
+    ours = replace(processes("naive", "precomputed", without="precomputed"), recorder=Recorder.SYNCWATCH)
+    assert judge(ours, Policy(), today=TODAY).outcome is Outcome.CLEAN
+
+
+def test_a_baseline_knows_a_process_under_another_number() -> None:
+    known = baseline_of(processes("process 7"), Policy(), (), TODAY)
+    verdict = judge(processes("process 4242"), Policy(), baseline=known, today=TODAY)
+    assert (verdict.outcome, said(verdict)) == (Outcome.CLEAN, [(NOTE, Reason.KNOWN, 7)])
+
+
+def test_of_processes_under_one_entry_none_is_gone_where_another_still_waits() -> None:
+    both = processes("process 7", "process 8")
+    known = baseline_of(both, Policy(), (), TODAY)
+    assert [(entry.variant, entry.sites) for entry in known] == [("process", 1)]
+    verdict = judge(processes("process 1", "process 2", without="process 2"), Policy(), baseline=known, today=TODAY)
+    assert (verdict.outcome, said(verdict)) == (Outcome.CLEAN, [(NOTE, Reason.KNOWN, 7)])
+
+
+def test_ranks_keep_their_own_entries() -> None:
+    known = baseline_of(processes("rank 0", "rank 1", without="rank 1"), Policy(), (), TODAY)
+    verdict = judge(processes("rank 0", "rank 1"), Policy(), baseline=known, today=TODAY)
+    assert next((each.variant, each.reason) for each in verdict.rulings) == ("rank 1", Reason.NEW_SITE)
