@@ -11,6 +11,7 @@ from pathlib import Path
 from syncwatch import __version__
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.formats.building import recording_of
+from syncwatch.formats.nsys.load_own import OWN_TABLE, session_of
 from syncwatch.formats.nsys.read_calls import (
     Threads,
     call_names,
@@ -33,7 +34,7 @@ _BLIND_TO = ("Python lines", "operators of torch", "whether a wait was asked for
 
 
 def load(path: Path, step_range: str | None = None) -> Session:
-    """Read an export of nsys 2022 to 2026; nothing is written, neither into it nor beside it.
+    """Read an export of nsys 2022 to 2026, or one of our own, which is the session again. Nothing is written.
 
     Of its texts only the names of calls, kernels, ranges and threads are taken over: such a file also holds the
     environment, hosts and users of whoever recorded it.
@@ -48,6 +49,10 @@ def load(path: Path, step_range: str | None = None) -> Session:
         UsageError: if no range has the name `step_range`.
     """
     with opened(path) as file, _without_collection():
+        if file.has(OWN_TABLE):
+            if step_range is not None:
+                raise UsageError(f"{path} is an export of syncwatch, and knows its steps. Leave --step-range out.")
+            return session_of(file, path)
         recordings = tuple(recording_of(process) for process in _processes(file, step_range))
         if not recordings:
             raise NotMeasuredError(

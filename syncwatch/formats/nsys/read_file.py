@@ -54,12 +54,19 @@ class NsysFile:
         row = self._connection.execute(query).fetchone()
         return int(row[0] or 0) if row else 0
 
-    def texts(self, table: str, column: str) -> dict[int, str]:
-        """Return those entries of StringIds that `column` of `table` points at: no other text is ever read."""
+    def texts(self, table: str, column: str, longest: int | None = LONGEST_NAME) -> dict[int, str]:
+        """Return those entries of StringIds that `column` of `table` points at: no other text is ever read.
+
+        Args:
+            table: whose texts.
+            column: its column with the numbers.
+            longest: how many characters are kept of each; None for all.
+        """
         if not self.has(table, column) or not self.has("StringIds", "id", "value"):
             return {}
         used = f"SELECT {_quoted(column)} FROM {_quoted(table)}"
-        query = f"SELECT id, substr(CAST(value AS TEXT), 1, {LONGEST_NAME}) FROM StringIds WHERE id IN ({used})"
+        text = "CAST(value AS TEXT)" if longest is None else f"substr(CAST(value AS TEXT), 1, {longest})"
+        query = f"SELECT id, {text} FROM StringIds WHERE id IN ({used})"
         return {number: text or "" for number, text in self.rows(query)}
 
     def enum(self, table: str) -> dict[int, str]:
