@@ -98,10 +98,13 @@ def _facts(recording: Recording) -> Recording:
 
 def _rest(slices: Slices) -> dict[str, Any]:
     recording = slices.recording
+    syncs, copies = _untimed(recording.syncs), _untimed(recording.copies or ())
+    events = (recording.steps, recording.ranges, recording.kernels or (), recording.copies or (), recording.syncs)
     return {
         "origin_ns": slices.origin_ns,
-        "untimed_syncs": _untimed(recording.syncs),
-        "untimed_copies": _untimed(recording.copies or ()),
+        "rows": sum(map(len, events)) - len(syncs) - len(copies),
+        "untimed_syncs": syncs,
+        "untimed_copies": copies,
     }
 
 

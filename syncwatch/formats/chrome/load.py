@@ -59,7 +59,7 @@ def load(path: Path, step_range: str | None = None) -> Session:
             return _imported(path, trace, found, step_range)
     if step_range is not None:
         raise UsageError(f"{path} is an export of syncwatch and has its steps. Leave --step-range out.")
-    return session_of(trace.keys[OWN_KEY], trace.rows(), path)
+    return session_of(trace, path)
 
 
 def collected(trace: Trace) -> Collected:

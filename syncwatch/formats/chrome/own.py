@@ -12,6 +12,7 @@ import msgspec
 from syncwatch.errors import SessionError
 from syncwatch.formats.chrome import names
 from syncwatch.formats.chrome.exact import nanoseconds
+from syncwatch.formats.chrome.reading import Trace
 from syncwatch.formats.chrome.rows import Row
 from syncwatch.model.events import CopyEvent, KernelEvent, RangeEvent, Step, SyncEvent
 from syncwatch.model.session import SESSION_SCHEMA, Recording, Session
@@ -26,6 +27,8 @@ class _Rest(msgspec.Struct):
     """What the rows do not hold of one recording."""
 
     origin_ns: int
+    rows: int
+    """How many rows hold an event, so that a file from which some were cut is known by it."""
     untimed_syncs: list[tuple[int, SyncEvent]]
     untimed_copies: list[tuple[int, CopyEvent]]
 
@@ -38,19 +41,18 @@ class _Own(msgspec.Struct):
     recordings: list[_Rest]
 
 
-def session_of(own: msgspec.Raw, rows: Iterable[Row], path: Path) -> Session:
+def session_of(trace: Trace, path: Path) -> Session:
     """Return the session that `dump` wrote.
 
     Args:
-        own: what stands under the key `names.OWN_KEY`.
-        rows: every row of the file.
-        path: the file, for what is said of it.
+        trace: the file, which has the key `names.OWN_KEY`.
+        path: its name, for what is said of it.
 
     Raises:
         SessionError: if the export was damaged or is of another version.
     """
     try:
-        return _session(own, rows)
+        return _session(trace.keys[names.OWN_KEY], trace.rows())
     except (msgspec.ValidationError, ValueError, LookupError) as error:
         raise SessionError(
             f"{path} is a damaged export of syncwatch: {error}. Export it again with `syncwatch export`."
@@ -114,6 +116,9 @@ class _Read:
 
     def recording(self) -> Recording:
         """Return the whole recording."""
+        others = len(self.steps) + len(self.ranges)
+        if others + len(self.kernels) + len(self.copies) + len(self.syncs) != self.rest.rows:
+            raise ValueError("some of its rows are missing")
         return replace(
             self.facts,
             threads=tuple(self.threads),
