@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import pytest
 import torch
-from syncwatch_kernels.gdn import causal_conv1d_update, gating, recurrent_gated_delta_rule_decode
+from syncwatch_kernels.gdn import causal_conv1d_update, gating, recurrent, recurrent_gated_delta_rule_decode
 from syncwatch_kernels.gdn.reference import reference_l2norm, reference_recurrent
 from syncwatch_kernels.gdn.reference_decode import reference_causal_conv1d_update
 
@@ -160,6 +160,39 @@ def test_no_step_waits_and_a_graph_gives_the_same_bits(no_waits: None) -> None:
 
     for mine, theirs in zip([*replayed, states, conv_states], eager, strict=True):
         assert torch.equal(mine.nan_to_num(7.0), theirs.nan_to_num(7.0))
+
+
+@pytest.mark.parametrize("drafts", [0, 2])
+def test_steps_that_come_up_early_wait_for_the_states_of_the_step_before(
+    drafts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, steps, width = 64, 40, 1 + drafts
+    tensors = batch_of([width] * rows, [[0] * width] * rows, None, (2, 8)).tensors
+    slots = 1 + torch.arange(rows * width, dtype=INT32, device=CUDA).view(rows, width)
+    sums = torch.arange(0, rows * width + 1, width, dtype=INT32, device=CUDA)
+    counts = torch.full((rows,), width, dtype=INT32, device=CUDA)
+    first = torch.randn(1 + rows * width, 8, 128, 128, device=CUDA)
+
+    def after(programs: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(recurrent, "_EARLY_PROGRAMS", programs)
+        states = first.clone()
+
+        def step() -> torch.Tensor:
+            if not drafts:
+                return recurrent_gated_delta_rule_decode(*tensors, states, slots[:, 0])
+            return recurrent_gated_delta_rule_decode(*tensors, states, slots, sums, counts)
+
+        step()
+        states.copy_(first)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outputs = [step() for _ in range(steps)]
+        graph.replay()
+        return [*outputs, states]
+
+    assert recurrent._launches_early(torch.device("cuda", 0))
+    for early, late in zip(after(1), after(1 << 40), strict=True):
+        assert torch.equal(early, late)
 
 
 @pytest.mark.parametrize("channels", [1000, 12288])

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
 import triton
 import triton.language as tl
 from triton.language.extra import libdevice
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from syncwatch_kernels.gdn.constants import L2_NORM_EPS
 from syncwatch_kernels.gdn.decode_rows import accepted_offset, first_token, is_slot, require_rows
@@ -26,6 +28,15 @@ from syncwatch_kernels.gdn.validate import (
     require_same_device,
     require_shape,
 )
+
+_EARLY_PROGRAMS = 4096
+"""From so many programs on, the next kernel is let up early (CUDA C++ Programming Guide, programmatic dependent launch).
+
+On an H200 a step of 8,192 programs took 19.6 instead of 20.4 us and one of 4,096 10.8 instead of 11.3. With 2,048 it
+took 7.4 instead of 6.6: the programs that wait keep those of so short a step from the processors.
+"""
+_EARLY_CAPABILITY = 9
+"""Compute capability that knows it: Hopper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +114,12 @@ def recurrent_decode_kernel(
     V: tl.constexpr,
     BV: tl.constexpr,
     L2NORM: tl.constexpr,
+    EARLY: tl.constexpr,
 ) -> None:
     """Carry `BV` rows of the state of one request and one value head through the request's tokens."""
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()  # until what the kernel before wrote is there
     # One axis: N Hv passes 65535, the limit of the others, at 1024 requests and 64 heads.
     i_p = tl.program_id(0)
     i_v = i_p % (V // BV)
@@ -164,13 +179,21 @@ def _recurrent_decode(
     _, tokens, value_heads, value_size = v.shape
     o = torch.empty(v.shape, dtype=v.dtype, device=v.device)
     rows = slots.shape[0]
-    recurrent_decode_kernel[(triton.cdiv(value_size, blocking.values) * value_heads * rows,)](
+    programs = triton.cdiv(value_size, blocking.values) * value_heads * rows
+    early = programs >= _EARLY_PROGRAMS and _launches_early(v.device)
+    recurrent_decode_kernel[(programs,)](
         q, k, v, g, beta, o, states, slots, cu_seqlens, num_accepted_tokens, scale, L2_NORM_EPS,
         q.stride(1), k.stride(1), v.stride(1), states.stride(0), slots.stride(0), rows, tokens, states.shape[0],
         COLUMNS=1 if slots.dim() == 1 else slots.shape[1], Hk=k.shape[2], Hv=value_heads, K=k.shape[3], V=value_size,
-        BV=blocking.values, L2NORM=l2norm, num_warps=blocking.warps,
+        BV=blocking.values, L2NORM=l2norm, EARLY=early, num_warps=blocking.warps,
+        **({"launch_pdl": True} if early else {}),
     )  # fmt: skip
     return o
+
+
+@functools.cache
+def _launches_early(device: torch.device) -> bool:
+    return not INTERPRETED and torch.cuda.get_device_capability(device)[0] >= _EARLY_CAPABILITY
 
 
 def recurrent_gated_delta_rule_decode(
