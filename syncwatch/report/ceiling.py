@@ -19,7 +19,7 @@ def ceiling(variant: Variant, console: Console) -> Iterator[Text]:
     heading = Text(f"step time of {text.shown(variant.name)} without these reads, at best{_against(variant)}:", "bold")
     yield from hanging(Text(), heading, console)
     for found in variant.what_if:
-        yield from hanging(Text("  "), Text(f"{_lines(found)}: {_said(found)}"), console)
+        yield from hanging(Text("  "), Text(f"{_lines(found)}: {_said(found)}"), console, deeper=2)
 
 
 def _against(variant: Variant) -> str:

@@ -145,7 +145,7 @@ def _steps(variant: VariantDifference, difference: Difference, console: Console)
     if difference.same_clock:
         yield from side_by_side(columns, console, modelled=_modelled(difference))
     else:
-        yield counts(columns)
+        yield counts(columns, width=console.width)
 
 
 def _modelled(difference: Difference) -> bool:

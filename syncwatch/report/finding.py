@@ -10,6 +10,7 @@ from rich.text import Text
 
 from syncwatch.model.finding import NO_LINE, Site
 from syncwatch.report import text
+from syncwatch.report.page import is_ascii, spelled
 
 _MIN_CODE = 12
 _SAME_US = 1.0
@@ -31,7 +32,7 @@ def block(site: Site, console: Console, *, modelled: bool) -> Iterator[Text]:
     place = place_of(site, console.width - gutter - 4)
     yield from hanging(Text.assemble(" " * gutter, ("--> ", "blue")), Text(place, "cyan"), console)
     if site.source:
-        yield from _code(site, gutter, console.width, colour)
+        yield from _code(site, gutter, console, colour)
     bar = Text.assemble(" " * gutter, (" = ", "blue"))
     yield from filled(bar + Text("cost: "), _cost(site), console, modelled=modelled)
     if site.allowed is not None:
@@ -39,12 +40,14 @@ def block(site: Site, console: Console, *, modelled: bool) -> Iterator[Text]:
     yield from hanging(bar + Text("help: ", "green"), Text(site.hint), console)
 
 
-def hanging(first: Text, body: Text, console: Console) -> Iterator[Text]:
-    """Yield `body` wrapped behind `first`, the following lines indented to match."""
+def hanging(first: Text, body: Text, console: Console, *, deeper: int = 0) -> Iterator[Text]:
+    """Yield `body` wrapped behind `first`, the following lines indented to match, or by `deeper` cells more."""
+    first, body = spelled(first, console), spelled(body, console)
     indent = cell_len(first.plain)
-    for number, line in enumerate(body.wrap(console, max(console.width - indent, _MIN_CODE), overflow="fold")):
+    room = max(console.width - indent - deeper, _MIN_CODE)
+    for number, line in enumerate(body.wrap(console, room, overflow="fold")):
         line.rstrip()
-        yield (first if number == 0 else Text(" " * indent)) + line
+        yield (first if number == 0 else Text(" " * (indent + deeper))) + line
 
 
 def filled(first: Text, parts: Sequence[str], console: Console, *, modelled: bool) -> Iterator[Text]:
@@ -86,12 +89,11 @@ def place_of(site: Site, cells: int) -> str:
     return f"in function {function} (defined at {file}:{site.line})"
 
 
-def _code(site: Site, gutter: int, width: int, colour: str) -> Iterator[Text]:
+def _code(site: Site, gutter: int, console: Console, colour: str) -> Iterator[Text]:
     start, end = caret_span(site.source, site.expression)
-    before, marked, after = (
-        text.shown(part) for part in (site.source[:start], site.source[start:end], site.source[end:])
-    )
-    room = max(width - gutter - 3, _MIN_CODE)
+    parts = [text.shown(part) for part in (site.source[:start], site.source[start:end], site.source[end:])]
+    before, marked, after = map(text.in_ascii, parts) if is_ascii(console) else parts
+    room = max(console.width - gutter - 3, _MIN_CODE)
     if cell_len(before) + min(cell_len(marked), room) > room:
         before = text.crop_left(before, max(room - cell_len(marked), room // 3))
     marked = text.crop_right(marked, room - cell_len(before))

@@ -6,8 +6,27 @@ import io
 from collections.abc import Callable, Iterable
 
 from rich.console import Console, RenderableType
+from rich.text import Text
 
-_ASCII = str.maketrans({"·": "-", "µ": "u", "─": "-", "…": "~"})
+from syncwatch.report import text
+
+
+class _AsciiStream(io.StringIO):
+    """Says that it holds ASCII, so that what is laid out for it is spelled out first."""
+
+    encoding = "ascii"
+
+
+def is_ascii(console: Console) -> bool:
+    """Return whether `console` is that of a page without Unicode."""
+    return console.encoding == _AsciiStream.encoding
+
+
+def spelled(words: Text, console: Console) -> Text:
+    """Return `words` as `console` can show them: spelled out they are longer, and have to be laid out so."""
+    if words.plain.isascii() or not is_ascii(console):
+        return words
+    return Text.assemble(*((text.in_ascii(part.text), part.style or "") for part in words.render(console)))
 
 
 class Page:
@@ -20,7 +39,7 @@ class Page:
 
     def render(self, parts: Callable[[Console], Iterable[RenderableType]]) -> str:
         """Return the text of what `parts` yields for the console it is given."""
-        stream = io.StringIO()
+        stream = io.StringIO() if self._unicode else _AsciiStream()
         console = Console(
             file=stream,
             width=self._width,
@@ -33,9 +52,10 @@ class Page:
             highlight=False,
         )
         for part in parts(console):
-            console.print(part, overflow="fold", crop=False)
+            shown = spelled(part, console) if isinstance(part, Text) else part
+            console.print(shown, overflow="fold", crop=False)
         # Rich pads what it wraps; trailing blanks would make golden files and diffs lie.
         rendered = "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
         if self._unicode:
             return rendered
-        return rendered.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
+        return text.in_ascii(rendered)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from syncwatch.model.finding import PerStep, StepTime
 from syncwatch.report import text
 
+_GAP = 2
+"""Cells between two columns."""
 _MOVED = 0.02
 """The part by which summed kernel time may differ before it is said; removing a sync leaves it as it was."""
 
@@ -65,44 +68,78 @@ _ROWS = (
 )
 
 
-def table(columns: Sequence[Column], *, modelled: bool) -> Table:
-    """Return the table of `columns`; rows that no column measured are left out, except syncs and step time."""
+_Line = tuple[str, tuple[str, ...]]
+"""A label, and the figure of each column."""
+
+
+def table(columns: Sequence[Column], *, modelled: bool, width: int | None = None) -> Table:
+    """Return the table of `columns`; rows that no column measured are left out, except syncs and step time.
+
+    Args:
+        columns: the variants.
+        modelled: whether the durations come from the virtual clock.
+        width: cells to keep; None for as many as it takes. Columns that do not fit side by side are put one under the
+            other in each row, so that what is to be compared stays together and no figure is torn.
+    """
+    return _laid_out(columns, list(_lines(columns, modelled=modelled)), width)
+
+
+def counts(columns: Sequence[Column], *, width: int | None = None) -> Table:
+    """Return the rows of the table that are no times, for columns of which one was measured and one is modelled."""
+    return _laid_out(columns, [_line(row, columns, "") for row in _rows(columns) if not row.is_time], width)
+
+
+def _lines(columns: Sequence[Column], *, modelled: bool) -> Iterator[_Line]:
     mark = " (modelled)" if modelled else ""
-    grid = _grid(columns)
     for row in _rows(columns):
-        _add(grid, row, columns, mark if row.is_time else "")
-    grid.add_row(Text("step time" + mark), *(_cell(_median(column.step_ms)) for column in columns))
+        yield _line(row, columns, mark if row.is_time else "")
+    yield "step time" + mark, tuple(_median(column.step_ms) for column in columns)
     if any(column.step_ms is not None and column.step_ms.ci95 for column in columns):
-        grid.add_row(Text("  95 % interval"), *(_cell(_interval(column.step_ms)) for column in columns))
+        yield "  95 % interval", tuple(_interval(column.step_ms) for column in columns)
     for name in dict.fromkeys(name for column in columns for name in column.figures):
-        shown = (_own(column.figures.get(name)) for column in columns)
-        grid.add_row(Text(text.shown(name.replace("_", " ")) + mark), *(_cell(figure) for figure in shown))
+        label = text.shown(name.replace("_", " ")) + mark
+        yield label, tuple(_own(column.figures.get(name)) for column in columns)
+
+
+def _line(row: _Row, columns: Sequence[Column], mark: str) -> _Line:
+    return row.label + mark, tuple(row.shown(row.figure(column.per_step)) for column in columns)
+
+
+def _laid_out(columns: Sequence[Column], lines: Sequence[_Line], width: int | None) -> Table:
+    names = [text.shown(column.name) for column in columns]
+    labels = max(map(cell_len, ("per step", *(label for label, _ in lines))))
+    cells = [max(map(cell_len, column)) for column in zip(names, *(figures for _, figures in lines), strict=True)]
+    fits = width is None or labels + sum(_GAP + each for each in cells) <= width
+    return _side_by_side(names, lines) if fits or len(columns) < 2 else _one_under_the_other(names, lines)
+
+
+def _side_by_side(names: Sequence[str], lines: Sequence[_Line]) -> Table:
+    grid = _grid(names)
+    for label, figures in lines:
+        grid.add_row(Text(label), *map(_cell, figures))
+    return grid
+
+
+def _one_under_the_other(names: Sequence[str], lines: Sequence[_Line]) -> Table:
+    grid = _grid([""])
+    for label, figures in lines:
+        grid.add_row(Text(label), "")
+        indent = " " * (len(label) - len(label.lstrip()) + 4)
+        for name, figure in zip(names, figures, strict=True):
+            grid.add_row(Text(indent + name, "dim"), _cell(figure))
+    return grid
+
+
+def _grid(names: Sequence[str]) -> Table:
+    grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False, header_style="bold")
+    grid.add_column(Text("per step"), overflow="fold")
+    for name in names:
+        grid.add_column(Text(name), justify="right", overflow="fold")
     return grid
 
 
 def _own(figure: float | None) -> str:
     return text.NOT_MEASURED if figure is None else f"{figure:,.4g}"
-
-
-def counts(columns: Sequence[Column]) -> Table:
-    """Return the rows of the table that are no times, for columns of which one was measured and one is modelled."""
-    grid = _grid(columns)
-    for row in _rows(columns):
-        if not row.is_time:
-            _add(grid, row, columns, "")
-    return grid
-
-
-def _grid(columns: Sequence[Column]) -> Table:
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
-    grid.add_column(Text("per step"), overflow="fold")
-    for column in columns:
-        grid.add_column(Text(text.shown(column.name)), justify="right", overflow="fold")
-    return grid
-
-
-def _add(grid: Table, row: _Row, columns: Sequence[Column], mark: str) -> None:
-    grid.add_row(Text(row.label + mark), *(_cell(row.shown(row.figure(column.per_step))) for column in columns))
 
 
 def kernel_notes(columns: Sequence[Column], *, modelled: bool) -> Iterator[str]:

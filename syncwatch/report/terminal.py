@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.console import Console, RenderableType
@@ -13,7 +14,7 @@ from syncwatch.model.session import DeviceKind, Environment, Recorder
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
 from syncwatch.report.finding import block, hanging
-from syncwatch.report.page import Page
+from syncwatch.report.page import Page, is_ascii
 from syncwatch.report.table import Column, kernel_notes, table
 from syncwatch.report.warmup import only_in_warmup
 
@@ -79,7 +80,8 @@ class TerminalReporter:
 
 def side_by_side(columns: Sequence[Column], console: Console, *, modelled: bool) -> Iterator[RenderableType]:
     """Yield the table of `columns` with their times, and what has to be known to read it."""
-    yield table(columns, modelled=modelled)
+    named = [replace(column, name=text.in_ascii(column.name)) for column in columns] if is_ascii(console) else columns
+    yield table(named, modelled=modelled, width=console.width)
     for sentence in kernel_notes(columns, modelled=modelled):
         yield from note(sentence, console)
 

@@ -6,6 +6,7 @@ from rich.cells import cell_len, set_cell_size
 
 NOT_MEASURED = "not measured"
 ELLIPSIS = "…"
+_ASCII = str.maketrans({"·": "-", "µ": "u", "─": "-", ELLIPSIS: "~"})
 
 
 def shown(text: str) -> str:
@@ -16,6 +17,11 @@ def shown(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in text
     )
+
+
+def in_ascii(text: str) -> str:
+    """Return `text` with everything that is not ASCII replaced or spelled out."""
+    return text if text.isascii() else text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def plural(count: float, noun: str) -> str:
@@ -73,7 +79,9 @@ def crop_left(text: str, cells: int) -> str:
     """Return the end of `text` that fits `cells`: of a path, the part that tells."""
     if cell_len(text) <= cells:
         return text
-    return ELLIPSIS + set_cell_size(text[::-1], cells - 1).rstrip()[::-1] if cells > 1 else ELLIPSIS
+    kept = set_cell_size(text[::-1], cells - 1).rstrip()[::-1] if cells > 1 else ""
+    # An accent that lost its letter would sit on the ellipsis.
+    return ELLIPSIS + kept[next((place for place, mark in enumerate(kept) if cell_len(mark)), 0) :]
 
 
 def crop_right(text: str, cells: int) -> str:

@@ -22,6 +22,32 @@ def shown(*columns: Column, width: int = 100, modelled: bool = False) -> list[li
     return [[cell for cell in line.split("  ") if cell.strip()] for line in page.splitlines()]
 
 
+def test_columns_that_do_not_fit_are_put_one_under_the_other_and_no_figure_is_torn() -> None:
+    columns = [
+        column(name, host_blocked_us=1920.0, step_ms=StepTime(4.012, (4.008, 4.021), modelled=False))
+        for name in ("naive", "precomputed")
+    ]
+    page = Page(40, color=False, unicode=True).render(lambda console: [table(columns, modelled=False, width=40)])
+    rows = [line.split("  ") for line in page.splitlines()]
+    assert [[cell.strip() for cell in row if cell.strip()] for row in rows][-3:] == [
+        ["95 % interval"],
+        ["naive", "4.01 to 4.02 ms"],
+        ["precomputed", "4.01 to 4.02 ms"],
+    ]
+
+
+@pytest.mark.parametrize(("width", "rows"), [(None, 3), (37, 3), (36, 7)])
+def test_columns_stand_side_by_side_where_they_just_fit(width: int | None, rows: int) -> None:
+    grid = table([column(), column("precomputed")], modelled=False, width=width)
+    page = Page(100, color=False, unicode=True).render(lambda console: [grid])
+    assert len(page.splitlines()) == rows
+
+
+def test_a_single_column_is_never_taken_apart() -> None:
+    grid = table([column(launch_gap_us=1.0)], modelled=False, width=10)
+    assert len(grid.columns) == 2 and grid.row_count == 3
+
+
 def labels(*columns: Column) -> list[str]:
     return [cells[0].strip() for cells in shown(*columns)[1:]]
 

@@ -126,12 +126,40 @@ def test_the_carets_stand_under_what_waited(source: str, expression: str | None,
     assert source[start:end] == marked
 
 
-def test_carets_align_under_wide_characters() -> None:
-    rendered = TerminalReporter(100).render(one_line("データ = x.item()", "x.item()")).splitlines()
-    code = next(line for line in rendered if "データ" in line)
-    carets = rendered[rendered.index(code) + 1]
-    assert cell_len(carets.partition("^")[0]) == cell_len(code.partition("x.item()")[0])
-    assert carets.count("^") == len("x.item()")
+ODD = {
+    "wide": "データ = x.item()",
+    "emoji": "s = '🧵🚀' + f(x.item())",
+    "joined-emoji": "family = '👨\u200d👩\u200d👧'; y = x.item()",
+    "combining": "e\u0301tat = x.item()",
+    "tab": "a\tb = x.item()",
+    "wide-and-long": "y = '" + "漢字" * 60 + "' + x.item() + '" + "終" * 60 + "'",
+    "combining-and-long": "y = '" + "e\u0301" * 120 + "' or x.item()",
+    "nested": "x = " + "f(" * 80 + "x.item()" + ")" * 80,
+}
+
+
+@pytest.mark.parametrize("unicode", [True, False], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("width", [40, 60, 100])
+@pytest.mark.parametrize("code", ODD.values(), ids=ODD.keys())
+def test_carets_stand_under_what_waited_whatever_is_before_it(code: str, width: int, unicode: bool) -> None:
+    rendered = TerminalReporter(width, unicode=unicode).render(one_line(code, "x.item()")).splitlines()
+    shown = next(number for number, line in enumerate(rendered) if line.startswith("7 | "))
+    line, carets = rendered[shown], rendered[shown + 1]
+    assert cell_len(carets.partition("^")[0]) == cell_len(line.partition("x.item()")[0])
+    assert carets.count("^") == len("x.item()") and "x.item()" in line
+    assert cell_len(line) <= width
+
+
+def test_an_accent_that_lost_its_letter_is_left_out() -> None:
+    rendered = TerminalReporter(60).render(one_line("y = '" + "e\u0301" * 120 + "' or x.item()", "x.item()"))
+    assert "…\u0301" not in rendered and "…e\u0301" in rendered
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_spelled_out_names_keep_the_width_too(name: str, width: int) -> None:
+    rendered = TerminalReporter(width, unicode=False).render(hostile(name))
+    assert rendered.isascii() and max(map(len, rendered.splitlines())) <= width
 
 
 def test_a_long_line_is_cut_around_what_waited() -> None:

@@ -22,6 +22,8 @@ from tests.fakes import Stacks, frame, nsys_session, recording, session, sync
 SARIF = jsonschema.Draft7Validator(
     json.loads((Path(__file__).parents[2] / "data" / "sarif-schema-2.1.0.json").read_text())
 )
+_WORDS = (Format.TERMINAL, Format.JUNIT, Format.SARIF, Format.GITHUB, Format.MARKDOWN)
+"""Formats that a person reads; the page is looked at in a browser."""
 LINELESS = 'cudaStreamSynchronize in range "build metadata"'
 
 
@@ -44,7 +46,7 @@ def blind() -> Report:
     return report_of(replace(known, recordings=(process,)))
 
 
-@pytest.mark.parametrize("form", list(Format))
+@pytest.mark.parametrize("form", [*_WORDS, Format.JSON])
 def test_a_wait_without_a_line_is_named_by_its_call_and_range(form: Format) -> None:
     text = rendered(form, of_nsys(), screen=Screen(120))
     said = json.dumps(json.loads(text), ensure_ascii=False) if form in (Format.JSON, Format.SARIF) else text
@@ -55,7 +57,7 @@ def test_a_wait_without_a_line_is_named_by_its_call_and_range(form: Format) -> N
         assert quoted.get(form, LINELESS) in said
 
 
-@pytest.mark.parametrize("form", [Format.TERMINAL, Format.JUNIT, Format.SARIF, Format.GITHUB, Format.MARKDOWN])
+@pytest.mark.parametrize("form", _WORDS)
 def test_a_line_that_is_a_functions_is_not_given_out_as_the_one_that_waited(form: Format) -> None:
     text = rendered(form, of_profiler(), screen=Screen(120))
     assert "in function decode (defined at app/train.py:4)" in text or "SW900 decode defined at line 4" in text
