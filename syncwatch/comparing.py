@@ -7,32 +7,33 @@ from pathlib import Path
 
 from syncwatch.analyse.difference import Run, difference
 from syncwatch.errors import UsageError
+from syncwatch.formats.opening import open_session
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.difference import Difference
-from syncwatch.model.session import Session
 from syncwatch.pipeline import report_of
 
 
-def difference_of(before: Path, after: Path, variants: Sequence[str] = ()) -> Difference:
+def difference_of(before: Path, after: Path, variants: Sequence[str] = (), step_range: str | None = None) -> Difference:
     """Return what changed from the run in the file `before` to that in `after`.
 
     Args:
-        before: a file that `syncwatch run -o` wrote, or a session.
+        before: a file that `syncwatch run -o` wrote, a session, or a trace that `opening` knows.
         after: another.
         variants: `NAME` for a variant of that name in both, or `BEFORE:AFTER`; empty for every name that both have, or
             else the last of each.
+        step_range: what marks a step of a trace; runs of ours know their steps.
 
     Raises:
-        SessionError: if a file is no session.
+        SessionError: if a file is neither.
         UsageError: if a run has no variant of a name.
         NotMeasuredError: if there is nothing to compare.
     """
     pairs = [_pair(words) for words in variants]
-    return difference(_run(before), _run(after), tuple(dict.fromkeys(pairs)), key_of)
+    return difference(_run(before, step_range), _run(after, step_range), tuple(dict.fromkeys(pairs)), key_of)
 
 
-def _run(path: Path) -> Run:
-    session = Session.load(path)
+def _run(path: Path, step_range: str | None) -> Run:
+    session = open_session(path, step_range)
     return Run(str(path), session, report_of(session))
 
 

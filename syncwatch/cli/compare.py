@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch compare` do? It says what changed between two saved runs."""
+"""Answers: what does `syncwatch compare` do? It says what changed between two saved runs, or traces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from typing_extensions import assert_never
 
-from syncwatch.cli.options import speaks_unicode, write
+from syncwatch.cli.options import StepRangeOption, speaks_unicode, write
 from syncwatch.comparing import difference_of
 from syncwatch.model.codec import encode
 from syncwatch.report.difference import DifferenceReporter
@@ -24,7 +24,9 @@ class Form(str, Enum):
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="The earlier run, a file of syncwatch run -o.", show_default=False)],
+    before: Annotated[
+        Path, typer.Argument(help="The earlier run, or a trace of nsys or torch.profiler.", show_default=False)
+    ],
     after: Annotated[Path, typer.Argument(help="The later run.", show_default=False)],
     variant: Annotated[
         Optional[list[str]],  # noqa: UP045  # typer evaluates this on Python 3.10
@@ -34,6 +36,7 @@ def compare(
             show_default="each that both runs have; where there is none, the last of each",
         ),
     ] = None,
+    step_range: StepRangeOption = None,
     form: Annotated[Form, typer.Option("--format", help="How to show the difference.")] = Form.TERMINAL,
 ) -> None:
     """Compare two saved runs: lines gone, new and changed, and what the step gained.
@@ -43,7 +46,7 @@ def compare(
 
     Examples: syncwatch compare before.json after.json; syncwatch compare a.json b.json --variant naive:precomputed.
     """
-    found = difference_of(before, after, tuple(variant or ()))
+    found = difference_of(before, after, tuple(variant or ()), step_range)
     if form is Form.TERMINAL:
         console = Console()
         color = console.color_system is not None

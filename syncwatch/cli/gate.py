@@ -21,6 +21,7 @@ from syncwatch.cli.options import (
     PresetOption,
     RegimeOption,
     SeedOption,
+    StepRangeOption,
     StepsOption,
     TokensOption,
     WarmupOption,
@@ -42,8 +43,9 @@ from syncwatch.errors import (
     NotMeasuredError,
     UsageError,
 )
+from syncwatch.formats.opening import holds_run, open_session
 from syncwatch.gating import baseline_for, case_of
-from syncwatch.model.session import Session
+from syncwatch.model.session import Recorder, Session
 from syncwatch.model.verdict import Outcome, Policy
 from syncwatch.pipeline import write_run
 from syncwatch.report.verdict import conclusion
@@ -55,7 +57,7 @@ def gate(
     target: Annotated[
         Optional[str],  # noqa: UP045  # typer evaluates this on Python 3.10
         typer.Argument(
-            help="A scenario, a script.py, or pkg.mod:function; or a file that syncwatch run -o wrote.",
+            help="A scenario, a script.py, or pkg.mod:function; or a file that syncwatch run -o wrote, or a trace.",
             show_default=False,
         ),
     ] = None,
@@ -107,6 +109,7 @@ def gate(
     regime: RegimeOption = None,
     lengths: LengthsOption = None,
     seed: SeedOption = 0,
+    step_range: StepRangeOption = None,
     output: OutputOption = None,
     form: FormatOption = None,
 ) -> None:
@@ -115,7 +118,10 @@ def gate(
     Exit codes: 0 clean, 1 over policy, 2 usage, 3 could not measure. A scenario's candidate is judged: of gdn-prefill
     that is precomputed, since naive is there to be bad.
 
-    Examples: syncwatch gate gdn-prefill; syncwatch gate train.py -- --epochs 1; syncwatch gate run.json.
+    A trace of nsys or torch.profiler is judged as it is, every process of it.
+
+    Examples: syncwatch gate gdn-prefill; syncwatch gate train.py -- --epochs 1; syncwatch gate run.json; syncwatch gate
+    profile.sqlite --step-range "decode *".
     """
     require_writable(output)
     outputs = formats(form)
@@ -140,10 +146,10 @@ def gate(
         lengths=lengths,
         output=output.absolute() if output is not None else None,
     )
-    run = _run(request, reached, only_report=only_report(outputs))
+    run = _run(request, reached, step_range, only_report=only_report(outputs))
     if request.output is not None:
         write_run(run.session, request.output)
-    case = case_of(run.session, settings, policy, reached.missing())
+    case = case_of(run.session, settings, _of_session(policy, run.session), reached.missing())
     verdict = case.verdict(known)
     if update and verdict.outcome is not Outcome.UNMEASURED:
         changes = case.accept(verdict, path)
@@ -163,9 +169,18 @@ def _adjusted(policy: Policy, max_syncs: float | None, variants: tuple[str, ...]
     return replace(policy, budgets=budgets, variants=variants, strict=strict or policy.strict)
 
 
-def _run(request: Request, reached: Reached, *, only_report: bool) -> Run:
+def _of_session(policy: Policy, session: Session) -> Policy:
+    """Let every process of a trace be judged where none was named: they are no variants, of which the last counts."""
+    if policy.variants or session.recorder is Recorder.SYNCWATCH:
+        return policy
+    return replace(policy, variants=tuple(recording.variant for recording in session.recordings))
+
+
+def _run(request: Request, reached: Reached, step_range: str | None, *, only_report: bool) -> Run:
     saved = _saved(request)
     if saved is None:
+        if step_range is not None:
+            raise UsageError("--step-range names the steps of a trace. In code, mark them with `syncwatch.step()`.")
         with reached:
             return record(request, only_report=only_report, candidate_only=True)
     asked = replace(request, words=(), variants=(), output=None)
@@ -173,24 +188,16 @@ def _run(request: Request, reached: Reached, *, only_report: bool) -> Run:
         raise UsageError(f"{saved} is a saved run and is not run again. Leave out what says how to run it.")
     if reached.missing():
         raise NotMeasuredError(f"{saved} does not say which functions ran. Gate the target itself to --require them.")
-    return Run(Session.load(saved))
+    return Run(open_session(saved, step_range))
 
 
 _NOTHING_ASKED = Request((), None, DeviceChoice.AUTO, (), None, None, None, None, None, None, False, 0)
 
 
 def _saved(request: Request) -> Path | None:
-    """Return the saved run that is meant, if one is: by its name, or by the brace it begins with."""
-    if request.module is not None:
-        return None
-    path = Path(request.words[0])
-    if path.suffix == ".json":
-        return path
-    try:
-        with path.open("rb") as file:
-            return path if file.read(1) == b"{" else None
-    except (OSError, ValueError):
-        return None
+    """Return the saved run or trace that is meant, if one is."""
+    path = None if request.module is not None else Path(request.words[0])
+    return path if path is not None and holds_run(path) else None
 
 
 def _exit_code(outcome: Outcome) -> int:

@@ -23,8 +23,8 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT[=FILE]",
-        help="terminal, json, junit, sarif, github (annotations) or markdown (job summary), to stdout or a file; may "
-        "be given more than once.",
+        help="terminal, json, junit, sarif, github (annotations), markdown (job summary) or html (a page with the "
+        "timeline), to stdout or a file; may be given more than once.",
         show_default="terminal",
     ),
 ]
@@ -77,6 +77,15 @@ LengthsOption = Annotated[
     typer.Option(help="Sequences of a step: 1x8192, 8x1024, 512,100 or ragged.", show_default="ragged"),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of weights and batches.")]
+StepRangeOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--step-range",
+        metavar="NAME",
+        help="The NVTX range or annotation that marks a step of a trace; * stands for anything.",
+        show_default="those of syncwatch and torch.profiler",
+    ),
+]
 OutputOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("-o", "--output", help="Write the run: the JSON report and the recording behind it."),

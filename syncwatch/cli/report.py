@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch report` do? It shows a saved run again."""
+"""Answers: what does `syncwatch report` do? It shows a saved run again, or a trace that another program recorded."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ from typing import Annotated
 
 import typer
 
-from syncwatch.cli.options import FormatOption, formats, show
-from syncwatch.model.session import Session
+from syncwatch.cli.options import FormatOption, StepRangeOption, formats, show
+from syncwatch.formats.opening import open_session
 from syncwatch.pipeline import report_of
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A file that syncwatch run -o wrote.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A file of syncwatch run -o, an nsys .sqlite or .nsys-rep, or a torch.profiler .json or .json.gz.",
+            show_default=False,
+        ),
+    ],
+    step_range: StepRangeOption = None,
     form: FormatOption = None,
 ) -> None:
-    """Show a saved run again, in any format."""
-    session = Session.load(run)
-    show(formats(form), session, report_of(session))
+    """Show a saved run or a trace, in any format.
+
+    Examples: syncwatch report run.json; syncwatch report profile.sqlite --step-range "decode *".
+    """
+    outputs = formats(form)
+    session = open_session(run, step_range)
+    show(outputs, session, report_of(session))
