@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from typing_extensions import assert_never
 
-from syncwatch.cli.options import StepRangeOption, speaks_unicode, write
+from syncwatch.cli.options import StepRangeOption, shows_colour, speaks_unicode, write
 from syncwatch.comparing import difference_of
 from syncwatch.model.codec import encode
 from syncwatch.report.difference import DifferenceReporter
@@ -49,7 +49,7 @@ def compare(
     found = difference_of(before, after, tuple(variant or ()), step_range)
     if form is Form.TERMINAL:
         console = Console()
-        color = console.color_system is not None
+        color = shows_colour(console)
         write(DifferenceReporter(console.width, color=color, unicode=speaks_unicode()).render(found))
     elif form is Form.JSON:
         write(encode(found).decode())

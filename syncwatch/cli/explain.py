@@ -16,6 +16,7 @@ from rich.text import Text
 
 from syncwatch.attribute.causes import CAUSES, Cause
 from syncwatch.attribute.causes.page import document_of, markdown_of
+from syncwatch.cli.options import shows_colour
 from syncwatch.errors import UsageError
 from syncwatch.report.page import Page
 
@@ -38,7 +39,7 @@ def explain(
         sys.stdout.write(document_of(CAUSES.values()) if cause is None else markdown_of(cause, level=1))
         return
     console = Console()
-    page = Page(console.width, color=console.color_system is not None, unicode=True)
+    page = Page(console.width, color=shows_colour(console), unicode=True)
     if cause is None:
         sys.stdout.write(page.render(lambda _: [_list()]))
         return

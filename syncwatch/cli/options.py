@@ -115,7 +115,7 @@ def show(outputs: Iterable[Output], session: Session, report: Report, verdict: V
     On stdout what its encoding cannot hold is replaced, never raised.
     """
     console = Console()
-    screen = Screen(console.width, console.color_system is not None, speaks_unicode())
+    screen = Screen(console.width, shows_colour(console), speaks_unicode())
     for output in outputs:
         text = rendered(output.form, report, verdict, screen, session)
         if output.path is None:
@@ -129,6 +129,11 @@ def write(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
     sys.stdout.flush()
+
+
+def shows_colour(console: Console) -> bool:
+    """Return whether stdout shows colours and nobody set NO_COLOR, which rich leaves to whoever prints."""
+    return console.color_system is not None and not console.no_color
 
 
 def speaks_unicode() -> bool:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
+from syncwatch.cli.options import shows_colour
 from syncwatch.model.finding import Report, WhatIf
 from syncwatch.model.session import Coverage, DeviceKind, Line
 from syncwatch.pipeline import report_of
@@ -214,3 +217,21 @@ def test_outputs_that_differ_are_not_followed_by_a_ratio() -> None:
     rendered = TerminalReporter(100).render(report_of(replace(gdn_session(), outputs_equal=False)))
     assert "precomputed: outputs differ: times not compared" in rendered
     assert "x faster" not in rendered
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_a_terminal_is_coloured_unless_its_user_said_no(environment: dict[str, str], coloured: bool) -> None:
+    console = Console(force_terminal=True, _environ=environment)
+    assert shows_colour(console) is coloured
+
+
+def test_what_is_piped_has_no_colour() -> None:
+    assert not shows_colour(Console(file=io.StringIO(), _environ={"TERM": "xterm-256color"}))
