@@ -19,7 +19,9 @@ from syncwatch.model.codec import encode, write_bytes
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
 from syncwatch.model.verdict import Verdict
+from syncwatch.picturing import waits_of
 from syncwatch.report.github import GithubReporter
+from syncwatch.report.html.reporter import HtmlReporter
 from syncwatch.report.json import JsonReporter
 from syncwatch.report.junit import JUnitReporter
 from syncwatch.report.markdown import MarkdownReporter
@@ -37,6 +39,7 @@ class Format(str, Enum):
     SARIF = "sarif"
     GITHUB = "github"
     MARKDOWN = "markdown"
+    HTML = "html"
 
     @property
     def shares(self) -> bool:
@@ -130,6 +133,8 @@ def rendered(
         return GithubReporter(verdict).render(report)
     if form is Format.MARKDOWN:
         return MarkdownReporter(verdict).render(report)
+    if form is Format.HTML:
+        return HtmlReporter(verdict, session, waits_of(session) if session is not None else ()).render(report)
     assert_never(form)
 
 

@@ -1,0 +1,1 @@
+"""Answers: what does a person open in a browser? One file with the figures, the lines and the timeline."""

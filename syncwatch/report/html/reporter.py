@@ -1,0 +1,102 @@
+"""Answers: what does a person open in a browser? One file that shows where the CPU stood still, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from syncwatch.model.finding import Report
+from syncwatch.model.session import Session
+from syncwatch.model.verdict import Verdict
+from syncwatch.report.html import assets
+from syncwatch.report.html.lanes import lanes_of
+from syncwatch.report.html.packing import Packer, printable, to_json
+from syncwatch.report.html.page import page_of
+from syncwatch.report.html.thinning import Drawn, thin
+from syncwatch.report.html.waits import Wait
+
+MAX_EVENTS = 50_000
+"""What a browser draws at once without a pause (docs/adr/0006)."""
+
+
+class HtmlReporter:
+    """Renders a self-contained page: its style, script and data are inlined, and its policy fetches nothing."""
+
+    suffix: ClassVar[str] = ".html"
+
+    def __init__(
+        self,
+        verdict: Verdict | None = None,
+        session: Session | None = None,
+        waits: Sequence[Sequence[Wait]] = (),
+        *,
+        max_events: int = MAX_EVENTS,
+    ) -> None:
+        """Set up.
+
+        Args:
+            verdict: what a gate said; None where nothing was judged.
+            session: the recording behind the report; without it there is no timeline.
+            waits: the waits of each recording of `session`, in order.
+            max_events: events drawn of all recordings together; larger ones are thinned, and the page says so.
+        """
+        self._verdict = verdict
+        self._session = session
+        self._waits = waits
+        self._max_events = max_events
+
+    def render(self, report: Report) -> str:
+        """Return the page."""
+        drawn = self._drawn()
+        return _template().render(
+            page=page_of(report, self._verdict, self._session, drawn),
+            data=to_json(self._packed(drawn)) if drawn else None,
+            style=assets.style(),
+            script=assets.script(),
+            policy=assets.policy(),
+        )
+
+    def _drawn(self) -> tuple[Drawn, ...]:
+        if self._session is None:
+            return ()
+        recordings = self._session.recordings
+        lanes = [lanes_of(recording) for recording in recordings]
+        sizes = [
+            sum(len(lane.blocks) for lane in each) + len(waits) for each, waits in zip(lanes, self._waits, strict=True)
+        ]
+        # What small recordings leave is for the large ones.
+        return tuple(
+            thin(recording, each, waits, max(1, int(self._max_events * size / max(1, sum(sizes)))))
+            if sum(sizes) > self._max_events
+            else thin(recording, each, waits, size)
+            for recording, each, waits, size in zip(recordings, lanes, self._waits, sizes, strict=True)
+        )
+
+    def _packed(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
+        packer = Packer()
+        recordings = self._session.recordings if self._session is not None else ()
+        return packer.page([packer.recording(each, seen) for each, seen in zip(recordings, drawn, strict=True)])
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["shown"] = printable
+    environment.filters["figure"] = _figure
+    return environment.get_template("page.html.j2")
+
+
+def _figure(value: float | None) -> str:
+    """Return what a column is sorted by; nothing where it was not measured, which sorts last."""
+    return "" if value is None else repr(value)

@@ -1,0 +1,133 @@
+"""Answers: what stands in the tables of lines and of waits? Words, sort keys, and which wait is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from syncwatch.model.finding import NO_LINE, Finding, Report, Site, Variant
+from syncwatch.model.session import Recording, Session
+from syncwatch.report import text
+from syncwatch.report.finding import caret_span, place_of
+from syncwatch.report.html.packing import origin_of, printable
+from syncwatch.report.html.thinning import Drawn
+from syncwatch.report.html.waits import Wait
+
+_CELLS = 150
+
+_Key = tuple[str, str, int, str]
+"""Cause, file, line and function: what a finding and a site have in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRow:
+    """One line that waits."""
+
+    variant: str
+    site: Site
+    """What the columns are sorted by."""
+    place: str
+    before: str
+    marked: str
+    after: str
+    calls: str
+    blocked: str
+    idle: str
+    share: str
+    settled: bool
+    """Whether it was asked for or is allowed."""
+    wait: str | None
+    """Which drawn wait shows it, as `variant:position`; None where none is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRow:
+    """One drawn wait, for who cannot see the timeline."""
+
+    wait: str
+    variant: str
+    step: str
+    start: str
+    blocked: str
+    idle: str
+    place: str
+
+
+def site_rows(report: Report, session: Session | None, drawn: Sequence[Drawn]) -> tuple[list[SiteRow], list[SiteRow]]:
+    """Return the lines of the measured steps, and those that wait in warm-up alone."""
+    measured: list[SiteRow] = []
+    warmup: list[SiteRow] = []
+    for index, variant in enumerate(report.variants):
+        first, any_step = _first_waits(session, drawn, index)
+        measured += [_site_row(variant, site, first.get(_key(site))) for site in variant.sites]
+        warmup += [_site_row(variant, site, any_step.get(_key(site))) for site in variant.warmup_sites]
+    return measured, warmup
+
+
+def wait_rows(session: Session | None, drawn: Sequence[Drawn]) -> Iterator[WaitRow]:
+    """Yield the drawn waits of the target's own, but for the runner's pacing."""
+    for index, (recording, each) in enumerate(zip(session.recordings if session else (), drawn, strict=False)):
+        origin = origin_of(recording, each)
+        for position, wait in enumerate(each.waits):
+            if wait.finding is not None:
+                yield _wait_row(f"{index}:{position}", recording, wait, wait.finding, origin)
+
+
+def _wait_row(name: str, recording: Recording, wait: Wait, finding: Finding, origin: int) -> WaitRow:
+    sync = wait.sync
+    start, end = sync.start_ns or 0, sync.end_ns or 0
+    since = (start - origin) / 1e3
+    return WaitRow(
+        wait=name,
+        variant=printable(recording.variant),
+        step="none" if sync.step is None else f"{sync.step}{_warmup(recording, sync.step)}",
+        start=text.micros(since) if since >= 0 else f"-{text.micros(-since)}",
+        blocked=text.micros((end - start) / 1e3),
+        idle=text.micros(None if wait.idle is None else (wait.idle[1] - wait.idle[0]) / 1e3),
+        place="no Python line" if finding.file == NO_LINE else f"{printable(finding.file)}:{finding.line}",
+    )
+
+
+def _warmup(recording: Recording, index: int) -> str:
+    return ", warm-up" if any(step.warmup for step in recording.steps if step.index == index) else ""
+
+
+def _first_waits(
+    session: Session | None, drawn: Sequence[Drawn], index: int
+) -> tuple[dict[_Key, str], dict[_Key, str]]:
+    """Return the first drawn wait of each finding, in the measured steps and in any."""
+    first: dict[_Key, str] = {}
+    any_step: dict[_Key, str] = {}
+    if session is None or index >= len(drawn):
+        return first, any_step
+    steps = session.recordings[index].steps
+    measured = {step.index for step in steps if not step.warmup}
+    for position, wait in enumerate(drawn[index].waits):
+        if wait.finding is None:
+            continue
+        any_step.setdefault(_key(wait.finding), f"{index}:{position}")
+        if not steps or wait.sync.step in measured:
+            first.setdefault(_key(wait.finding), f"{index}:{position}")
+    return first, any_step
+
+
+def _key(known: Site | Finding) -> _Key:
+    return known.code, known.file, known.line, known.function
+
+
+def _site_row(variant: Variant, site: Site, wait: str | None) -> SiteRow:
+    first, last = caret_span(site.source, site.expression)
+    return SiteRow(
+        variant=printable(variant.name),
+        site=site,
+        place=place_of(site, _CELLS),
+        before=printable(site.source[:first]),
+        marked=printable(site.source[first:last]),
+        after=printable(site.source[last:]),
+        calls=text.number(site.calls_per_step) + (", in every step" if site.structural else ""),
+        blocked=text.micros(site.host_blocked_us),
+        idle=text.micros(site.gpu_idle_us),
+        share=text.NOT_MEASURED if site.step_share is None else f"{100 * site.step_share:.1f} %",
+        settled=site.explicit or site.allowed is not None,
+        wait=wait,
+    )

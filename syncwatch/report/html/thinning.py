@@ -1,0 +1,167 @@
+"""Answers: what is left out of a timeline that is too large to draw? Nothing that waits, as long as there is room.
+
+The first measured steps stay as they are. Elsewhere neighbours in a lane are merged, those with the smallest gaps
+first, never across the start of a wait or a bubble, so that the shape of the step stays. The page says what was done.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from syncwatch.model.session import Recording
+from syncwatch.report import text
+from syncwatch.report.html.lanes import Block, Lane, Look
+from syncwatch.report.html.waits import Wait
+
+MAX_LANES = 24
+"""Of one recording; those with the fewest events are left out."""
+_WAITS_SHARE = 0.5
+"""The part of the budget that waits may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What is drawn of one recording."""
+
+    lanes: tuple[Lane, ...]
+    waits: tuple[Wait, ...]
+    """Those with a time."""
+    notes: tuple[str, ...]
+    """What was left out or merged, a sentence each."""
+
+    @property
+    def events(self) -> int:
+        """Return how many blocks and waits are drawn."""
+        return sum(len(lane.blocks) for lane in self.lanes) + len(self.waits)
+
+
+def thin(recording: Recording, lanes: Sequence[Lane], waits: Sequence[Wait], budget: int) -> Drawn:
+    """Return what is drawn of `recording` with about `budget` events."""
+    notes = []
+    timed = [wait for wait in waits if wait.sync.start_ns is not None and wait.sync.end_ns is not None]
+    if len(timed) < len(waits):
+        notes.append(f"{_they(len(waits) - len(timed), 'wait')} no time, and cannot be drawn.")
+    kept_waits = timed[: max(1, int(budget * _WAITS_SHARE))]
+    if len(kept_waits) < len(timed):
+        notes.append(f"Only the first {len(kept_waits):,} of {len(timed):,} waits are drawn.")
+    kept = _busiest(lanes)
+    if len(kept) < len(lanes):
+        notes.append(f"{text.plural(len(lanes) - len(kept), 'lane')} with the fewest events left out.")
+    deep = sum(lane.too_deep for lane in kept)
+    if deep:
+        notes.append(f"{text.plural(deep, 'range')} nested deeper than the rows drawn left out.")
+    room = budget - len(kept_waits)
+    total = sum(len(lane.blocks) for lane in kept)
+    if total > room:
+        kept, sentence = _merged(recording, kept, kept_waits, room)
+        notes.append(sentence)
+    return Drawn(tuple(kept), tuple(kept_waits), tuple(notes))
+
+
+def _they(count: int, noun: str) -> str:
+    return f"{text.plural(count, noun)} {'has' if count == 1 else 'have'}"
+
+
+def _busiest(lanes: Sequence[Lane]) -> list[Lane]:
+    fullest = sorted(range(len(lanes)), key=lambda index: -len(lanes[index].blocks))[:MAX_LANES]
+    return [lanes[index] for index in sorted(fullest)]
+
+
+def _merged(recording: Recording, lanes: Sequence[Lane], waits: Sequence[Wait], room: int) -> tuple[list[Lane], str]:
+    """Return `lanes` with about `room` blocks, and what was done."""
+    whole, steps = _detailed(recording, lanes, room // 2)
+    barriers = sorted({edge for wait in waits for edge in _edges(wait)})
+    total = sum(len(lane.blocks) for lane in lanes)
+    gaps = _gaps(lanes, barriers, whole)
+    if len(gaps) < total - room:
+        # Waits so close that keeping them apart would leave more than there is room for.
+        barriers, gaps = [], _gaps(lanes, [], whole)
+    limit = gaps[min(total - room, len(gaps)) - 1] if gaps else -1
+    result = [replace(lane, blocks=_merge(lane, barriers, whole, limit)) for lane in lanes]
+    drawn = sum(len(lane.blocks) for lane in result)
+    merged = f"merged into blocks that say how many they hold: {drawn:,} blocks stand for {total:,} events."
+    if not steps:
+        return result, f"Neighbouring events are {merged}"
+    return result, f"After the first {text.plural(steps, 'measured step')}, neighbouring events are {merged}"
+
+
+def _edges(wait: Wait) -> tuple[int, ...]:
+    start = wait.sync.start_ns or 0
+    return (start,) if wait.idle is None or wait.idle[0] == wait.idle[1] else (start, *wait.idle)
+
+
+def _detailed(recording: Recording, lanes: Sequence[Lane], room: int) -> tuple[tuple[int, int], int]:
+    """Return the span of as many first measured steps as hold at most `room` blocks, and how many they are."""
+    measured = [step for step in recording.steps if not step.warmup]
+    starts = [[block.start_ns for block in lane.blocks] for lane in lanes]
+    span, count = (0, 0), 0
+    for number, step in enumerate(measured, 1):
+        reached = (measured[0].start_ns, step.end_ns)
+        held = sum(bisect_left(each, reached[1]) - bisect_left(each, reached[0]) for each in starts)
+        if held > room:
+            break
+        span, count = reached, number
+    return span, count
+
+
+def _gaps(lanes: Sequence[Lane], barriers: Sequence[int], whole: tuple[int, int]) -> list[int]:
+    """Return the gaps in nanoseconds between neighbours that may become one, the smallest first."""
+    return sorted(
+        max(0, after.start_ns - before.end_ns)
+        for lane in lanes
+        for row in _rows(lane)
+        for before, after in pairwise(row)
+        if _may_merge(before, after, barriers, whole)
+    )
+
+
+def _rows(lane: Lane) -> list[list[Block]]:
+    """Return the blocks of `lane` by the row they are drawn in."""
+    rows: list[list[Block]] = [[] for _ in range(lane.depth)]
+    for block in lane.blocks:
+        rows[block.row].append(block)
+    return rows
+
+
+def _may_merge(before: Block, after: Block, barriers: Sequence[int], whole: tuple[int, int]) -> bool:
+    if whole[0] <= before.start_ns < whole[1] or whole[0] <= after.start_ns < whole[1]:
+        return False
+    return bisect_right(barriers, before.start_ns) == bisect_right(barriers, after.start_ns)
+
+
+def _merge(lane: Lane, barriers: Sequence[int], whole: tuple[int, int], limit: int) -> tuple[Block, ...]:
+    result: list[Block] = []
+    for row in _rows(lane):
+        run = row[:1]
+        for before, after in pairwise(row):
+            near = max(0, after.start_ns - before.end_ns) <= limit
+            if not (near and _may_merge(before, after, barriers, whole)):
+                result.append(_one(run))
+                run = []
+            run.append(after)
+        if run:
+            result.append(_one(run))
+    return tuple(sorted(result))
+
+
+def _one(run: Sequence[Block]) -> Block:
+    """Return `run` as one block that says how many it holds; a block alone as it is."""
+    if len(run) == 1:
+        return run[0]
+    looks = {block.look for block in run}
+    noun = _NOUNS.get(run[0].look, "copies") if len(looks) == 1 else "events"
+    return Block(
+        start_ns=run[0].start_ns,
+        end_ns=max(block.end_ns for block in run),
+        name=f"{len(run):,} {noun}",
+        look=Look.MERGED,
+        row=run[0].row,
+        events=len(run),
+        busy_ns=sum(block.end_ns - block.start_ns for block in run),
+    )
+
+
+_NOUNS = {Look.KERNEL: "kernels", Look.MEMSET: "memsets", Look.CALL: "calls", Look.RANGE: "ranges"}
