@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 
@@ -13,20 +14,20 @@ from syncwatch.formats.chrome.host import Host, Names
 from syncwatch.formats.chrome.rows import Row
 from syncwatch.model.events import RangeEvent
 
-_FARTHEST_NS = 2**61
-"""Half of what a session holds, since the base of the clock comes on top."""
+_FARTHEST = 2**61
+"""For any number of a row: a quarter of what 64 bits hold, since the base of the clock comes on top of a time."""
 _NONE = -1
-_MAX_STREAM = 2**31
-"""CUPTI's mark for no stream is 2**32 - 1."""
+_MANY = 2**31
+"""More streams and GPUs than there are; CUPTI's mark for no stream is 2**32 - 1."""
 
 
 class _Arguments(msgspec.Struct, gc=False):
     """What counts of the arguments of a runtime call or of work on the device."""
 
-    correlation: int = _NONE
-    device: int = 0
+    correlation: Annotated[int, msgspec.Meta(ge=-_FARTHEST, le=_FARTHEST)] = _NONE
+    device: Annotated[int, msgspec.Meta(ge=_NONE, lt=_MANY)] = 0
     stream: int | None = None
-    bytes: int = 0
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=_FARTHEST)] = 0
 
 
 _arguments = msgspec.json.Decoder(_Arguments)
@@ -52,7 +53,7 @@ class Works:
         self.ends.append(span[1])
         self.correlations.append(about.correlation)
         self.devices.append(max(0, about.device))
-        self.streams.append(about.stream if about.stream is not None and 0 <= about.stream < _MAX_STREAM else _NONE)
+        self.streams.append(about.stream if about.stream is not None and 0 <= about.stream < _MANY else _NONE)
         self.bytes.append(about.bytes)
 
 
@@ -78,7 +79,7 @@ class Collected:
             if row.ph == "X":
                 try:
                     self._slice(row)
-                except (ValueError, OverflowError):
+                except (msgspec.ValidationError, ValueError, RecursionError):
                     self.left_out += 1
             elif row.ph == "M" and row.name == "thread_name":
                 self._name_thread(row)
@@ -95,8 +96,6 @@ class Collected:
             self._call(row)
         elif category in self.works:
             about = _arguments.decode(row.args)
-            if not (0 <= about.bytes < _FARTHEST_NS and abs(about.device) < _MAX_STREAM):
-                raise ValueError
             self.works[category].add(self.names.number(row.name), _span(row), about)
         elif category == "user_annotation":
             start, end = _span(row)
@@ -126,6 +125,6 @@ class Collected:
 
 def _span(row: Row) -> tuple[int, int]:
     start, length = nanoseconds(row.ts), 0 if row.dur is None else nanoseconds(row.dur)
-    if start is None or length is None or length < 0 or abs(start) > _FARTHEST_NS or length > _FARTHEST_NS:
+    if start is None or length is None or length < 0 or abs(start) > _FARTHEST or length > _FARTHEST:
         raise ValueError
     return start, start + length

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from syncwatch.model.events import Call, Frame, RangeEvent
 
 _MAX_DEPTH = 32
 """Frames kept of each stack, as of a live one."""
+_MAX_WALK = 1000
+"""Rows looked at for one stack: between two functions of Python lie a few that are none."""
 _NONE = -1
 
 
@@ -92,7 +94,7 @@ class Surroundings:
         if thread not in self._functions:
             self._functions[thread] = Nesting(spans)
         texts, frames = self._host.names.texts, []
-        for index in self._functions[thread].around(moment_ns - self._base_ns):
+        for index in islice(self._functions[thread].around(moment_ns - self._base_ns), _MAX_WALK):
             frame = frame_of(texts[spans.names[index]])
             if frame is not None:
                 frames.append(frame)
@@ -107,8 +109,7 @@ class Surroundings:
             return None
         if thread not in self._operators:
             self._operators[thread] = Nesting(spans)
-        around: Iterator[int] = self._operators[thread].around(moment_ns - self._base_ns)
-        for index in around:
+        for index in self._operators[thread].around(moment_ns - self._base_ns):
             name = self._host.names.texts[spans.names[index]].replace("::", ".")
             return Operator(name, spans.starts[index] + self._base_ns)
         return None

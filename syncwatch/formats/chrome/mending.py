@@ -11,11 +11,9 @@ from typing import IO
 
 _LINE = 1 << 16
 """The longest line that is mended; kineto's are far shorter, and a file on one line is not kineto's."""
-_NAMED = (
-    re.compile(rb'(?P<before>.*?"name": )"(?P<name>.*)"(?P<after>, "pid": .*)', re.DOTALL),
-    re.compile(rb'(?P<before>\s*"name": )"(?P<name>.*)"(?P<after>,?\s*)', re.DOTALL),
-)
-"""As in 2021 to 2025, and as in torch 2.13."""
+_NAME = b'"name": "'
+_PROCESS = b'", "pid": '
+"""What followed the name on its line from 2021 to 2025; in torch 2.13 the name has a line of its own."""
 _NO_NUMBER = re.compile(rb'(?<=": )-?(?:nan|inf|NaN|Infinity)(?=[,\s}])')
 _ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
 
@@ -42,10 +40,19 @@ class Mending:
 def _mended(line: bytes) -> bytes:
     if not line.isascii():
         line = line.decode("utf-8", errors="replace").encode("utf-8")
-    match = next(filter(None, (pattern.fullmatch(line) for pattern in _NAMED)), None)
-    if match is not None:
-        line = match["before"] + _quoted(match["name"].decode("utf-8", errors="replace")) + match["after"]
+    start = line.find(_NAME) + len(_NAME)
+    end = _name_end(line, start) if start >= len(_NAME) else -1
+    if end >= start:
+        line = line[: start - 1] + _quoted(line[start:end].decode("utf-8", errors="replace")) + line[end + 1 :]
     return _NO_NUMBER.sub(b"null", line)
+
+
+def _name_end(line: bytes, start: int) -> int:
+    """Return where the quote behind the name stands; -1 if the line is none of those that hold a free name."""
+    if line[: start - len(_NAME)].strip():
+        return line.rfind(_PROCESS)
+    field = line.rstrip(b" ,\r\n")
+    return len(field) - 1 if field.endswith(b'"') else -1
 
 
 def _quoted(name: str) -> bytes:

@@ -53,7 +53,7 @@ def session_of(trace: Trace, path: Path) -> Session:
     """
     try:
         return _session(trace.keys[names.OWN_KEY], trace.rows())
-    except (msgspec.ValidationError, ValueError, LookupError) as error:
+    except (msgspec.ValidationError, ValueError, LookupError, TypeError) as error:
         raise SessionError(
             f"{path} is a damaged export of syncwatch: {error}. Export it again with `syncwatch export`."
         ) from error

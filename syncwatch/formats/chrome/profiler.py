@@ -52,7 +52,7 @@ def processes_of(found: Collected, base_ns: int, rank: int | None, step_range: s
 def _name(pid: object, rank: int | None) -> str:
     if rank is not None:
         return f"rank {rank}"
-    return "process" if pid is None else f"process {pid}"
+    return "process" if pid is None else f"process {pid!r}"
 
 
 def _threads(found: Collected, pid: object, host: Host) -> tuple[str, ...]:
@@ -138,6 +138,10 @@ class _Builder:
         alone = sum(each.call is None for each in copies) + sum(each.call is None for each in kernels)
         if alone:
             yield f"Of {alone} pieces of work on the GPU the trace does not hold the call: they belong to no step."
+        names, texts = self.found.works["gpu_memcpy"].names, self.host.names.texts
+        strange = sum(copy_of(texts[names[index]]) is None for index, _ in self.owned["gpu_memcpy"])
+        if strange:
+            yield f"{strange} copies are neither between the host and a GPU nor on one GPU, and were left out."
         if self.found.left_out:
             yield f"{self.found.left_out} rows are not as torch.profiler writes them, and were left out."
 
