@@ -16,6 +16,7 @@ from syncwatch.model.events import (
     SyncEvent,
     SyncKind,
 )
+from syncwatch.model.finding import UNKNOWN
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recorder, Recording, Replay, Session
 
 US = 1_000
@@ -246,7 +247,7 @@ def nsys_session() -> Session:
         ),
     )
     known = session(process, target="h200.sqlite", outputs_equal=None, recorder=Recorder.NSYS)
-    return replace(known, environment=replace(ENVIRONMENT, torch="", triton=None, python=""))
+    return replace(known, environment=replace(ENVIRONMENT, torch=UNKNOWN, triton=None, python=UNKNOWN))
 
 
 def _edited(known: Frame) -> Frame:

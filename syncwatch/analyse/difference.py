@@ -9,7 +9,7 @@ from syncwatch.analyse.compare import compare
 from syncwatch.analyse.line_changes import KeyOf, line_changes
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.difference import Difference, RunFacts, StepFigures, VariantDifference
-from syncwatch.model.finding import Report, Variant
+from syncwatch.model.finding import UNKNOWN, Report, Variant
 from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
 
 
@@ -112,15 +112,20 @@ def _notes(before: Run, after: Run) -> Iterator[str]:
         yield f"{modelled.name} is modelled and the other was measured: their times are not compared."
     for run in (before, after):
         if run.session.recorder is not Recorder.SYNCWATCH:
-            yield f"{run.name} was recorded by {run.session.recorder.value}, and its step times while that recorded."
-    facts: list[tuple[str, object, object]] = [("target", old.target, new.target)]
+            timed = any(variant.step_ms is not None for variant in run.report.variants)
+            times = "; its step times were taken meanwhile" if timed else ""
+            yield f"{run.name} was recorded by {run.session.recorder.value}{times}."
+    facts: list[tuple[str, object, object]] = []
+    if old.recorder is new.recorder is Recorder.SYNCWATCH:
+        # The target of a trace is its file, which has been named.
+        facts.append(("target", old.target, new.target))
     facts += [
         (name, getattr(old.environment, field), getattr(new.environment, field)) for name, field in _ENVIRONMENT.items()
     ]
     olds, news = old.parameters or {}, new.parameters or {}
     facts += [(name, olds.get(name), news.get(name)) for name in dict.fromkeys((*olds, *news))]
     for name, was, now in facts:
-        if was != now:
+        if was != now and UNKNOWN not in (was, now):
             yield f"The runs differ in {name}: {_word(was)} before; {_word(now)} after."
     watched = [", ".join(sorted(run.report.coverage.sensors)) or "no sensor" for run in (before, after)]
     if watched[0] != watched[1]:

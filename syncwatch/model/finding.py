@@ -12,6 +12,9 @@ REPORT_SCHEMA = "syncwatch.report/1"
 NO_LINE = "<no Python line>"
 """Stands for the file of a synchronization that no line outside torch was found for."""
 
+UNKNOWN = "unknown"
+"""Stands in an environment for what a trace does not tell."""
+
 
 def recorder_of(coverage: Coverage) -> Recorder:
     """Return which program recorded: another one is the only sensor of its trace, under its own name."""

@@ -13,17 +13,20 @@ from syncwatch.report import text
 from syncwatch.report.page import is_ascii, spelled
 
 _MIN_CODE = 12
+_LEAST = 0.0005
+"""Below this part a percentage with one digit would read 0.0."""
 _SAME_US = 1.0
 """Less than one launch takes: streams that are no further apart were idle together."""
 
 
-def block(site: Site, console: Console, *, modelled: bool) -> Iterator[Text]:
+def block(site: Site, console: Console, *, modelled: bool, helped: bool = False) -> Iterator[Text]:
     """Yield the lines of one finding.
 
     Args:
         site: what was found.
         console: whose width the lines keep.
         modelled: whether the durations come from the virtual clock.
+        helped: whether another block has already said what helps.
     """
     colour = "yellow" if site.explicit else "red"
     gutter = len(str(site.line)) if site.line else 1
@@ -37,7 +40,8 @@ def block(site: Site, console: Console, *, modelled: bool) -> Iterator[Text]:
     yield from filled(bar + Text("cost: "), _cost(site), console, modelled=modelled)
     if site.allowed is not None:
         yield from hanging(bar + Text("allowed: ", "green"), Text(text.shown(site.allowed)), console)
-    yield from hanging(bar + Text("help: ", "green"), Text(site.hint), console)
+    if not helped:
+        yield from hanging(bar + Text("help: ", "green"), Text(site.hint), console)
 
 
 def hanging(first: Text, body: Text, console: Console, *, deeper: int = 0) -> Iterator[Text]:
@@ -134,7 +138,9 @@ def _split(site: Site) -> str:
 
 
 def _share(site: Site) -> str:
-    return "" if not site.step_share else f" ({100 * site.step_share:.1f} % of the step)"
+    if not site.step_share:
+        return ""
+    return f" ({'under 0.1' if site.step_share < _LEAST else f'{100 * site.step_share:.1f}'} % of the step)"
 
 
 def _other_streams_worked(site: Site) -> bool:

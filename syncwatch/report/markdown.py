@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
-from syncwatch.model.finding import NO_LINE, Report, Site, Variant
+from syncwatch.model.finding import NO_LINE, UNKNOWN, Report, Site, Variant
 from syncwatch.model.session import DeviceKind, Recorder
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
@@ -115,7 +115,8 @@ def _figures(report: Report) -> Iterator[str]:
 def _where(report: Report) -> str:
     gpu = report.environment.gpu or "CUDA"
     where = "the virtual CUDA device; times are modelled" if report.device is DeviceKind.VIRTUAL else gpu
-    torch = f", torch {escaped(text.shown(report.environment.torch))}" if report.environment.torch else ""
+    version = report.environment.torch
+    torch = "" if version in ("", UNKNOWN) else f", torch {escaped(text.shown(version))}"
     recorded = f"; {escaped(provenance(report))}" if report.recorder is not Recorder.SYNCWATCH else ""
     return f"On {escaped(text.shown(where))}{torch}{recorded}."
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from syncwatch.model.finding import Comparison, PerStep, Report, Variant
+from syncwatch.model.finding import NO_LINE, UNKNOWN, Comparison, PerStep, Report, Variant
 from syncwatch.model.session import DeviceKind, Environment, Recorder
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
@@ -64,9 +64,11 @@ class TerminalReporter:
 
     def _variant(self, variant: Variant, console: Console, *, modelled: bool) -> Iterator[RenderableType]:
         yield _headline(variant)
+        said: set[str] = set()
         for site in variant.sites[: self._max_sites]:
             yield ""
-            yield from block(site, console, modelled=modelled)
+            yield from block(site, console, modelled=modelled, helped=site.file == NO_LINE and site.hint in said)
+            said.add(site.hint)
         rest = len(variant.sites) - self._max_sites
         if rest > 0:
             yield ""
@@ -114,10 +116,13 @@ def head(report: Report) -> Iterator[Text]:
         yield Text(" · ".join(facts), "dim")
     if report.recorder is not Recorder.SYNCWATCH:
         yield Text(provenance(report), "dim")
-    versions = [f"torch {text.shown(environment.torch)}"] if environment.torch else []
-    versions += [f"triton {text.shown(environment.triton)}"] if environment.triton else []
-    versions += [f"driver {text.shown(environment.driver)}"] if environment.driver else []
-    versions += [f"Python {text.shown(environment.python)}"] if environment.python else []
+    known = (
+        ("torch", environment.torch),
+        ("triton", environment.triton),
+        ("driver", environment.driver),
+        ("Python", environment.python),
+    )
+    versions = [f"{name} {text.shown(value)}" for name, value in known if value and value != UNKNOWN]
     if versions:
         yield Text(" · ".join(versions), "dim")
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from syncwatch.model.finding import Report, Site
+from syncwatch.model.finding import NO_LINE, Report, Site
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Outcome, Ruling, Severity, Verdict
 from syncwatch.report import text
@@ -21,6 +21,10 @@ _COLOURS = {Outcome.CLEAN: "bold green", Outcome.OVER: "bold red", Outcome.UNMEA
 _NEXT = (
     "keep the value on the GPU, or say at the line why it may wait (`# syncwatch: allow[CODE] reason`), or accept what "
     "is there today with --update-baseline."
+)
+_NEXT_WITHOUT_LINE = (
+    "keep the value on the GPU, or give its NVTX range a level in the table `ranges` of the policy, or accept what is "
+    "there today with --update-baseline."
 )
 
 
@@ -49,9 +53,10 @@ class VerdictReporter:
         modelled = report.device is DeviceKind.VIRTUAL
         yield from head(report)
         fails = verdict.of(Severity.FAIL)
+        said: set[str] = set()
         for ruling in fails[: self._max_sites]:
             yield ""
-            yield from _failure(ruling, console, modelled=modelled)
+            yield from _failure(ruling, console, said, modelled=modelled)
         yield from _rest(fails, self._max_sites)
         warnings = verdict.of(Severity.WARN)
         if warnings:
@@ -67,7 +72,7 @@ class VerdictReporter:
         yield from _rest(notes, self._max_sites)
         if any(ruling.site is not None for ruling in fails):
             yield ""
-            yield from hanging(Text("next: ", "green"), Text(_NEXT), console)
+            yield from hanging(Text("next: ", "green"), Text(_next(fails)), console)
         yield ""
         yield from hanging(Text(), Text(conclusion(report, verdict), _COLOURS[verdict.outcome]), console)
 
@@ -85,12 +90,20 @@ def conclusion(report: Report, verdict: Verdict) -> str:
     return f"{verdict.outcome.value}: {text.crop_right(text.shown(report.target), 400)} ({judged}) on {where}: {said}."
 
 
-def _failure(ruling: Ruling, console: Console, *, modelled: bool) -> Iterator[Text]:
-    if ruling.site is None:
+def _next(fails: Sequence[Ruling]) -> str:
+    sites = [ruling.site for ruling in fails if ruling.site is not None]
+    return _NEXT_WITHOUT_LINE if all(site.file == NO_LINE for site in sites) else _NEXT
+
+
+def _failure(ruling: Ruling, console: Console, said: set[str], *, modelled: bool) -> Iterator[Text]:
+    """Yield one failure; `said` holds the help given before it, and takes its own."""
+    site = ruling.site
+    if site is None:
         yield from _line("error: ", "bold red", ruling.message, console)
         return
-    gutter = len(str(ruling.site.line)) if ruling.site.line else 1
-    yield from block(ruling.site, console, modelled=modelled)
+    gutter = len(str(site.line)) if site.line else 1
+    yield from block(site, console, modelled=modelled, helped=site.file == NO_LINE and site.hint in said)
+    said.add(site.hint)
     bar = Text.assemble(" " * gutter, (" = ", "blue"), ("gate: ", "bold red"))
     yield from hanging(bar, Text(text.shown(ruling.why)), console)
 

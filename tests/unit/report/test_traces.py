@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from syncwatch.comparing import difference_of
+from syncwatch.judge.gate import judge
 from syncwatch.model.difference import Change
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Coverage, Recorder
+from syncwatch.model.verdict import Policy
 from syncwatch.pipeline import report_of
 from syncwatch.report.difference import DifferenceReporter
 from syncwatch.report.sarif import FINGERPRINT
@@ -105,6 +108,24 @@ def test_what_is_not_known_of_the_environment_is_left_out() -> None:
     assert "torch" not in "".join(head)
 
 
+def test_how_to_get_the_lines_is_said_once_and_not_under_every_wait() -> None:
+    found = of_nsys()
+    verdict = judge(found, Policy(), today=date(2026, 7, 31))
+    for text in (rendered(Format.TERMINAL, found), rendered(Format.TERMINAL, found, verdict)):
+        assert text.count("record with Python stacks") == 1
+        assert text.count("seen as") == 3
+
+
+def test_what_to_do_next_is_possible_without_a_line() -> None:
+    known, ours = of_nsys(), report_of(session(recording(syncs=[sync()])))
+    said = [
+        " ".join(rendered(Format.TERMINAL, each, judge(each, Policy(), today=date(2026, 7, 31))).split())
+        for each in (known, ours)
+    ]
+    assert "say at the line" not in said[0] and "its NVTX range" in said[0]
+    assert "say at the line" in said[1]
+
+
 def test_annotations_of_one_line_less_call_in_two_ranges_are_two() -> None:
     assert len(rendered(Format.GITHUB, of_nsys()).splitlines()) == 3
 
@@ -130,5 +151,6 @@ def test_two_traces_of_one_process_each_are_compared_whatever_its_number(tmp_pat
     assert changes['cudaStreamSynchronize in range "layer #"'] is not Change.NEW
     text = DifferenceReporter(100).render(found)
     assert f"--> no Python line; seen as {LINELESS}" in text
-    assert "recorded by nsys, and its step times while that recorded" in " ".join(text.split())
+    assert "recorded by nsys; its step times were taken meanwhile" in " ".join(text.split())
+    assert "differ in target" not in text
     assert "not compared" not in text.replace("outputs not compared", "")
