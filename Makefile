@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu lint format docs figures golden clean
+.PHONY: help run test test-gpu test-nsys lint format docs figures golden clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/'
@@ -28,6 +28,10 @@ test: $(VENV)/.dev  ## every test that needs no GPU
 
 test-gpu: $(VENV)/.dev  ## the tests that need a CUDA GPU
 	$(BIN)/pytest -m gpu $(ARGS)
+
+test-nsys: $(VENV)/.dev  ## our traces in real nsys, taken from Debian once (370 MB) into .nsys, or the one on PATH
+	tests/nsys/install.sh .nsys || command -v nsys
+	NSYS_BINARIES=$$(ls -d "$(CURDIR)"/.nsys/*/bin/nsys 2>/dev/null | paste -sd:) $(BIN)/pytest tests/integration/test_nsys.py $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
