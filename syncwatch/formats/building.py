@@ -34,7 +34,7 @@ def recording_of(process: Process) -> Recording:
         frames=tuple(builder.frames),
         stacks=tuple(builder.stacks),
         syncs=syncs,
-        copies=copies,
+        copies=None if process.kernels is None else copies,
         kernels=process.kernels,
         ranges=process.ranges,
         coverage=Coverage(

@@ -134,7 +134,8 @@ class _Waiting:
     def _queued_by(self, thread: int) -> list[int]:
         """Return when `thread` queued work, in order."""
         if self._queued is None:
-            calls = [kernel.call for kernel in self._process.kernels] + [copy.call for copy in self._process.copies]
+            calls = [kernel.call for kernel in self._process.kernels or ()]
+            calls += [copy.call for copy in self._process.copies]
             self._queued = defaultdict(list)
             for call in calls:
                 if call is not None:

@@ -58,8 +58,9 @@ class Process:
     """By the start of the call."""
     copies: tuple[CopyEvent, ...]
     """By the start of the call, with the step, without a stack; `blocking` is None: the builder tells."""
-    kernels: tuple[KernelEvent, ...]
-    """Kernels and memsets by their start, with the step."""
+    kernels: tuple[KernelEvent, ...] | None
+    """Kernels and memsets by their start, with the step; None where the GPU's work was not recorded, nor
+    copies."""
     ranges: tuple[RangeEvent, ...]
     surroundings: Surroundings
     notes: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from syncwatch.formats.nsys.read_calls import (
     thread_names,
     waiting_calls,
 )
-from syncwatch.formats.nsys.read_file import RUNTIME, SYNCHRONIZATION, NsysFile, opened
+from syncwatch.formats.nsys.read_file import GRAPH, RUNTIME, SYNCHRONIZATION, NsysFile, opened
 from syncwatch.formats.nsys.read_ranges import ranges_of
 from syncwatch.formats.nsys.read_work import Surroundings, copies_of, devices_of, kernels_of
 from syncwatch.formats.process import Operator, Process
@@ -84,6 +84,8 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
     kernels, copies = kernels_of(file, around), copies_of(file, around)
     labels = _labels(keys)
     records_calls = file.has(RUNTIME) or file.has(SYNCHRONIZATION)
+    records_work = bool(devices) or not any("Launch" in name for name in known_calls.values())
+    notes = tuple(_notes(file, records_calls=records_calls, records_work=records_work))
     for key in keys:
         yield Process(
             name=labels[key],
@@ -93,15 +95,21 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
             steps=steps[key],
             waits=tuple(waits.pop(key, ())),
             copies=tuple(copies.pop(key, ())),
-            kernels=tuple(kernels.pop(key, ())),
+            kernels=tuple(kernels.pop(key, ())) if records_work else None,
             ranges=tuple(ranges.pop(key, ())),
             surroundings=_Nothing(),
-            notes=() if records_calls else (_NO_CALLS,),
+            notes=notes,
             blind_to=_BLIND_TO,
         )
 
 
-_NO_CALLS = "The trace has no calls of the CUDA runtime, so no wait can be counted. Record with --trace=cuda."
+def _notes(file: NsysFile, *, records_calls: bool, records_work: bool) -> Iterator[str]:
+    if not records_calls:
+        yield "The trace has no calls of the CUDA runtime, so no wait can be counted. Record with --trace=cuda."
+    if not records_work:
+        yield "The trace has launches and no work on a GPU, so no wait has a price. Take an nsys for this driver."
+    if file.has(GRAPH) and file.count(f"SELECT count(*) FROM {GRAPH}"):
+        yield "Each CUDA graph is one piece of work: copies in it are not counted. Record with --cuda-graph-trace=node."
 
 
 class _Nothing:

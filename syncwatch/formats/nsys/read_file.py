@@ -75,8 +75,16 @@ class NsysFile:
             return {}
         return {number: str(name) for number, name in self.rows(f"SELECT id, name FROM {_quoted(table)}")}
 
-    def require_sound(self, table: str, integers: Sequence[str], optional: Sequence[str] = ()) -> None:
+    def require_sound(
+        self, table: str, integers: Sequence[str], optional: Sequence[str] = (), where: str = "TRUE"
+    ) -> None:
         """Refuse a table whose rows nsys cannot have written.
+
+        Args:
+            table: which is there.
+            integers: columns that have to be there, with a number in each row.
+            optional: columns that may be missing or NULL.
+            where: the rows that are looked at, as SQL.
 
         Raises:
             SessionError: if a row has no number where one belongs, ends before it begins, or lies out of all time.
@@ -93,7 +101,7 @@ class NsysFile:
             checks += ['"end" < start', f"start < -{_FARTHEST}", f'"end" > {_FARTHEST}']
         if "bytes" in integers:
             checks.append("bytes < 0")
-        broken = self.count(f"SELECT count(*) FROM {_quoted(table)} WHERE {' OR '.join(checks)}")
+        broken = self.count(f"SELECT count(*) FROM {_quoted(table)} WHERE ({where}) AND ({' OR '.join(checks)})")
         if broken:
             raise SessionError(
                 f"{broken} of the rows of {table} have no time or number that can be: the file is damaged. "
@@ -124,9 +132,11 @@ def opened(path: Path) -> Iterator[NsysFile]:
             yield NsysFile(connection)
         finally:
             connection.close()
-    except (sqlite3.Error, OverflowError, MemoryError) as error:
+    except (sqlite3.Error, OverflowError, MemoryError, UnicodeError) as error:
+        # What SQLite says can quote the damaged file, and can then be no Unicode.
+        said = "it is damaged" if isinstance(error, UnicodeError) else " ".join(str(error).split())
         raise SessionError(
-            f"Cannot read {path}: {error}. Export the report again with `nsys export --type sqlite`."
+            f"Cannot read {path}: {said}. Export the report again with `nsys export --type sqlite`."
         ) from error
 
 

@@ -23,7 +23,8 @@ def ranges_of(file: NsysFile, threads: Mapping[int, Threads]) -> dict[int, list[
     found: dict[int, list[RangeEvent]] = defaultdict(list)
     if not file.has(NVTX):
         return found
-    file.require_sound(NVTX, ("start", "eventType"), ("end", "globalTid", "textId", "domainId"))
+    are_read = f"eventType IN ({_PUSH_POP}, {_START_END}, {_DOMAIN})"
+    file.require_sound(NVTX, ("start", "eventType"), ("end", "globalTid", "textId", "domainId"), are_read)
     texts = file.texts(NVTX, "textId")
     domains = _domains(file, texts)
     last: int | None = None
@@ -62,4 +63,4 @@ def _domains(file: NsysFile, texts: Mapping[int, str]) -> dict[tuple[int, int | 
 
 def _end_of(file: NsysFile) -> int:
     tables = [table for table in (RUNTIME, KERNEL, MEMCPY, MEMSET, GRAPH, NVTX) if file.has(table, "end")]
-    return max(file.count(f'SELECT max("end") FROM {table}') for table in tables)
+    return max(file.count(f'SELECT max("end") FROM {table} WHERE typeof("end") = \'integer\'') for table in tables)
