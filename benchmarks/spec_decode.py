@@ -171,7 +171,8 @@ def measure(
 def count_waits(server: Server, variant: str, requests: int, device: DeviceChoice) -> dict[str, Any]:
     """Count the synchronizations of each class of step, over a short trace that is served to its end."""
     loop = server.begin(variant, requests)
-    with syncwatch.watch(device=device.value) as watch:
+    # The lines alone: to record every kernel of some hundred steps takes minutes to read.
+    with syncwatch.watch(device=device.value, prices=False) as watch:
         going = True
         while going:
             with syncwatch.step():
