@@ -103,16 +103,12 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
 
 
 def not_recorded(recording: Recording) -> Iterator[str]:
-    """Yield a sentence for each kind of event that another program's trace lacks."""
+    """Yield what another program's trace lacks, where it lacks work; the coverage says whether it has the calls."""
     recorder = recorder_of(recording.coverage)
-    if recorder is Recorder.SYNCWATCH:
-        return
-    if recording.coverage.seen is None:
-        yield f"{recorder.value} recorded no runtime calls, so that no synchronization could be counted."
-    if recording.kernels is None:
-        yield f"{recorder.value} recorded no kernels, so that no GPU time is known."
-    if recording.copies is None:
-        yield f"{recorder.value} recorded no copies, so that none could be counted."
+    work = (("kernels", recording.kernels), ("copies", recording.copies))
+    lacking = [f"no {name}" for name, events in work if events is None]
+    if lacking and recorder is not Recorder.SYNCWATCH:
+        yield f"{recorder.value} recorded {' and '.join(lacking)}: figures that need them are not measured."
 
 
 def _counted(syncs: int) -> str:

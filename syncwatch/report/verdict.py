@@ -23,7 +23,7 @@ _NEXT = (
     "is there today with --update-baseline."
 )
 _NEXT_WITHOUT_LINE = (
-    "keep the value on the GPU, or give its NVTX range a level in the table `ranges` of the policy, or accept what is "
+    "keep the value on the GPU, or allow it in the policy file by its function or its NVTX range, or accept what is "
     "there today with --update-baseline."
 )
 
@@ -92,7 +92,8 @@ def conclusion(report: Report, verdict: Verdict) -> str:
 
 def _next(fails: Sequence[Ruling]) -> str:
     sites = [ruling.site for ruling in fails if ruling.site is not None]
-    return _NEXT_WITHOUT_LINE if all(site.file == NO_LINE for site in sites) else _NEXT
+    lines = any(site.exact_line and site.file != NO_LINE for site in sites)
+    return _NEXT if lines else _NEXT_WITHOUT_LINE
 
 
 def _failure(ruling: Ruling, console: Console, said: set[str], *, modelled: bool) -> Iterator[Text]:

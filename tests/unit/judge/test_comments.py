@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -114,3 +115,13 @@ def test_windows_line_ends_change_nothing() -> None:
 def test_a_site_without_a_source_line_is_covered_by_its_number() -> None:
     nameless: Site = site("", file=FILE, line=3)
     assert verdict_on(nameless, comments=allows_in(FILE, SOURCE, CAUSES)).outcome is Outcome.CLEAN
+
+
+def test_a_comment_on_the_def_does_not_cover_a_wait_somewhere_in_the_function() -> None:
+    # GIVEN a site of torch.profiler, whose line is that of the def, and a comment on it
+    inexact = replace(site("", line=1), exact_line=False)
+    comments = allows_in(FILE, "def step(x):  # syncwatch: allow[SW101] why\n    return x.item()\n", CAUSES)
+
+    # THEN
+    assert verdict_on(inexact, comments=comments).outcome is Outcome.OVER
+    assert verdict_on(replace(inexact, exact_line=True), comments=comments).outcome is Outcome.CLEAN
