@@ -15,7 +15,8 @@ _FUNCTION = re.compile(r"(?P<file>.+?)\((?P<line>\d{1,9})\): (?P<function>.+)", 
 """As torch's tracer writes it; the line is that of the `def`."""
 _PACKAGES = re.compile(r".*/(?:site|dist)-packages/")
 _STDLIB = re.compile(r".*/lib/python\d[^/]*/")
-_ABSOLUTE = re.compile(r"/|[A-Za-z]:/|~")
+_DRIVE = re.compile(r"[A-Za-z]:/")
+_ELSEWHERE = re.compile(r"/|~|\.\./")
 _KEPT = 3
 """Components of a path from elsewhere, at most; its first two are never kept: they name a home or a mount."""
 
@@ -41,9 +42,9 @@ def shown(recorded: str) -> str:
         match = pattern.match(path)
         if match:
             return prefix + path[match.end() :]
-    if _ABSOLUTE.match(path):
+    path = _DRIVE.sub("/", path, count=1) if _DRIVE.match(path) else path.removeprefix("./")
+    if _ELSEWHERE.match(path):
         return _relative(path)
-    path = re.sub(r"^(?:\.{1,2}/)+", "", path)
     return f"<stdlib>/{path}" if _is_stdlib(path) else path
 
 

@@ -125,16 +125,22 @@ class _Builder:
             steps=steps,
             waits=tuple(waits),
             copies=copies,
-            kernels=kernels,
+            kernels=kernels if kernels or copies or not self._launches() else None,
             ranges=ranges,
             surroundings=Surroundings(self.host, self.base_ns),
             notes=(*notes, *self._notes(copies, kernels)),
             blind_to=tuple(self._blind_to()),
         )
 
+    def _launches(self) -> bool:
+        """Return whether the host asked for work."""
+        return any("Launch" in self.host.names.texts[number] for number in set(self.host.calls.names))
+
     def _notes(self, copies: Sequence[CopyEvent], kernels: Sequence[KernelEvent]) -> Iterator[str]:
         if self.host.functions:
             yield _STACK_NOTE
+        if not kernels and not copies and self._launches():
+            yield "The trace has launches and no work on a GPU, so no wait has a price. Record with CUPTI free."
         alone = sum(each.call is None for each in copies) + sum(each.call is None for each in kernels)
         if alone:
             yield f"Of {alone} pieces of work on the GPU the trace does not hold the call: they belong to no step."

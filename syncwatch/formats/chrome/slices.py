@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -35,9 +37,14 @@ class Slices:
     origin_ns: int = field(init=False)
     _end_ns: int = field(init=False)
     _correlations: dict[Call, int] = field(default_factory=dict)
+    _copy_calls: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    """When the copy calls of each thread began and ended, in order."""
 
     def __post_init__(self) -> None:
         self.origin_ns, self._end_ns = extent_of(self.recording)
+        calls = (copy.call for copy in self.recording.copies or () if copy.call is not None)
+        for call in sorted(calls, key=lambda call: (call.start_ns, call.end_ns)):
+            self._copy_calls[call.thread].append((call.start_ns, call.end_ns))
 
     def rows(self) -> Iterator[Row]:
         """Yield every row; a track is described before its first slice, a call stands before the work it asked for."""
@@ -141,7 +148,14 @@ class Slices:
         if sync.kind is not SyncKind.COPY:
             # The host thread shows the call too; no correlation tells it from the calls behind work.
             api, host = sync.api or sync.kind.api(), self.tracks.host(sync.thread)
-            yield self._slice(_category(api), api, host, sync.start_ns, sync.end_ns, {"sync": number})
+            begin = self._called_ns(sync.thread, sync.start_ns, sync.end_ns)
+            yield self._slice(_category(api), api, host, begin, sync.end_ns, {"sync": number})
+
+    def _called_ns(self, thread: int, start_ns: int, end_ns: int) -> int:
+        """Return when the call of a wait began: a wait begins with the copy call of its operator, if it had one."""
+        calls = self._copy_calls.get(thread, [])
+        before = bisect_left(calls, (end_ns,)) - 1
+        return min(calls[before][1], end_ns) if before >= 0 and calls[before][0] >= start_ns else start_ns
 
     def _bubbles(self) -> Iterator[Row]:
         for number, (sync, bubble) in enumerate(zip(self.recording.syncs, self.bubbles, strict=True)):
