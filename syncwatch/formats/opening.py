@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from shutil import which
 
@@ -116,4 +115,4 @@ def _report_of_nsys(path: Path, step_range: str | None) -> Session:
                 f"nsys could not export {path.name}{f': {said[-1].strip()}' if said else ''}. A report of a newer nsys "
                 "needs that nsys: export it there with `nsys export --type sqlite`, and give that file."
             )
-        return replace(load_nsys(exported, step_range), target=path.name)
+        return load_nsys(exported, step_range, of=path)

@@ -33,7 +33,7 @@ UNKNOWN = "unknown"
 _BLIND_TO = ("Python lines", "operators of torch", "whether a wait was asked for")
 
 
-def load(path: Path, step_range: str | None = None) -> Session:
+def load(path: Path, step_range: str | None = None, *, of: Path | None = None) -> Session:
     """Read an export of nsys 2022 to 2026, or one of our own, which is the session again. Nothing is written.
 
     Of its texts only the names of calls, kernels, ranges and threads are taken over: such a file also holds the
@@ -42,25 +42,27 @@ def load(path: Path, step_range: str | None = None) -> Session:
     Args:
         path: the SQLite file.
         step_range: the NVTX range that marks a step, a name or a pattern; None for those that syncwatch gives.
+        of: the report that `path` was exported from, where the user did not name `path`.
 
     Raises:
         SessionError: if the file is damaged or no export of nsys.
         NotMeasuredError: if it holds no work on a GPU.
         UsageError: if no range has the name `step_range`.
     """
-    with opened(path) as file, _without_collection():
+    named = of or path
+    with opened(path, named) as file, _without_collection():
         if file.has(OWN_TABLE):
             if step_range is not None:
-                raise UsageError(f"{path} is an export of syncwatch, and knows its steps. Leave --step-range out.")
-            return session_of(file, path)
+                raise UsageError(f"{named} is an export of syncwatch, and knows its steps. Leave --step-range out.")
+            return session_of(file, named)
         recordings = tuple(recording_of(process) for process in _processes(file, step_range))
         if not recordings:
             raise NotMeasuredError(
-                f"{path} holds nothing of CUDA. Record the program again with `nsys profile --trace=cuda,nvtx`."
+                f"{named} holds nothing of CUDA. Record the program again with `nsys profile --trace=cuda,nvtx`."
             )
         environment = Environment(UNKNOWN, None, _gpu(file, recordings), None, UNKNOWN, __version__)
     return Session(
-        target=path.name,
+        target=named.name,
         device=DeviceKind.CUDA,
         environment=environment,
         recordings=recordings,

@@ -110,8 +110,8 @@ class NsysFile:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[NsysFile]:
-    """Open the export at `path`; what SQLite says of a damaged file becomes a sentence.
+def opened(path: Path, named: Path) -> Iterator[NsysFile]:
+    """Open the export at `path`; what SQLite says of a damaged file becomes a sentence about `named`.
 
     Raises:
         SessionError: if it cannot be read, is no export, or is being written.
@@ -120,7 +120,7 @@ def opened(path: Path) -> Iterator[NsysFile]:
         beside = path.with_name(path.name + suffix)
         if beside.exists() and beside.stat().st_size:
             raise SessionError(
-                f"{path} is still being written: {beside.name} lies beside it. Let that program end first."
+                f"{named} is still being written: {beside.name} lies beside it. Let that program end first."
             )
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
@@ -136,7 +136,7 @@ def opened(path: Path) -> Iterator[NsysFile]:
         # What SQLite says can quote the damaged file, and can then be no Unicode.
         said = "it is damaged" if isinstance(error, UnicodeError) else " ".join(str(error).split())
         raise SessionError(
-            f"Cannot read {path}: {said}. Export the report again with `nsys export --type sqlite`."
+            f"Cannot read {named}: {said}. Export the report again with `nsys export --type sqlite`."
         ) from error
 
 

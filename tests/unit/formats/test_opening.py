@@ -1,0 +1,131 @@
+"""Files are known by what is in them; reports of nsys go through the nsys on PATH."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncwatch.errors import NotMeasuredError, SessionError, SyncwatchError, UsageError
+from syncwatch.formats.opening import holds_run, open_session
+from syncwatch.model.session import Recorder
+from syncwatch.pipeline import write_run
+from tests.fakes import gdn_session
+from tests.nsys_files import NsysExport
+
+TRACE: dict[str, Any] = {
+    "traceEvents": [
+        {"ph": "X", "cat": "cuda_runtime", "name": "cudaDeviceSynchronize", "pid": 1, "tid": 1, "ts": 1, "dur": 5},
+        {"ph": "X", "cat": "user_annotation", "name": "decode", "pid": 1, "tid": 1, "ts": 0, "dur": 9},
+    ]
+}
+
+
+def nsys_export(path: Path) -> Path:
+    with NsysExport(path) as export:
+        export.call("cudaDeviceSynchronize", (1000, 2000))
+        export.range("decode", (500, 3000))
+    return path
+
+
+def test_the_name_of_a_file_says_nothing(tmp_path: Path) -> None:
+    nsys_export(tmp_path / "nsys.json")
+    (tmp_path / "chrome.sqlite").write_text(json.dumps(TRACE))
+    (tmp_path / "packed.json").write_bytes(gzip.compress(json.dumps(TRACE).encode()))
+    (tmp_path / "late.json").write_text(" " + json.dumps({"metadata": "x" * 2_000_000, **TRACE}))
+    (tmp_path / "list.json").write_text(json.dumps(TRACE["traceEvents"]))
+    write_run(gdn_session(), tmp_path / "run.sqlite")
+    gdn_session().save(tmp_path / "session.gz")
+    recorders = {path.name: open_session(path).recorder for path in tmp_path.iterdir()}
+    assert recorders == {
+        "nsys.json": Recorder.NSYS,
+        "chrome.sqlite": Recorder.TORCH_PROFILER,
+        "packed.json": Recorder.TORCH_PROFILER,
+        "late.json": Recorder.TORCH_PROFILER,
+        "list.json": Recorder.TORCH_PROFILER,
+        "run.sqlite": Recorder.SYNCWATCH,
+        "session.gz": Recorder.SYNCWATCH,
+    }
+
+
+def test_steps_of_traces_are_chosen_and_runs_know_theirs(tmp_path: Path) -> None:
+    (tmp_path / "chrome.json").write_text(json.dumps(TRACE))
+    write_run(gdn_session(), tmp_path / "run.json")
+    for path in (nsys_export(tmp_path / "nsys.sqlite"), tmp_path / "chrome.json"):
+        (recording,) = open_session(path, "decode").recordings
+        assert [sync.step for sync in recording.syncs] == [0]
+        with pytest.raises(UsageError, match="'decode'"):
+            open_session(path, "decod")
+    with pytest.raises(UsageError, match="knows its steps"):
+        open_session(tmp_path / "run.json", "decode")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"a,b\n1,2\n", b"{}", b"[]", b"[1, 2", b"\x1f\x8bnot packed"])
+def test_what_is_none_of_these_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "trace.json"
+    path.write_bytes(content)
+    with pytest.raises(SyncwatchError, match=r"trace\.json .*\."):
+        open_session(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for name in ("gone.sqlite", "gone.nsys-rep"):
+        with pytest.raises(SessionError, match=f"Cannot read .*{name}: No such file"):
+            open_session(tmp_path / name)
+    with pytest.raises(SessionError, match="Is a directory"):
+        open_session(tmp_path)
+
+
+def test_what_a_gate_takes_for_a_file(tmp_path: Path) -> None:
+    nsys_export(tmp_path / "trace")
+    (tmp_path / "train.py").write_text("[print(each) for each in range(3)]")
+    assert holds_run(tmp_path / "trace")
+    assert holds_run(Path("gone.nsys-rep")) and holds_run(Path("gone.json"))
+    assert not holds_run(tmp_path / "train.py")
+    assert not holds_run(Path("gdn-prefill")) and not holds_run(Path("pkg.mod:function")) and not holds_run(Path("\0"))
+
+
+@pytest.fixture
+def nsys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where a stand-in for nsys goes, alone on PATH beside the shell."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("sh", "cp", "sleep"):
+        (tools / tool).symlink_to(shutil.which(tool) or "")
+    monkeypatch.setenv("PATH", str(tools))
+    return tools / "nsys"
+
+
+def stand_in(path: Path, *lines: str) -> None:
+    path.write_text("\n".join(("#!/bin/sh", *lines)))
+    path.chmod(0o755)
+
+
+def test_a_report_is_exported_by_nsys(tmp_path: Path, nsys: Path) -> None:
+    exported = nsys_export(tmp_path / "exported.sqlite")
+    (tmp_path / "report1.nsys-rep").write_bytes(b"NSYS")
+    stand_in(nsys, '[ "$1 $2 $3 $4 $5" = "export --type sqlite --force-overwrite true" ]', f'cp {exported} "$7"')
+    before = sorted(tmp_path.iterdir())
+    session = open_session(tmp_path / "report1.nsys-rep", "decode")
+    assert (session.target, session.recorder, len(session.recordings)) == ("report1.nsys-rep", Recorder.NSYS, 1)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_without_nsys_the_way_is_told(tmp_path: Path, nsys: Path) -> None:
+    (tmp_path / "report1.qdrep").write_bytes(b"NSYS")
+    with pytest.raises(NotMeasuredError, match=r"none on PATH.*`nsys export --type sqlite report1.qdrep`"):
+        open_session(tmp_path / "report1.qdrep")
+
+
+def test_nsys_that_fails_is_quoted_though_it_ends_with_zero(tmp_path: Path, nsys: Path) -> None:
+    (tmp_path / "report1.nsys-rep").write_bytes(b"NSYS")
+    stand_in(nsys, "echo 'Importer error: too new' >&2", "exit 0")
+    with pytest.raises(NotMeasuredError, match=r"could not export report1.nsys-rep: Importer error: too new"):
+        open_session(tmp_path / "report1.nsys-rep")
+    stand_in(nsys, 'echo broken > "$7"')
+    with pytest.raises(SessionError, match=r"Cannot read .*report1\.nsys-rep: file is not a database"):
+        open_session(tmp_path / "report1.nsys-rep")
