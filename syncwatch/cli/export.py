@@ -9,14 +9,16 @@ from typing import Annotated, Optional
 import typer
 from typing_extensions import assert_never
 
-from syncwatch.cli.options import require_writable
+from syncwatch.cli.options import StepRangeOption, require_writable
 from syncwatch.exporting import TraceFormat, only, untimed
 from syncwatch.exporting import export as write_trace
-from syncwatch.model.session import Session
+from syncwatch.formats.opening import open_session
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A file that syncwatch run -o wrote.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(help="A file of syncwatch run -o, or any trace that report reads.", show_default=False)
+    ],
     form: Annotated[
         TraceFormat, typer.Option("--format", help="Nsight Systems' SQLite, or Chrome JSON.", show_default=False)
     ],
@@ -28,17 +30,19 @@ def export(
         Optional[list[str]],  # noqa: UP045  # typer evaluates this on Python 3.10
         typer.Option(metavar="NAME", help="Only this variant; may be given more than once.", show_default="all"),
     ] = None,
+    step_range: StepRangeOption = None,
 ) -> None:
     """Write a saved run as a trace: every kernel, copy, host call, range and wait, each wait with its cause and line.
 
     Examples: syncwatch export run.json --format nsys -o run.sqlite; nsys stats run.sqlite.
     """
     require_writable(output)
-    session = only(Session.load(run), variant or ())
+    session = only(open_session(run, step_range), variant or ())
     write_trace(session, form, output)
     syncs, copies = untimed(session)
     if syncs or copies:
-        typer.echo(f"note: {syncs} waits and {copies} copies were not timed, so the time line lacks them.", err=True)
+        count = f"{syncs} {'wait' if syncs == 1 else 'waits'} and {copies} {'copy' if copies == 1 else 'copies'}"
+        typer.echo(f"note: {count} were not timed, so the time line lacks them.", err=True)
     typer.echo(_next_step(form, output))
 
 

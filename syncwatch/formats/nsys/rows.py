@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from syncwatch.formats.labels import SyncLabel
-from syncwatch.formats.layout import Placed, extent_of
+from syncwatch.formats.layout import Placed
 from syncwatch.formats.nsys import names
 from syncwatch.formats.nsys.calls import Calls
 from syncwatch.formats.nsys.strings import Strings, json_of
@@ -94,11 +94,10 @@ def _payload(sync: SyncEvent, label: SyncLabel | None) -> str:
 
 def _unmarked(part: Part) -> Iterator[tuple[str, int, int]]:
     """Yield name and span of the variant and of the steps that no range of the session shows."""
-    recording = part.recording
+    recording, placed = part.recording, part.placed
     known = {each.name for each in recording.ranges}
-    start, end = extent_of(recording)
-    if part.is_variant and recording.variant not in known and start < end:
-        yield recording.variant, start, end
+    if part.is_variant and recording.variant not in known and placed.start_ns < placed.end_ns:
+        yield recording.variant, placed.start_ns - placed.shift_ns, placed.end_ns - placed.shift_ns
     for step in recording.steps:
         name = f"{STEP_RANGE} {step.index}"
         if name not in known:
