@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 
 from syncwatch.analyse.account import account_of
@@ -16,6 +18,8 @@ from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Comparison, Report, Variant, recorder_of
 from syncwatch.model.session import Coverage, Recorder, Recording, Session
 
+_OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
+
 
 def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Report:
     """Return the report of `session`, given the attributed waits of each of its recordings, in order."""
@@ -23,6 +27,8 @@ def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Rep
     variants = tuple(
         analyse_recording(recording, found) for recording, found in zip(recordings, attributed, strict=True)
     )
+    if session.recorder is not Recorder.SYNCWATCH and len(variants) > 1:
+        variants = _beside_others(variants, recordings)
     return Report(
         target=session.target,
         device=session.device,
@@ -34,6 +40,16 @@ def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Rep
         complete=session.complete,
         missing=session.missing,
         recorder=session.recorder,
+    )
+
+
+def _beside_others(variants: Sequence[Variant], recordings: Sequence[Recording]) -> tuple[Variant, ...]:
+    """Return `variants` with a note where another process may have kept the same GPU busy."""
+    gpus = [{kernel.device for kernel in recording.kernels or ()} for recording in recordings]
+    users = Counter(gpu for used in gpus for gpu in used)
+    return tuple(
+        replace(variant, notes=(*variant.notes, _OWN_WORK)) if any(users[gpu] > 1 for gpu in used) else variant
+        for variant, used in zip(variants, gpus, strict=True)
     )
 
 

@@ -45,12 +45,16 @@ class TerminalReporter:
         if not report.complete:
             yield from _partial(report, console)
         yield from head(report)
+        shared = _shared_notes(report)
         for variant in report.variants:
             yield ""
-            yield from self._variant(variant, console, modelled=modelled)
+            yield from self._variant(variant, console, modelled=modelled, elsewhere=shared)
         if report.variants:
             yield ""
-            yield from side_by_side(_columns(report), console, modelled=modelled)
+            compared = report.recorder is Recorder.SYNCWATCH
+            yield from side_by_side(_columns(report), console, modelled=modelled, compared=compared)
+        for sentence in shared:
+            yield from note(sentence, console)
         for variant in report.variants:
             if variant.what_if:
                 yield ""
@@ -62,7 +66,9 @@ class TerminalReporter:
         for sentence in _coverage(report):
             yield from hanging(Text(), Text(sentence, "dim"), console)
 
-    def _variant(self, variant: Variant, console: Console, *, modelled: bool) -> Iterator[RenderableType]:
+    def _variant(
+        self, variant: Variant, console: Console, *, modelled: bool, elsewhere: Sequence[str]
+    ) -> Iterator[RenderableType]:
         yield _headline(variant)
         said: set[str] = set()
         for site in variant.sites[: self._max_sites]:
@@ -77,14 +83,32 @@ class TerminalReporter:
             yield ""
             yield from only_in_warmup(variant, console)
         for sentence in variant.notes:
-            yield from note(sentence, console)
+            if sentence not in elsewhere:
+                yield from note(sentence, console)
 
 
-def side_by_side(columns: Sequence[Column], console: Console, *, modelled: bool) -> Iterator[RenderableType]:
-    """Yield the table of `columns` with their times, and what has to be known to read it."""
+def _shared_notes(report: Report) -> tuple[str, ...]:
+    """Return what is said of every variant, so that it is printed once."""
+    if len(report.variants) < 2:
+        return ()
+    first, *others = (variant.notes for variant in report.variants)
+    return tuple(sentence for sentence in dict.fromkeys(first) if all(sentence in each for each in others))
+
+
+def side_by_side(
+    columns: Sequence[Column], console: Console, *, modelled: bool, compared: bool = True
+) -> Iterator[RenderableType]:
+    """Yield the table of `columns` with their times, and what has to be known to read it.
+
+    Args:
+        columns: the variants.
+        console: whose width the table keeps.
+        modelled: whether the durations come from the virtual clock.
+        compared: whether the columns are to do the same work; the processes of a trace need not.
+    """
     named = [replace(column, name=text.in_ascii(column.name)) for column in columns] if is_ascii(console) else columns
     yield table(named, modelled=modelled, width=console.width)
-    for sentence in kernel_notes(columns, modelled=modelled):
+    for sentence in kernel_notes(columns, modelled=modelled) if compared else ():
         yield from note(sentence, console)
 
 

@@ -142,6 +142,18 @@ def test_every_rank_is_a_variant_of_its_own() -> None:
     ]
 
 
+@pytest.mark.parametrize(("gpus", "said"), [((0, 0), True), ((0, 1), False)])
+def test_processes_that_may_share_a_gpu_have_it_said(gpus: tuple[int, int], said: bool) -> None:
+    processes = [
+        recording(f"process {number}", kernels=[kernel((0, US), device=gpu)], coverage=Coverage(("nsys",), (), 0, 0))
+        for number, gpu in enumerate(gpus)
+    ]
+    report = report_of(session(*processes, recorder=Recorder.NSYS))
+    assert [any("one process" in note for note in variant.notes) for variant in report.variants] == [said, said]
+    ours = report_of(session(*processes))
+    assert not any("one process" in note for variant in ours.variants for note in variant.notes)
+
+
 def test_lines_of_torch_profiler_are_those_of_the_functions() -> None:
     stacks = Stacks()
     stacks.add(frame("", line=4, function="decode"))

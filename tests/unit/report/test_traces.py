@@ -75,6 +75,28 @@ def test_it_is_said_who_recorded_and_took_the_times(form: Format) -> None:
     assert "recorded by nsys" in rendered(form, untimed) and "step times" not in rendered(form, untimed)
 
 
+def two_processes() -> Report:
+    known = nsys_session()
+    (process,) = known.recordings
+    assert process.kernels is not None
+    other = replace(process, variant="process 4243", kernels=process.kernels[:2], notes=("of the second alone",))
+    return report_of(replace(known, recordings=(process, other)))
+
+
+def test_what_is_said_of_every_process_is_said_once() -> None:
+    found = two_processes()
+    text = rendered(Format.TERMINAL, found)
+    assert all(any("one process" in note for note in variant.notes) for variant in found.variants)
+    assert text.count("GPU figures count the work of one process") == 1
+    assert text.count("note: of the second alone") == 1
+
+
+def test_processes_are_not_held_against_one_another() -> None:
+    text = rendered(Format.TERMINAL, two_processes())
+    assert "process 4242" in text and "process 4243" in text
+    assert "Summed kernel time moved" not in text and "faster" not in text and "outputs" not in text
+
+
 def test_the_recorder_is_in_the_json() -> None:
     assert json.loads(rendered(Format.JSON, of_nsys()))["recorder"] == "nsys"
 
