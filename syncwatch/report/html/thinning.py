@@ -1,7 +1,7 @@
 """Answers: what is left out of a timeline that is too large to draw? Nothing that waits, as long as there is room.
 
 The first measured steps stay as they are. Elsewhere neighbours in a lane are merged, those with the smallest gaps
-first, never across the start of a wait or a bubble, so that the shape of the step stays. The page says what was done.
+first, never across a step, a wait or a bubble, so that the shape of the step stays. The page says what was done.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from itertools import pairwise
 
 from syncwatch.model.session import Recording
 from syncwatch.report import text
-from syncwatch.report.html.lanes import Block, Lane, Look
+from syncwatch.report.html.lanes import Block, Lane, LaneKind, Look
 from syncwatch.report.html.waits import Wait
 
 MAX_LANES = 24
 """Of one recording; those with the fewest events are left out."""
 _WAITS_SHARE = 0.5
 """The part of the budget that waits may take."""
+_RANGES_SHARE = 0.25
+"""The part of the room for blocks up to which ranges are left as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +74,92 @@ def _busiest(lanes: Sequence[Lane]) -> list[Lane]:
 
 def _merged(recording: Recording, lanes: Sequence[Lane], waits: Sequence[Wait], room: int) -> tuple[list[Lane], str]:
     """Return `lanes` with about `room` blocks, and what was done."""
-    whole, steps = _detailed(recording, lanes, room // 2)
-    barriers = sorted({edge for wait in waits for edge in _edges(wait)})
     total = sum(len(lane.blocks) for lane in lanes)
-    gaps = _gaps(lanes, barriers, whole)
-    if len(gaps) < total - room:
-        # Waits so close that keeping them apart would leave more than there is room for.
-        barriers, gaps = [], _gaps(lanes, [], whole)
-    limit = gaps[min(total - room, len(gaps)) - 1] if gaps else -1
-    result = [replace(lane, blocks=_merge(lane, barriers, whole, limit)) for lane in lanes]
+    merging = _Merging.of(recording, lanes, waits, room)
+    result = [merging.lane(lane) for lane in lanes]
     drawn = sum(len(lane.blocks) for lane in result)
     merged = f"merged into blocks that say how many they hold: {drawn:,} blocks stand for {total:,} events."
-    if not steps:
+    if not merging.steps:
         return result, f"Neighbouring events are {merged}"
-    return result, f"After the first {text.plural(steps, 'measured step')}, neighbouring events are {merged}"
+    return result, f"Outside the first {text.plural(merging.steps, 'measured step')}, neighbouring events are {merged}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Merging:
+    """Which neighbours become one."""
+
+    whole: tuple[int, int]
+    """The span in nanoseconds in which nothing is merged."""
+    steps: int
+    """How many measured steps that are."""
+    barriers: Sequence[int]
+    """Moments that no block may cross, in order."""
+    limit_ns: int
+    """The largest gap that is closed."""
+    longest: int
+    """The most events that one block may hold."""
+    spares_ranges: bool
+
+    @classmethod
+    def of(cls, recording: Recording, lanes: Sequence[Lane], waits: Sequence[Wait], room: int) -> _Merging:
+        """Return what leaves about `room` blocks.
+
+        Half of what remains is for the gaps that stay, half for cutting long runs, where all gaps are alike.
+        """
+        ranges = sum(len(lane.blocks) for lane in lanes if lane.kind is LaneKind.RANGES)
+        whole, steps, held = _detailed(recording, lanes, room // 2)
+        merging = cls(whole, steps, _barriers(recording, waits), -1, 1, spares_ranges=ranges <= room * _RANGES_SHARE)
+        gaps = merging.gaps(lanes)
+        left = max(1, room - held - (ranges if merging.spares_ranges else 0))
+        if len(gaps) < sum(len(lane.blocks) for lane in lanes) - room:
+            # Waits so close that keeping them apart would leave more than there is room for.
+            merging = replace(merging, barriers=())
+            gaps = merging.gaps(lanes)
+        kept = max(1, len(gaps) - left // 2)
+        return replace(merging, limit_ns=gaps[kept - 1] if gaps else -1, longest=2 + 2 * len(gaps) // left)
+
+    def gaps(self, lanes: Sequence[Lane]) -> list[int]:
+        """Return the gaps in nanoseconds between neighbours that may become one, the smallest first."""
+        return sorted(
+            max(0, after.start_ns - before.end_ns)
+            for lane in lanes
+            if self._touches(lane)
+            for row in _rows(lane)
+            for before, after in pairwise(row)
+            if self._may_join(before, after)
+        )
+
+    def lane(self, lane: Lane) -> Lane:
+        """Return `lane` with its neighbours merged."""
+        if not self._touches(lane):
+            return lane
+        result: list[Block] = []
+        for row in _rows(lane):
+            run = row[:1]
+            for before, after in pairwise(row):
+                near = max(0, after.start_ns - before.end_ns) <= self.limit_ns and len(run) < self.longest
+                if not (near and self._may_join(before, after)):
+                    result.append(_one(run))
+                    run = []
+                run.append(after)
+            if run:
+                result.append(_one(run))
+        return replace(lane, blocks=tuple(sorted(result)))
+
+    def _touches(self, lane: Lane) -> bool:
+        return lane.kind is not LaneKind.RANGES or not self.spares_ranges
+
+    def _may_join(self, before: Block, after: Block) -> bool:
+        first, last = self.whole
+        if first <= before.start_ns < last or first <= after.start_ns < last:
+            return False
+        return bisect_right(self.barriers, before.start_ns) == bisect_right(self.barriers, after.start_ns)
+
+
+def _barriers(recording: Recording, waits: Sequence[Wait]) -> list[int]:
+    """Return where waits, bubbles and steps begin and bubbles end, in order."""
+    steps = {step.start_ns for step in recording.steps}
+    return sorted(steps.union(edge for wait in waits for edge in _edges(wait)))
 
 
 def _edges(wait: Wait) -> tuple[int, ...]:
@@ -93,29 +167,18 @@ def _edges(wait: Wait) -> tuple[int, ...]:
     return (start,) if wait.idle is None or wait.idle[0] == wait.idle[1] else (start, *wait.idle)
 
 
-def _detailed(recording: Recording, lanes: Sequence[Lane], room: int) -> tuple[tuple[int, int], int]:
-    """Return the span of as many first measured steps as hold at most `room` blocks, and how many they are."""
+def _detailed(recording: Recording, lanes: Sequence[Lane], room: int) -> tuple[tuple[int, int], int, int]:
+    """Return the span of the first measured steps that hold at most `room` blocks, how many, and how many blocks."""
     measured = [step for step in recording.steps if not step.warmup]
     starts = [[block.start_ns for block in lane.blocks] for lane in lanes]
-    span, count = (0, 0), 0
+    found = ((0, 0), 0, 0)
     for number, step in enumerate(measured, 1):
         reached = (measured[0].start_ns, step.end_ns)
         held = sum(bisect_left(each, reached[1]) - bisect_left(each, reached[0]) for each in starts)
         if held > room:
             break
-        span, count = reached, number
-    return span, count
-
-
-def _gaps(lanes: Sequence[Lane], barriers: Sequence[int], whole: tuple[int, int]) -> list[int]:
-    """Return the gaps in nanoseconds between neighbours that may become one, the smallest first."""
-    return sorted(
-        max(0, after.start_ns - before.end_ns)
-        for lane in lanes
-        for row in _rows(lane)
-        for before, after in pairwise(row)
-        if _may_merge(before, after, barriers, whole)
-    )
+        found = (reached, number, held)
+    return found
 
 
 def _rows(lane: Lane) -> list[list[Block]]:
@@ -124,27 +187,6 @@ def _rows(lane: Lane) -> list[list[Block]]:
     for block in lane.blocks:
         rows[block.row].append(block)
     return rows
-
-
-def _may_merge(before: Block, after: Block, barriers: Sequence[int], whole: tuple[int, int]) -> bool:
-    if whole[0] <= before.start_ns < whole[1] or whole[0] <= after.start_ns < whole[1]:
-        return False
-    return bisect_right(barriers, before.start_ns) == bisect_right(barriers, after.start_ns)
-
-
-def _merge(lane: Lane, barriers: Sequence[int], whole: tuple[int, int], limit: int) -> tuple[Block, ...]:
-    result: list[Block] = []
-    for row in _rows(lane):
-        run = row[:1]
-        for before, after in pairwise(row):
-            near = max(0, after.start_ns - before.end_ns) <= limit
-            if not (near and _may_merge(before, after, barriers, whole)):
-                result.append(_one(run))
-                run = []
-            run.append(after)
-        if run:
-            result.append(_one(run))
-    return tuple(sorted(result))
 
 
 def _one(run: Sequence[Block]) -> Block:

@@ -1,7 +1,7 @@
 // Answers: how does it look? Draws what is in view on a canvas; what shares a pixel is drawn once.
 
 const COLOURS = [
-  "ground", "ink", "muted", "grid", "kernel", "h2d", "d2h", "d2d", "memset", "call", "range", "merged",
+  "ground", "ink", "muted", "grid", "step", "kernel", "h2d", "d2h", "d2d", "memset", "call", "range", "merged",
   "sync", "asked", "allocation", "pacing", "bubble", "band", "focus", "on-dark", "range-ink",
 ];
 
@@ -106,7 +106,7 @@ class Painter {
       if (end < this.from || start > this.to) continue;
       const left = this.x(start);
       const right = this.x(end);
-      pen.fillStyle = colours.muted;
+      pen.fillStyle = colours.step;
       pen.fillRect(Math.round(left), placed.steps, 1, placed.bottom - placed.steps - 10);
       pen.fillStyle = colours.grid;
       pen.fillRect(left, placed.steps + 2, Math.max(1, right - left - 1), STEPS - 4);
@@ -176,11 +176,14 @@ class Painter {
       const host = placed.hosts.get(wait.thread);
       if (!host || wait.end < this.from || wait.start > this.to) continue;
       const left = this.x(wait.start);
-      const wide = Math.max(3, this.x(wait.end) - left);
+      const wide = this.x(wait.end) - left;
       const look = lookOfWait(wait);
       const strong = look === "sync" || look === "asked";
       pen.fillStyle = this.colours[look];
-      pen.fillRect(left, strong ? host.y - 1 : host.y + 6, wide, strong ? host.height + 2 : host.height - 12);
+      // What is narrower than a pixel is paler, so that many short waits do not look like one long one.
+      pen.globalAlpha = Math.min(1, Math.max(0.3, wide));
+      pen.fillRect(left, strong ? host.y - 1 : host.y + 6, Math.max(1.5, wide), strong ? host.height + 2 : host.height - 12);
+      pen.globalAlpha = 1;
       if (!strong) continue;
       if (!flags.has(host)) flags.set(host, []);
       flags.get(host).push({ wait, left, look });
@@ -188,30 +191,41 @@ class Painter {
     for (const [host, raised] of flags) this.flags(host, raised);
   }
 
-  // A flag, so that a wait is found however far one has zoomed out; those too close to be named are counted.
+  // A flag, so that a wait is found however far one has zoomed out; flags that would touch are one, with a count.
   flags(host, raised) {
-    const { context: pen, colours } = this;
-    const top = host.y - FLAGS + 2;
+    const pen = this.context;
     raised.sort((a, b) => a.left - b.left);
-    let first = 0;
-    raised.forEach(({ wait, left, look }, index) => {
-      pen.fillStyle = colours[look];
-      pen.beginPath();
-      pen.moveTo(left, top);
-      pen.lineTo(left + 9, top + 4.5);
-      pen.lineTo(left, top + 9);
-      pen.fill();
-      pen.fillRect(left, top, 1.5, FLAGS);
-      const next = index + 1 < raised.length ? raised[index + 1].left : this.layout.width;
-      const finding = DATA.findings[wait.finding];
-      const count = index - first + 1;
-      const words = count > 1 || !finding ? `${count} syncs` : `${finding.code} ${shortPlace(finding, wait)}`;
-      if (next - left < words.length * GLYPH + 18) return;
-      first = index + 1;
-      pen.font = FONT;
-      pen.textBaseline = "middle";
-      pen.fillText(words, left + 12, top + 5);
+    const groups = [];
+    for (const each of raised) {
+      const last = groups[groups.length - 1];
+      if (last && each.left - last[last.length - 1].left < FLAG) last.push(each);
+      else groups.push([each]);
+    }
+    groups.forEach((group, index) => {
+      const next = index + 1 < groups.length ? groups[index + 1][0].left : this.layout.width + FLAG;
+      const look = group.some((each) => each.look === "sync") ? "sync" : "asked";
+      pen.fillStyle = this.colours[look];
+      this.flag(group, host.y - FLAGS + 2, next);
     });
+  }
+
+  flag(group, top, next) {
+    const pen = this.context;
+    const { wait, left } = group[0];
+    pen.beginPath();
+    pen.moveTo(left, top);
+    pen.lineTo(left + 9, top + 4.5);
+    pen.lineTo(left, top + 9);
+    pen.fill();
+    pen.fillRect(left, top, 1.5, FLAGS);
+    pen.fillRect(left, top + FLAGS - 4, group[group.length - 1].left - left, 1);
+    const finding = DATA.findings[wait.finding];
+    const words = group.length > 1 || !finding ? `${group.length} syncs` : `${finding.code} ${shortPlace(finding, wait)}`;
+    const start = Math.max(left, this.layout.gutter - FLAG) + FLAG;
+    if (next - start < words.length * GLYPH + 6) return;
+    pen.font = FONT;
+    pen.textBaseline = "middle";
+    pen.fillText(words, start, top + 5);
   }
 
   selection(placed, selected) {
@@ -269,6 +283,8 @@ class Painter {
 const FONT = "11px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 const BOLD = "600 13px system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
 const GLYPH = 6.7;
+// The width that a flag takes.
+const FLAG = 12;
 const BOLD_WIDTH = 8;
 
 function cropped(words, width, glyph) {

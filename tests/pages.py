@@ -1,0 +1,100 @@
+"""Answers: what does the HTML report draw in a test? Sessions of a stated size, and a reader of the finished page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, Step, SyncEvent
+from syncwatch.model.session import Recording, Session
+from tests.fakes import Stacks, frame, recording, session, sync
+
+KERNEL_NS = 4_000
+LAUNCH_NS = 5_000
+WAIT_NS = 9_000
+"""A wait that ends as long after the last kernel as the call takes to wake up."""
+
+
+def busy_session(*, steps: int, kernels: int, waits: int, warmup: int = 1) -> Session:
+    """Return two variants whose steps have `kernels` launches on two streams; naive waits `waits` times in each."""
+    return session(
+        _recording("naive", steps, kernels, waits, warmup), _recording("precomputed", steps, kernels, 0, warmup)
+    )
+
+
+def _recording(variant: str, steps: int, kernels: int, waits: int, warmup: int) -> Recording:
+    stacks = Stacks()
+    line = stacks.add(
+        frame("lengths = cu_seqlens.diff().tolist()", "cu_seqlens.diff().tolist()", file="app/index.py", line=156)
+    )
+    found: list[KernelEvent] = []
+    copies: list[CopyEvent] = []
+    syncs: list[SyncEvent] = []
+    ranges: list[RangeEvent] = []
+    marks: list[Step] = []
+    now = 1_000
+    every = kernels // waits if waits else kernels + 1
+    for index in range(steps):
+        begin = now
+        for number in range(kernels):
+            call = Call(0, "cudaLaunchKernel", now, now + LAUNCH_NS)
+            end = now + LAUNCH_NS + KERNEL_NS
+            found.append(KernelEvent(index, 7 + number % 2, f"kernel_{number % 40}", now + LAUNCH_NS, end, call))
+            now += LAUNCH_NS
+            if (number + 1) % every == 0 and len(syncs) < waits * (index + 1):
+                syncs.append(sync(index, at=(now, now + WAIT_NS), stack=line, op="aten._to_copy"))
+                done = now + WAIT_NS
+                copies.append(
+                    CopyEvent(index, 0, Direction.D2H, HostMemory.PAGEABLE, 12, True, None, line, 7, now, done - 2_000)
+                )
+                now = done
+        ranges.append(RangeEvent(0, f"layer {index}", begin, now))
+        marks.append(Step(index, index < warmup, begin, now))
+    made = recording(
+        variant,
+        syncs=syncs,
+        copies=copies,
+        kernels=found,
+        steps=marks,
+        stacks=stacks,
+        rounds_ns=[[mark.end_ns - mark.start_ns for mark in marks if not mark.warmup]],
+    )
+    return replace(made, ranges=tuple(ranges))
+
+
+class Page(HTMLParser):
+    """What a browser would find in the page: its tags, its text, its data."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.raw: dict[str, list[str]] = {"script": [], "style": []}
+        self._inside: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._inside.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._inside and self._inside.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        inside = self._inside[-1] if self._inside else ""
+        self.raw.get(inside, self.text).append(data)
+
+    @property
+    def words(self) -> str:
+        """Return the text of the page, its blanks made one."""
+        return " ".join(" ".join(self.text).split())
+
+    @property
+    def data(self) -> Any:
+        """Return what the script reads; None where nothing is drawn."""
+        found = [content for content in self.raw["script"] if content.startswith("{")]
+        return json.loads(found[0]) if found else None

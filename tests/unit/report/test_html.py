@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import syncwatch.report.html as package
+from syncwatch.judge.gate import judge
+from syncwatch.model.events import KernelEvent, RangeEvent
+from syncwatch.model.finding import Report
+from syncwatch.model.session import DeviceKind, Recorder, Session
+from syncwatch.model.verdict import Policy, Verdict
+from syncwatch.picturing import waits_of
+from syncwatch.pipeline import report_of
+from syncwatch.report import text
+from syncwatch.report.html.reporter import HtmlReporter
+from syncwatch.reporting import Format, rendered
+from tests.fakes import MS, US, Stacks, frame, gdn_session, kernel, recording, session, steps, sync
+from tests.hostile import NAMES
+from tests.pages import Page
+
+HERE = Path(package.__file__).parent
+
+
+def page_of(known: Session, verdict: Verdict | None = None) -> Page:
+    return Page(rendered(Format.HTML, report_of(known), verdict, session=known))
+
+
+def modelled_session() -> Session:
+    known = gdn_session()
+    recordings = tuple(replace(each, modelled=True) for each in known.recordings)
+    return replace(known, device=DeviceKind.VIRTUAL, recordings=recordings)
+
+
+def test_the_page_ends_in_a_newline_and_begins_as_html() -> None:
+    html = HtmlReporter().render(report_of(gdn_session()))
+
+    assert html.startswith("<!DOCTYPE html>\n") and html.endswith("\n")
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    page = page_of(gdn_session())
+
+    links = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert links == ["#main"]
+    assert {tag for tag, _ in page.tags}.isdisjoint({"link", "img", "iframe", "object", "embed", "base", "form"})
+    assert not re.findall(r"@import|url\((?!#)", "".join(page.raw["style"]))
+    own = "".join(path.read_text() for path in (HERE / "js").glob("*.js"))
+    assert not re.findall(r"fetch\(|XMLHttpRequest|WebSocket|import\(|eval\(|innerHTML|https?:", own)
+
+
+def test_the_policy_lets_run_what_is_in_the_page_and_nothing_else() -> None:
+    page = page_of(gdn_session())
+    policy = next(
+        attributes["content"]
+        for tag, attributes in page.tags
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+
+    def hashed(content: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+    (style,) = page.raw["style"]
+    (script,) = (content for content in page.raw["script"] if not content.startswith("{"))
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == hashed(script)
+    assert rules["style-src"] == hashed(style)
+    assert "unsafe" not in policy
+    assert not [attributes for _, attributes in page.tags if "style" in attributes]
+
+
+def test_the_library_is_as_the_registry_has_it_and_licensed_in_the_page() -> None:
+    listed = re.findall(
+        r"^\| (d3-\w+) \| ([\d.]+) \| .* \| `(\w{64})` \|$", (HERE / "vendor/README.md").read_text(), re.M
+    )
+    files = {path.name for path in (HERE / "vendor").glob("*.js")}
+
+    assert {f"{name}.min.js" for name, _, _ in listed} == files
+    for name, version, digest in listed:
+        content = (HERE / "vendor" / f"{name}.min.js").read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+        assert f"{name}/ v{version} ".encode() in content[:100]
+    (script,) = (content for content in page_of(gdn_session()).raw["script"] if not content.startswith("{"))
+    assert "Permission to use, copy, modify, and/or distribute this software" in script
+    assert "Redistributions in binary form must reproduce the above copyright notice" in script
+
+
+def test_every_figure_of_the_report_stands_in_the_page() -> None:
+    report = report_of(gdn_session())
+    words = page_of(gdn_session()).words
+
+    for variant in report.variants:
+        step = variant.per_step
+        for figure in (
+            step.host_blocked_us,
+            step.drain_wait_us,
+            step.gpu_idle_us,
+            step.gpu_busy_us,
+            step.launch_gap_us,
+        ):
+            assert text.micros(figure) in words
+        assert variant.step_ms is not None and variant.step_ms.ci95 is not None
+        assert text.millis(variant.step_ms.median) in words
+        assert text.span(*(1e3 * end for end in variant.step_ms.ci95)) in words
+    for site in report.sites:
+        assert f"{site.file}:{site.line} in {site.function}" in words
+        assert all(said in words for said in (site.code, site.title, site.hint))
+        assert text.micros(site.host_blocked_us) in words and text.micros(site.gpu_idle_us) in words
+    comparison = report.comparison
+    assert comparison is not None and comparison.ci95 is not None
+    low, high = comparison.ci95
+    assert f"{comparison.step_time_ratio:.3f}, 95 % interval {low:.3f} to {high:.3f}" in words
+
+
+def test_the_expression_that_waits_is_marked() -> None:
+    html = rendered(Format.HTML, report_of(gdn_session()), session=gdn_session())
+    site = report_of(gdn_session()).sites[0]
+
+    assert site.expression is not None
+    assert f"<mark>{site.expression}</mark>" in html
+
+
+def test_what_was_not_measured_is_never_nothing() -> None:
+    known = session(recording(syncs=[sync(0)], kernels=None, copies=None, steps=steps(1)))
+    page = page_of(known)
+
+    assert page.words.count("not measured") >= 6
+    assert not re.findall(r"\b0 (µs|ms|s|B)\b", page.words)
+    assert page.data["variants"][0]["gpu_measured"] is False
+    assert page.data["variants"][0]["waits"] == []
+    assert "1 wait has no time, and cannot be drawn." in page.words
+
+
+def test_every_modelled_time_is_marked() -> None:
+    page = page_of(modelled_session())
+
+    assert "times are modelled" in page.words
+    for heading in ("host blocked", "GPU idle", "step time", "GPU span", "summed kernel time"):
+        assert f"{heading} (modelled)" in page.words
+    assert all(variant["modelled"] for variant in page.data["variants"])
+    assert "modelled" not in page_of(gdn_session()).words
+
+
+def test_the_verdict_comes_first_with_its_reasons() -> None:
+    report = report_of(gdn_session())
+    verdict = judge(report, Policy(variants=("naive",)), today=date(2026, 7, 31))
+    words = page_of(gdn_session(), verdict).words
+
+    assert words.index("over policy") < words.index("At a glance")
+    assert all(text.shown(reason) in words for reason in verdict.reasons)
+
+
+def test_no_difference_shown_is_an_answer_of_its_own() -> None:
+    rounds = [[MS, MS + US], [MS + US, MS]] * 4
+    known = session(
+        recording("naive", steps=steps(2), rounds_ns=rounds), recording("precomputed", steps=steps(2), rounds_ns=rounds)
+    )
+    page = page_of(known)
+
+    assert "no difference shown" in page.words
+    assert ("p", {"class": "lead open"}) in page.tags
+
+
+def test_a_report_without_its_session_has_no_timeline_and_says_the_rest() -> None:
+    page = Page(rendered(Format.HTML, report_of(gdn_session())))
+
+    assert page.data is None
+    assert not [attributes for _, attributes in page.tags if attributes.get("id") == "timeline"]
+    assert "Lines that wait" in page.words
+
+
+def test_a_trace_of_another_program_says_whose_it_is() -> None:
+    only = replace(gdn_session(), recordings=gdn_session().recordings[:1], recorder=Recorder.NSYS, parameters=None)
+    page = page_of(only)
+
+    assert "recorded by nsys" in page.words
+    assert "Ratio of the step times" not in page.words
+
+
+def test_a_partial_run_says_so() -> None:
+    words = page_of(replace(gdn_session(), complete=False, missing=("It was interrupted after 4 steps.",))).words
+
+    assert "these figures are partial. It was interrupted after 4 steps." in words
+
+
+def test_the_page_can_be_walked_through_without_eyes() -> None:
+    page = page_of(gdn_session())
+    tags = [tag for tag, _ in page.tags]
+
+    assert [tags.count(landmark) for landmark in ("header", "main", "footer", "h1")] == [1, 1, 1, 1]
+    assert tags.count("caption") == tags.count("table") > 2
+    assert ("section", "polite") in [(tag, attributes.get("aria-live")) for tag, attributes in page.tags]
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    named = [name for _, attributes in page.tags for name in (attributes.get("aria-labelledby") or "").split()]
+    assert set(named) <= set(ids)
+
+
+@given(names=st.lists(NAMES, min_size=9, max_size=9))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_name_becomes_markup_or_leaves_its_string(names: list[str]) -> None:
+    known = hostile_session(names)
+    html = rendered(Format.HTML, report_of(known), session=known)
+    html.encode("utf-8", errors="replace")
+    page, tame = Page(html), Page(rendered(Format.HTML, report_of(hostile_session(["x"] * 9)), session=known))
+
+    assert {tag for tag, _ in page.tags} <= {tag for tag, _ in tame.tags} | {"code"}
+    assert len(page.raw["script"]) == 2
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"]
+    assert isinstance(page.data["strings"], list)
+    packed = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
+    assert packed is not None and not set(packed.group(1)) & set("<>&\u2028\u2029")
+
+
+def hostile_session(names: list[str]) -> Session:
+    """Return a session whose names are `names`."""
+    stacks = Stacks()
+    line = stacks.add(frame(names[0], names[1], file=names[2], function=names[3]))
+    made = recording(
+        names[4],
+        syncs=[replace(sync(0, stack=line, op=names[5], at=(10 * US, 20 * US)), allowed=names[6])],
+        kernels=[kernel((0, 5 * US), step=0, name=names[7])],
+        steps=steps(1),
+        stacks=stacks,
+        notes=(names[8],),
+    )
+    made = replace(made, threads=(names[5],), ranges=(RangeEvent(0, names[6], 0, 9),), range_stacks=((names[7],),))
+    return replace(session(made, target=names[8]), parameters={names[0]: names[1]})
+
+
+def test_a_run_without_any_event_is_a_page_too() -> None:
+    page = page_of(session(recording(steps=steps(1)), target="empty"))
+
+    assert "No line waits in the measured steps." in page.words
+    assert page.data["variants"][0]["lanes"] == []
+
+
+def test_the_packed_times_are_those_of_the_session() -> None:
+    known = gdn_session()
+    for packed, recorded in zip(page_of(known).data["variants"], known.recordings, strict=True):
+        origin = min(step.start_ns for step in recorded.steps if not step.warmup)
+        drawn = []
+        for lane in packed["lanes"]:
+            now = 0
+            for step, length in zip(lane["start"], lane["length"], strict=True):
+                now += step
+                if lane["kind"] == "stream":
+                    drawn.append((now + origin, now + origin + length))
+        expected = [(each.start_ns, each.end_ns) for each in recorded.kernels or ()]
+        expected += [
+            (each.start_ns, each.end_ns)
+            for each in recorded.copies or ()
+            if each.start_ns is not None and each.end_ns is not None
+        ]
+        assert sorted(drawn) == sorted(expected)
+        waits = [(wait["start"] + origin, wait["length"]) for wait in packed["waits"]]
+        assert waits == [
+            (each.start_ns, each.end_ns - each.start_ns)
+            for each in recorded.syncs
+            if each.start_ns is not None and each.end_ns is not None
+        ]
+
+
+def test_the_bubbles_add_up_to_the_idle_time_of_the_report() -> None:
+    known = gdn_session()
+    report: Report = report_of(known)
+    for packed, variant, recorded in zip(
+        page_of(known).data["variants"], report.variants, known.recordings, strict=True
+    ):
+        measured = {step.index for step in recorded.steps if not step.warmup}
+        idle = sum(wait["idle"][1] for wait in packed["waits"] if wait["step"] in measured and not wait["pacing"])
+        assert variant.per_step.gpu_idle_us == pytest.approx(idle / 1e3 / variant.steps)
+
+
+def test_many_kernels_keep_every_wait() -> None:
+    many = [KernelEvent(0, 7, f"k{index}", index * 10, index * 10 + 8) for index in range(2_000)]
+    known = session(recording(syncs=[sync(0, at=(5_000, 5_500))], kernels=many, steps=steps(1)))
+    html = HtmlReporter(None, known, waits_of(known), max_events=200).render(report_of(known))
+    page = Page(html)
+
+    assert len(page.data["variants"][0]["waits"]) == 1
+    assert "blocks stand for 2,000 events" in page.words
