@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu test-nsys lint format docs figures golden clean
+.PHONY: help run test test-gpu test-nsys test-html lint format docs figures picture golden clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/'
@@ -20,6 +20,10 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.browser: $(VENV)/.dev
+	$(PIP) install -c constraints.txt -e '.[test,browser]'
+	touch $@
+
 run: $(VENV)/.runtime  ## GDN prefill, naive against precomputed: on the GPU if there is one, else on the virtual device
 	$(BIN)/syncwatch run gdn-prefill $(ARGS)
 
@@ -32,6 +36,9 @@ test-gpu: $(VENV)/.dev  ## the tests that need a CUDA GPU
 test-nsys: $(VENV)/.dev  ## our traces in real nsys, taken from Debian once (370 MB) into .nsys, or the one on PATH
 	tests/nsys/install.sh .nsys || command -v nsys
 	NSYS_BINARIES=$$(ls -d "$(CURDIR)"/.nsys/*/bin/nsys 2>/dev/null | paste -sd:) $(BIN)/pytest tests/integration/test_nsys.py $(ARGS)
+
+test-html: $(VENV)/.browser  ## the HTML report in Chromium, its drawing timed; takes the system's, or `playwright install chromium`
+	SYNCWATCH_TIMED=1 $(BIN)/pytest -s tests/integration/test_html.py $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
@@ -48,6 +55,9 @@ docs: $(VENV)/.dev  ## rewrite the pages that come from the code
 
 figures: $(VENV)/.dev  ## rewrite the figures of README and docs from benchmarks/results
 	$(BIN)/python benchmarks/readme.py
+
+picture: $(VENV)/.browser  ## draw the timeline of the README anew, in Chromium
+	$(BIN)/python benchmarks/picture.py $(ARGS)
 
 golden: $(VENV)/.dev  ## rewrite the golden files; read the diff like code
 	$(BIN)/pytest tests/golden --rewrite-golden $(ARGS)
