@@ -23,9 +23,8 @@ def nanoseconds(us: object) -> int | None:
         us: an integer, or a `Decimal` as written in the file; what lies below a nanosecond is rounded off.
     """
     if isinstance(us, Decimal):
-        if not us.is_finite() or abs(us) > _FARTHEST_US:
-            return None
-        return round(us * 1000)
-    if isinstance(us, int) and not isinstance(us, bool) and abs(us) <= _FARTHEST_US:
+        # To compare a NaN would raise.
+        return round(us * 1000) if us.is_finite() and -_FARTHEST_US <= us <= _FARTHEST_US else None
+    if isinstance(us, int) and not isinstance(us, bool) and -_FARTHEST_US <= us <= _FARTHEST_US:
         return us * 1000
     return None
