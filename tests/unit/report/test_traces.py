@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import jsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
+from rich.cells import cell_len
 
 from syncwatch.comparing import difference_of
 from syncwatch.judge.gate import judge
@@ -21,6 +24,7 @@ from syncwatch.report.difference import DifferenceReporter
 from syncwatch.report.sarif import FINGERPRINT
 from syncwatch.reporting import Format, Screen, rendered
 from tests.fakes import Stacks, frame, nsys_session, recording, session, sync
+from tests.hostile import NAMES, reports
 
 SARIF = jsonschema.Draft7Validator(
     json.loads((Path(__file__).parents[2] / "data" / "sarif-schema-2.1.0.json").read_text())
@@ -128,6 +132,24 @@ def test_what_is_not_known_of_the_environment_is_left_out() -> None:
     head = rendered(Format.TERMINAL, of_nsys()).splitlines()[:3]
     assert head[2] == "driver 580.65"
     assert "torch" not in "".join(head)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(found=reports(), name=NAMES)
+def test_hostile_names_of_a_trace_break_no_format(found: Report, name: str) -> None:
+    variants = tuple(
+        replace(each, sites=tuple(replace(site, exact_line=False, range=name, api=name) for site in each.sites))
+        for each in found.variants
+    )
+    traced = replace(found, variants=variants, recorder=Recorder.TORCH_PROFILER)
+    for width in (40, 100):
+        text = rendered(Format.TERMINAL, traced, screen=Screen(width))
+        assert max(map(cell_len, text.splitlines())) <= width
+        assert all(character == "\n" or character.isprintable() for character in text)
+    SARIF.validate(json.loads(rendered(Format.SARIF, traced)))
+    ElementTree.fromstring(rendered(Format.JUNIT, traced))
+    assert all(line.startswith("::") for line in rendered(Format.GITHUB, traced).splitlines())
+    assert all(row.isprintable() for row in rendered(Format.MARKDOWN, traced).split("\n"))
 
 
 def test_how_to_get_the_lines_is_said_once_and_not_under_every_wait() -> None:
