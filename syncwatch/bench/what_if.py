@@ -150,9 +150,7 @@ class _Taped:
 def _differing(first: Calls, second: Calls) -> frozenset[Line]:
     """Return the lines whose calls gave other values the second time."""
     keys = first.keys() | second.keys()
-    return frozenset(
-        key[1] for key in keys if key not in first or key not in second or not _same(first[key], second[key])
-    )
+    return frozenset(key[1] for key in keys if not _same(first.get(key, []), second.get(key, [])))
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -160,8 +158,8 @@ def _same(one: Any, other: Any) -> bool:
         return isinstance(other, Kept) and _same(one.value, other.value)
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
-    if isinstance(one, tuple):
-        return isinstance(other, tuple) and len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, tuple | list):
+        return isinstance(other, tuple | list) and len(one) == len(other) and all(map(_same, one, other))
     return bool(one == other) or (one != one and other != other)
 
 

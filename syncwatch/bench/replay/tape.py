@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -32,10 +30,19 @@ class Mode(Enum):
     REPLAY = "replay"
 
 
-CallKey = tuple[int, Line, str, int]
-"""Step, line, reader, and the number of the call among those."""
-Calls = dict[CallKey, Any]
-"""What the reader needs to give the same result without waiting; None for a call that did not wait."""
+CallsKey = tuple[int, Line, str]
+"""Step, line and reader."""
+Calls = dict[CallsKey, list[Any]]
+"""What the reader needs to give the results again without waiting, in order; None for a call that did not wait."""
+
+
+@dataclass(slots=True)
+class Cursor:
+    """The calls of one reader at one line in the running step."""
+
+    line: Line
+    values: list[Any]
+    at: int = 0
 
 
 @dataclass(slots=True)
@@ -50,66 +57,78 @@ class Tape:
     played: frozenset[Line] = frozenset()
     """The lines that are replayed; the others run as they are."""
     calls: Calls = field(default_factory=dict)
+    thread: int = field(default_factory=threading.get_ident)
+    inside: bool = False
+    """Whether a call runs: what it calls itself is a part of it."""
     _step: int = 0
-    _counts: Counter[tuple[Line, str]] = field(default_factory=Counter)
-    _thread: int = field(default_factory=threading.get_ident)
-    _inside: bool = False
+    _cursors: dict[tuple[Line, str], Cursor] = field(default_factory=dict)
     _is_library: dict[int, tuple[bool, CodeType]] = field(default_factory=dict)
     """By the id of a code object, since its hash is of all its bytes; held, so that no id is given again."""
-    _line_at: dict[tuple[int, int], Line | None] = field(default_factory=dict)
 
     def begin(self, step: int) -> None:
         """Note that `step` begins."""
         self._step = step
-        self._counts.clear()
+        for (line, key), cursor in self._cursors.items():
+            cursor.values = self._values(line, key)
+            cursor.at = 0
 
     def readers_of(self, lines: Iterable[Line]) -> frozenset[str]:
         """Return the names of the readers that waited at `lines`."""
         wanted = set(lines)
-        return frozenset(key[2] for key, value in self.calls.items() if key[1] in wanted and value is not None)
+        waited = (key for key, values in self.calls.items() if any(value is not None for value in values))
+        return frozenset(key for _, line, key in waited if line in wanted)
 
-    def call(self, reader: Reader, original: Original, args: Any, kwargs: Any) -> Any:
-        """Run one wrapped call: as it is, recorded, or replayed.
+    def cursor_at(self, frame: FrameType, reader: Reader) -> Cursor | None:
+        """Return the cursor of the waiting line that `frame` belongs to; None where its calls run as they are."""
+        line = self._line_of(frame)
+        if line is None or (self.mode is Mode.REPLAY and line not in self.played):
+            return None
+        place = (line, reader.key)
+        if place not in self._cursors:
+            self._cursors[place] = Cursor(line, self._values(*place))
+        return self._cursors[place]
+
+    def run(self, cursor: Cursor, reader: Reader, original: Original, args: Any, kwargs: Any) -> Any:
+        """Run one call: recorded, or replayed.
 
         Raises:
             ReplayError: if the step makes a call that was not recorded.
         """
-        if self.mode is Mode.OFF or self._inside or threading.get_ident() != self._thread:
-            return original(*args, **kwargs)
-        line = self._line_of(sys._getframe(2))
-        if line is None or (self.mode is Mode.REPLAY and line not in self.played):
-            return original(*args, **kwargs)
-        number = self._counts[line, reader.key]
-        self._counts[line, reader.key] = number + 1
-        key = (self._step, line, reader.key, number)
-        self._inside = True
+        at = cursor.at
+        cursor.at = at + 1
+        self.inside = True
         try:
             if self.mode is Mode.RECORD:
-                result, self.calls[key] = reader.way.record(original, args, kwargs)
+                result, value = reader.way.record(original, args, kwargs)
+                cursor.values.append(value)
                 return result
-            if key not in self.calls:
-                raise ReplayError(f"{line.file}:{line.line} made a call that was not made before")
-            known = self.calls[key]
+            if at >= len(cursor.values):
+                raise ReplayError(f"{cursor.line.file}:{cursor.line.line} made a call that was not made before")
+            known = cursor.values[at]
             return original(*args, **kwargs) if known is None else reader.way.replay(original, args, kwargs, known)
         finally:
-            self._inside = False
+            self.inside = False
 
-    def _line_of(self, frame: FrameType | None) -> Line | None:
-        """Return the waiting line of the user's that `frame` belongs to, if it is one."""
-        for _ in range(_DEEPEST):
-            if frame is None or not self._skips(frame.f_code):
-                break
-            frame = frame.f_back
-        if frame is None:
-            return None
-        place = (id(frame.f_code), frame.f_lasti)
-        if place not in self._line_at:
-            here = Line(display_path(frame.f_code.co_filename), frame.f_lineno or 0)
-            self._line_at[place] = here if here in self.lines else None
-        return self._line_at[place]
-
-    def _skips(self, code: CodeType) -> bool:
+    def skips(self, code: CodeType) -> bool:
+        """Return whether a line in `code` is no user's."""
         known = self._is_library.get(id(code))
         if known is None:
             known = self._is_library[id(code)] = (display_path(code.co_filename).startswith(LIBRARY_FILES), code)
         return known[0]
+
+    def _values(self, line: Line, key: str) -> list[Any]:
+        """Return the calls of the running step, to be filled or to be played."""
+        if self.mode is Mode.RECORD:
+            return self.calls.setdefault((self._step, line, key), [])
+        return self.calls.get((self._step, line, key), [])
+
+    def _line_of(self, frame: FrameType | None) -> Line | None:
+        """Return the waiting line of the user's that `frame` belongs to, if it is one."""
+        for _ in range(_DEEPEST):
+            if frame is None or not self.skips(frame.f_code):
+                break
+            frame = frame.f_back
+        if frame is None:
+            return None
+        here = Line(display_path(frame.f_code.co_filename), frame.f_lineno or 0)
+        return here if here in self.lines else None
