@@ -47,8 +47,9 @@ for part in $parts; do
       ;;
     prefill)
       prefill 397b_8192 --preset qwen3.5-397b --tokens 8192 --steps 10 --warmup 3
-      prefill 80b_8192 --preset qwen3-next-80b --tokens 8192 --steps 20 --warmup 5
-      prefill 80b_balanced --preset qwen3-next-80b --regime balanced --what-if --steps 20 --warmup 5
+      prefill 80b_gpu_bound --preset qwen3-next-80b --regime gpu-bound --steps 20 --warmup 5
+      prefill 80b_balanced --preset qwen3-next-80b --regime balanced --what-if --steps 20 --warmup 5 --rounds 15
+      prefill 80b_host_bound --preset qwen3-next-80b --regime host-bound --steps 20 --warmup 5
       prefill 80b_1024_miss --preset qwen3-next-80b --tokens 1024 --cache-miss --what-if --steps 20 --warmup 5
       prefill 2b_1024 --preset qwen3.5-2b --tokens 1024 --steps 20 --warmup 5
       prefill tiny --preset tiny --steps 200 --warmup 20
@@ -72,11 +73,11 @@ for part in $parts; do
       check "$python" benchmarks/gdn_decode.py "$out/gdn_decode.json"
       ;;
     serving)
-      report seq_lens seq-lens --what-if --steps 40
-      check "$python" benchmarks/spec_decode.py run "$out/spec_decode_2b.json" --preset qwen3.5-2b --requests 1000
+      report seq_lens seq-lens --what-if --steps 40 --rounds 15
+      check "$python" benchmarks/spec_decode.py run "$out/spec_decode_2b.json" --preset qwen3.5-2b --requests 256
       ;;
     warmup)
-      check "$python" benchmarks/kernel_warmup.py "$out/kernel_warmup.json"
+      check "$python" benchmarks/kernel_warmup.py "$out/kernel_warmup.json" --rounds 3
       ;;
     pace)  # what the regimes of gdn-prefill rest on; compare with scenarios/syncwatch_scenarios/host_work_regimes.py
       check "$python" benchmarks/prefill_pace.py

@@ -40,12 +40,13 @@ _IMPORT = """
 import json, resource, sys, time
 from pathlib import Path
 from syncwatch.formats.opening import open_session
-begin = time.perf_counter()
+begin, cpu = time.perf_counter(), time.process_time()
 session = open_session(Path(sys.argv[1]))
-seconds = time.perf_counter() - begin
+seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
 recording, = session.recordings
 print(json.dumps({
     "seconds": round(seconds, 2),
+    "cpu_seconds": round(cpu_seconds, 2),
     "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
     "kernels": len(recording.kernels), "copies": len(recording.copies), "waits": len(recording.syncs),
     "ranges": len(recording.ranges), "steps": len(recording.steps),

@@ -11,7 +11,7 @@ from syncwatch.report.terminal import TerminalReporter
 
 _WIDTH = 118
 """Columns of the terminal that the finding is shown on."""
-_PREFILLS = ("397b_8192", "80b_8192", "80b_balanced", "80b_1024_miss", "2b_1024")
+_PREFILLS = ("397b_8192", "80b_gpu_bound", "80b_balanced", "80b_host_bound", "80b_1024_miss", "2b_1024")
 _SERVED = {
     "requests_per_s": "requests a second",
     "tokens_per_s": "tokens a second",
