@@ -15,7 +15,6 @@ RANGE = "user_annotation"
 FLOW = "ac2g"
 """These six are kineto's."""
 
-VARIANT = "syncwatch.variant"
 STEP = "syncwatch.step"
 SYNC = "syncwatch.sync"
 BUBBLE = "syncwatch.bubble"

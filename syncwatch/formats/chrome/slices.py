@@ -15,7 +15,6 @@ from syncwatch.formats.chrome.tracks import Row, Tracks
 from syncwatch.formats.labels import SyncLabel
 from syncwatch.formats.layout import extent_of
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncEvent, SyncKind
-from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Recording
 
 _DIRECTIONS = {Direction.H2D: "HtoD", Direction.D2H: "DtoH", Direction.D2D: "DtoD"}
@@ -35,13 +34,12 @@ class Slices:
     numbers: count[int]
     """Of correlations and flows, one count for the file."""
     origin_ns: int = field(init=False)
-    _end_ns: int = field(init=False)
     _correlations: dict[Call, int] = field(default_factory=dict)
     _copy_calls: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     """When the copy calls of each thread began and ended, in order."""
 
     def __post_init__(self) -> None:
-        self.origin_ns, self._end_ns = extent_of(self.recording)
+        self.origin_ns, _ = extent_of(self.recording)
         calls = (copy.call for copy in self.recording.copies or () if copy.call is not None)
         for call in sorted(calls, key=lambda call: (call.start_ns, call.end_ns)):
             self._copy_calls[call.thread].append((call.start_ns, call.end_ns))
@@ -54,11 +52,11 @@ class Slices:
         yield from self.tracks.described()
 
     def _slices(self) -> Iterator[Row]:
-        variant, steps = self.recording.variant, self.tracks.steps()
-        yield self._slice(names.VARIANT, variant, steps, self.origin_ns, self._end_ns, {})
+        self._order_tracks()
         for step in self.recording.steps:
             about = {"step": step.index, "warmup": step.warmup}
-            yield self._slice(names.STEP, f"{STEP_RANGE} {step.index}", steps, step.start_ns, step.end_ns, about)
+            name = f"step {step.index} (warm-up)" if step.warmup else f"step {step.index}"
+            yield self._slice(names.STEP, name, self.tracks.steps(), step.start_ns, step.end_ns, about)
         for each in self.recording.ranges:
             yield self._slice(names.RANGE, each.name, self.tracks.host(each.thread), each.start_ns, each.end_ns, {})
         for kernel in self.recording.kernels or ():
@@ -68,6 +66,20 @@ class Slices:
         for number, (sync, label) in enumerate(zip(self.recording.syncs, self.labels, strict=True)):
             yield from self._sync(number, sync, label)
         yield from self._bubbles()
+
+    def _order_tracks(self) -> None:
+        """Put the steps first, the waits of a thread below it, then the streams; bubbles come last by themselves."""
+        if self.recording.steps:
+            self.tracks.steps()
+        timed = (each for each in self.recording.syncs if each.start_ns is not None and each.end_ns is not None)
+        waiting = {sync.thread for sync in timed}
+        for thread in range(len(self.recording.threads)):
+            self.tracks.host(thread)
+            if thread in waiting:
+                self.tracks.syncs(thread)
+        streams = {(kernel.device, kernel.stream) for kernel in self.recording.kernels or ()}
+        for device, stream in sorted(streams):
+            self.tracks.stream(device, stream)
 
     def _slice(self, category: str, name: str, tid: int, start_ns: int, end_ns: int, about: Row) -> Row:
         return {

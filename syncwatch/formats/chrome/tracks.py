@@ -11,15 +11,12 @@ from syncwatch.model.session import Recording
 
 Row = dict[str, Any]
 
-_HOST, _GPU, _BUBBLES = 1_000, 1_000_000, 2_000_000
-"""Where each group of tracks sorts: steps first, then threads, then streams, then bubbles."""
-
 
 @dataclass(slots=True)
 class Tracks:
-    """The tracks of one variant, numbered as they are asked for.
+    """The tracks of one variant, in the order in which they are asked for: Perfetto sorts them by their numbers.
 
-    Perfetto takes a thread number that two processes share for one thread, so that `numbers` is that of the whole file.
+    It takes a number that two processes share for one thread, so that `numbers` is that of the whole file.
     """
 
     recording: Recording
@@ -37,8 +34,6 @@ class Tracks:
         self._describe("process_name", self.pid, {"name": self.recording.variant, "recording": self.place})
         self._describe("process_labels", self.pid, {"labels": self.labels})
         self._describe("process_sort_index", self.pid, {"sort_index": self.place})
-        for thread in range(len(self.recording.threads)):
-            self.host(thread)
 
     def described(self) -> Iterator[Row]:
         """Yield and forget the metadata rows of the tracks that are new."""
@@ -46,36 +41,36 @@ class Tracks:
         self._rows.clear()
 
     def steps(self) -> int:
-        """Return the track of the variant and its steps."""
-        return self._track("steps", None, {"name": "steps"}, 0)
+        """Return the track of the steps."""
+        return self._track("steps", None, {"name": "steps"})
 
     def host(self, thread: int) -> int:
         """Return the track of a host thread; a number that no thread has gets a track too."""
         known = 0 <= thread < len(self.recording.threads)
         name = self.recording.threads[thread] if known else f"thread {thread}"
-        return self._track("host", thread, {"name": name, "thread": thread, "recorded": known}, _HOST + 2 * thread)
+        return self._track("host", thread, {"name": name, "thread": thread, "recorded": known})
 
     def syncs(self, thread: int) -> int:
         """Return the track of the waits of a host thread."""
         known = 0 <= thread < len(self.recording.threads)
         name = self.recording.threads[thread] if known else f"thread {thread}"
-        return self._track("syncs", thread, {"name": f"syncs of {name}"}, _HOST + 2 * thread + 1)
+        return self._track("syncs", thread, {"name": f"syncs of {name}"})
 
     def stream(self, device: int, stream: int | None) -> int:
         """Return the track of a stream of a GPU."""
         name = f"GPU {device} stream {'unknown' if stream is None else stream}"
-        return self._track("stream", (device, stream), {"name": name}, _GPU + len(self._tids))
+        return self._track("stream", (device, stream), {"name": name})
 
     def bubbles(self, device: int) -> int:
         """Return the track of the idle times of a GPU that waits caused."""
-        return self._track("bubbles", device, {"name": f"GPU {device} bubbles"}, _BUBBLES + len(self._tids))
+        return self._track("bubbles", device, {"name": f"GPU {device} bubbles"})
 
-    def _track(self, kind: str, which: object, described: Row, order: int) -> int:
+    def _track(self, kind: str, which: object, described: Row) -> int:
         tid = self._tids.get((kind, which))
         if tid is None:
             tid = self._tids[kind, which] = next(self.numbers)
             self._describe("thread_name", tid, described)
-            self._describe("thread_sort_index", tid, {"sort_index": order})
+            self._describe("thread_sort_index", tid, {"sort_index": tid})
         return tid
 
     def _describe(self, name: str, tid: int, described: Row) -> None:

@@ -99,6 +99,19 @@ def test_each_thing_lies_on_a_track_of_its_own(tmp_path: Path) -> None:
     assert lies("syncwatch.bubble") == [("bubble after SW101 app/train.py:7", "GPU 0 bubbles")]
 
 
+def test_tracks_stand_in_the_order_in_which_they_are_read(tmp_path: Path) -> None:
+    document = written(tmp_path, timeline(), bubbles=[[(31 * US, 39 * US), None, None]])
+    assert [name for _, name in sorted(tracks(document).items())] == [
+        "MainThread",
+        "syncs of MainThread",
+        "worker",
+        "syncs of worker",
+        "GPU 0 stream 7",
+        "GPU 1 stream 9",
+        "GPU 0 bubbles",
+    ]
+
+
 def test_the_call_of_a_wait_begins_where_the_copy_call_before_it_ended(tmp_path: Path) -> None:
     rows = slices(written(tmp_path, timeline()), "cuda_runtime")
     (waited,) = (row for row in rows if row["name"] == "cudaStreamSynchronize")
@@ -232,6 +245,6 @@ def test_an_export_whose_keys_were_put_behind_the_rows_is_still_ours(tmp_path: P
 def test_a_step_keeps_its_number_and_whether_it_warms_up(tmp_path: Path) -> None:
     rows = slices(written(tmp_path, gdn_session()), "syncwatch.step")[:2]
     assert [(row["name"], row["args"], row["dur"]) for row in rows] == [
-        ("syncwatch.step 0", {"step": 0, "warmup": True}, Decimal(4 * MS) / 1000),
-        ("syncwatch.step 1", {"step": 1, "warmup": False}, Decimal(4 * MS) / 1000),
+        ("step 0 (warm-up)", {"step": 0, "warmup": True}, Decimal(4 * MS) / 1000),
+        ("step 1", {"step": 1, "warmup": False}, Decimal(4 * MS) / 1000),
     ]
