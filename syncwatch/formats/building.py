@@ -44,7 +44,7 @@ def recording_of(process: Process) -> Recording:
             attributed=attributed,
         ),
         notes=(*_notes(process, unattributed=len(counted) - attributed), *process.notes),
-        range_stacks=builder.nests.names,
+        range_stacks=tuple(builder.nests.names),
     )
 
 

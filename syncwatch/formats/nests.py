@@ -23,12 +23,9 @@ class Nests:
             spans.sort(key=lambda span: (-span.start_ns, span.end_ns))
         self._coming = coming
         self._open: dict[int, list[RangeEvent]] = defaultdict(list)
-        self._found: dict[tuple[str, ...], int] = {}
-
-    @property
-    def names(self) -> tuple[tuple[str, ...], ...]:
-        """Return the nests found so far."""
-        return tuple(self._found)
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self.names: list[tuple[str, ...]] = []
+        """The nests found so far, by their number."""
 
     def around(self, thread: int, moment_ns: int) -> int | None:
         """Return the number of the nest that holds `moment_ns`; None outside every range.
@@ -48,4 +45,11 @@ class Nests:
                 live.append(each)
         live.reverse()
         opened += live
-        return self._found.setdefault(tuple(each.name for each in live), len(self._found)) if live else None
+        return self._number(tuple(each.name for each in live)) if live else None
+
+    def _number(self, names: tuple[str, ...]) -> int:
+        number = self._numbers.get(names)
+        if number is None:
+            number = self._numbers[names] = len(self.names)
+            self.names.append(names)
+        return number

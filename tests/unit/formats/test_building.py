@@ -208,7 +208,7 @@ def test_steps_ranges_and_pacing() -> None:
 def test_nests_are_cut_at_their_outer_end() -> None:
     nests = Nests([RangeEvent(0, str(depth), depth, 1000 - depth) for depth in range(100)])
     assert nests.around(0, 500) == 0
-    assert nests.names == (tuple(str(depth) for depth in range(100 - MAX_NESTED, 100)),)
+    assert nests.names == [tuple(str(depth) for depth in range(100 - MAX_NESTED, 100))]
 
 
 SPANS = st.tuples(st.integers(0, 60), st.integers(0, 30)).map(lambda pair: (pair[0], sum(pair)))
