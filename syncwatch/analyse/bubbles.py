@@ -24,8 +24,7 @@ def bubbles(waits: Sequence[Span], busy: Sequence[Span], end_ns: int) -> tuple[S
     begins = sorted(start for start, _ in waits)
     charged_until = 0
     result = [(resumed, resumed) for _, resumed in waits]
-    for index in sorted(range(len(waits)), key=lambda position: (waits[position][1], waits[position][0], position)):
-        wait_start, resumed = waits[index]
+    for resumed, wait_start, index in sorted((end, start, place) for place, (start, end) in enumerate(waits)):
         following = bisect_right(starts, resumed)
         drained = busy[following - 1][1] if following else wait_start
         if drained > resumed:

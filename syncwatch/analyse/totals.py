@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from syncwatch.analyse.price import Price
@@ -26,27 +26,34 @@ NOT_MEASURED = Totals(None, None, None, None, None)
 
 def totals(costs: Sequence[Price | None], steps: int) -> Totals:
     """Return what `costs` add up to in each of `steps`."""
-    known = [cost for cost in costs if cost is not None]
-    if len(known) < len(costs):
-        return NOT_MEASURED
+    blocked = drain = idle = stream_idle = 0
+    drained = idled = stream_idled = True
+    for cost in costs:
+        if cost is None:
+            return NOT_MEASURED
+        blocked += cost.blocked_ns
+        # One pass: a trace has hundreds of thousands of waits.
+        if cost.drain_ns is None:
+            drained = False
+        else:
+            drain += cost.drain_ns
+        if cost.idle is None:
+            idled = False
+        else:
+            idle += cost.idle[1] - cost.idle[0]
+        if cost.stream_idle is None:
+            stream_idled = False
+        else:
+            stream_idle += cost.stream_idle[1] - cost.stream_idle[0]
     return Totals(
-        blocked_us=_a_step((cost.blocked_ns for cost in known), steps),
-        drain_us=_a_step((cost.drain_ns for cost in known), steps),
-        overhead_us=_a_step((cost.overhead_ns for cost in known), steps),
-        idle_us=_a_step((cost.idle_ns for cost in known), steps),
-        stream_idle_us=_a_step((cost.stream_idle_ns for cost in known), steps),
+        blocked_us=us_a_step(blocked, steps),
+        drain_us=us_a_step(drain, steps) if drained else None,
+        overhead_us=us_a_step(blocked - drain, steps) if drained else None,
+        idle_us=us_a_step(idle, steps) if idled else None,
+        stream_idle_us=us_a_step(stream_idle, steps) if stream_idled else None,
     )
 
 
 def us_a_step(total_ns: int, steps: int) -> float:
     """Return nanoseconds in all as microseconds a step."""
     return total_ns / _US / steps
-
-
-def _a_step(parts: Iterable[int | None], steps: int) -> float | None:
-    total = 0
-    for part in parts:
-        if part is None:
-            return None
-        total += part
-    return us_a_step(total, steps)
