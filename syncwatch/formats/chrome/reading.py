@@ -24,6 +24,8 @@ _LONGEST_BEGIN = 64
 _BETWEEN = re.compile(rb"\}\s*,(?=\s*\{)")
 _CUTS = 8
 """Places between rows that are tried before more is read: what looks like one may lie in a name, or in arguments."""
+_CUT_OFF, _GOES_ON = "truncated", "trailing characters"
+"""How msgspec tells of too little and of too much; it has no other mark."""
 _GZIP = b"\x1f\x8b"
 _NEXT_STEP = "Give a .json or .json.gz that torch.profiler or `syncwatch export --format perfetto` wrote."
 
@@ -144,6 +146,8 @@ class Trace:
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep"
+    if _CUT_OFF in str(error):
+        return "it is cut off"
     # A place in a block is none in the file.
     return re.sub(r" \(byte \d+\)| in position .*", "", str(error))
 
@@ -166,7 +170,7 @@ def _decoded(rows: bytes) -> tuple[list[Row], int] | None:
         return decode_rows(b"[" + rows + b"]")
     except msgspec.DecodeError as error:
         # Short of a bracket, this was no end of a row. Beyond the last bracket, this is what follows the rows.
-        if any(reason in str(error) for reason in ("truncated", "trailing characters")):
+        if any(reason in str(error) for reason in (_CUT_OFF, _GOES_ON)):
             return None
         raise
 

@@ -125,12 +125,12 @@ DEEP = 1_000_000
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "truncated"),
-        (b"{", "truncated"),
+        (b"", "it is cut off"),
+        (b"{", "it is cut off"),
         (b"7", "Expected `object`"),
         (b"{}", "it has no traceEvents"),
         (b'{"traceEvents": 7}', "it has no traceEvents"),
-        (b'{"traceEvents": [{"name": "a"}', "truncated"),
+        (b'{"traceEvents": [{"name": "a"}', "it is cut off"),
         (b'{"traceEvents": [{"name": "a"}]} {}', "trailing"),
         (b'{"traceEvents": [{"name": "a"}}]}', "malformed"),
         (b"\xff\xfe\x00", "malformed"),
