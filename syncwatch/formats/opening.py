@@ -111,8 +111,9 @@ def _report_of_nsys(path: Path, step_range: str | None) -> Session:
         # nsys ends with 0 even when it wrote nothing.
         if not exported.is_file():
             said = (ended.stderr or ended.stdout).decode(errors="replace").strip().splitlines()
+            reason = f": {said[-1].strip().rstrip('.')}" if said else ""
             raise NotMeasuredError(
-                f"nsys could not export {path.name}{f': {said[-1].strip()}' if said else ''}. A report of a newer nsys "
-                "needs that nsys: export it there with `nsys export --type sqlite`, and give that file."
+                f"nsys could not export {path.name}{reason}. A report of a newer nsys needs that nsys: export it there "
+                "with `nsys export --type sqlite`, and give that file."
             )
         return load_nsys(exported, step_range, of=path)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +17,7 @@ from syncwatch.formats.nsys.load import load
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.session import Recorder
 from tests.command import ROOT, Ended, syncwatch
+from tests.nsys_binary import Nsys, binaries
 from tests.nsys_files import NsysExport
 
 H200 = ROOT / "tests" / "data" / "h200_nsys_2024.2.3.sqlite"
@@ -174,3 +177,17 @@ def test_what_is_no_trace_ends_in_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["gdn-prefill", "train.py"])
 def test_steps_of_code_are_not_named_by_range(tmp_path: Path, target: str) -> None:
     refused(syncwatch("gate", target, "--step-range", "decode", cwd=tmp_path), 2, "syncwatch.step()")
+
+
+@pytest.mark.skipif(not binaries(), reason="no nsys on PATH; `make test-nsys` gets one")
+@pytest.mark.parametrize("binary", binaries())
+def test_reports_go_through_a_real_nsys(binary: str, tmp_path: Path) -> None:
+    """Without a GPU a report has nothing of CUDA; that this is said shows that it was exported and read."""
+    path = {"PATH": f"{Path(binary).parent}:{os.environ['PATH']}"}
+    (tmp_path / "bad.nsys-rep").write_bytes(b"no report " * 300)
+    refused(syncwatch("report", "bad.nsys-rep", cwd=tmp_path, env=path), 3, "could not export bad.nsys-rep: ")
+    options = ("profile", "--trace=nvtx", "--sample=none", "--cpuctxsw=none", "-o", "live")
+    Nsys(binary).run(*options, sys.executable, "-c", "print(1)", cwd=tmp_path)
+    before = sorted(tmp_path.iterdir())
+    refused(syncwatch("report", "live.nsys-rep", cwd=tmp_path, env=path), 3, "live.nsys-rep holds nothing of CUDA")
+    assert sorted(tmp_path.iterdir()) == before
