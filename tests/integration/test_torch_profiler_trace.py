@@ -149,3 +149,31 @@ def test_an_import_and_the_live_sensor_see_the_same_waits_and_copies() -> None:
     assert [(each.start_ns, each.bytes, each.blocking, each.op) for each in recording.copies or ()] == [
         (each.start_ns, each.bytes, each.blocking, each.op) for each in live.copies
     ]
+
+
+RECORDED = sorted((Path(__file__).parents[1] / "data").glob("torch_profiler_cuda_*.json.gz"))
+"""From a CUDA GPU, with and without stacks and rows of synchronizations."""
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name.partition(".")[0])
+def test_a_trace_of_a_gpu_has_the_waits_kernels_and_copies_of_the_file(path: Path) -> None:
+    rows, _ = rows_of(path)
+    (recording,) = load(path).recordings
+    steps = [row for row in named(rows, "user_annotation") if row["name"].startswith("ProfilerStep#")]
+    calls = named(rows, "cuda_runtime") + named(rows, "cuda_driver")
+    last = max(calls, key=lambda row: row["ts"])
+    own = last["name"] == "cudaDeviceSynchronize" and not enclosing(steps, last["ts"])
+    waits = [each for each in recording.syncs if each.kind not in (SyncKind.COPY, SyncKind.ALLOCATION)]
+    assert len(waits) == sum(row["name"].endswith("Synchronize") for row in calls) - own
+    assert [each.name for each in recording.ranges if each.name.startswith("ProfilerStep#")] == [
+        row["name"] for row in sorted(steps, key=lambda row: row["ts"])
+    ]
+    assert len(recording.steps) == len(steps) == 2
+    assert sorted(each.bytes for each in recording.copies or ()) == sorted(
+        row["args"]["bytes"] for row in named(rows, "gpu_memcpy")
+    )
+    work = named(rows, "kernel") + named(rows, "gpu_memset")
+    assert sorted(each.name for each in recording.kernels or ()) == sorted(row["name"] for row in work)
+    assert {each.stream for each in recording.kernels or ()} == {row["args"]["stream"] for row in work}
+    functions = {recording.frames[index].function for stack in recording.stacks for index in stack}
+    assert ({"mask", "read", "step"} <= functions) == bool(named(rows, "python_function"))
