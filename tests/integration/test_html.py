@@ -144,6 +144,20 @@ def painted(shown: Opened) -> bool:
     )
 
 
+def test_a_window_that_has_no_width_yet_loses_nothing(opened: Open, tmp_path: Path) -> None:
+    shown = opened(small())
+    start = shown.domain
+    outer = tmp_path / "outer.html"
+    outer.write_text(f'<iframe src="{shown.page.url}" style="width: 0; height: 800px; border: 0"></iframe>')
+    shown.page.goto(outer.as_uri())
+    shown.page.evaluate("document.querySelector('iframe').style.width = '900px'")
+    frame = shown.page.frames[1]
+    frame.wait_for_function("document.querySelector('canvas').width > 500")
+
+    data = frame.evaluate("({...document.getElementById('timeline').dataset})")
+    assert (float(data["from"]), float(data["to"])) == pytest.approx(start)
+
+
 def test_one_measured_step_is_in_view_at_first(opened: Open) -> None:
     known = small()
     low, high = opened(known).domain

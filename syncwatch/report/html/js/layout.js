@@ -5,11 +5,14 @@ const TITLE = 30;
 const STEPS = 16;
 const HEIGHTS = { ranges: 16, host: 44, stream: 22 };
 const NARROW = 640;
+// A page may be opened in a window that has no width yet.
+const NARROWEST = 200;
 const LABEL = 17;
 // Above the bars of a host lane: the flags of its waits, and their names.
 const FLAGS = 15;
 
-function layoutOf(variants, width) {
+function layoutOf(variants, wanted) {
+  const width = Math.max(wanted, NARROWEST);
   const narrow = width < NARROW;
   const gutter = narrow ? 0 : 168;
   let y = AXIS;

@@ -62,13 +62,10 @@ class Painter {
     this.scale = (layout.width - layout.gutter) / (domain[1] - domain[0]);
     pen.fillStyle = colours.ground;
     pen.fillRect(0, 0, layout.width, layout.height);
-    pen.save();
-    pen.beginPath();
-    pen.rect(layout.gutter, 0, layout.width - layout.gutter, layout.height);
-    pen.clip();
     this.axis();
     for (const placed of layout.placed) this.variant(placed, selected);
-    pen.restore();
+    pen.fillStyle = colours.ground;
+    pen.fillRect(0, 0, layout.gutter, layout.height);
     this.labels();
   }
 

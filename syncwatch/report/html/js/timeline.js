@@ -24,7 +24,7 @@ class Timeline {
 
   listen() {
     const { host } = this;
-    new ResizeObserver(() => { if (host.clientWidth !== this.layout.width) this.resize(this.domain()); }).observe(host);
+    new ResizeObserver(() => { if (host.clientWidth && host.clientWidth !== this.layout.width) this.resize(this.domain()); }).observe(host);
     host.addEventListener("click", (event) => { this.select(this.under(event)); host.focus({ preventScroll: true }); });
     host.addEventListener("pointermove", (event) => this.point(event));
     host.addEventListener("pointerleave", () => { this.tip.hidden = true; });
