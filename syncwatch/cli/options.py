@@ -82,7 +82,8 @@ StepRangeOption = Annotated[
     typer.Option(
         "--step-range",
         metavar="NAME",
-        help="The NVTX range or annotation that marks a step of a trace; * stands for anything.",
+        help="The NVTX range or annotation that marks a step of a trace; * stands for anything, naive/step* for "
+        "steps inside a range called naive.",
         show_default="those of syncwatch and torch.profiler",
     ),
 ]

@@ -10,7 +10,7 @@ from syncwatch.formats.nests import Nests
 from syncwatch.formats.process import Process
 from syncwatch.formats.steps import StepClock
 from syncwatch.model.events import LIBRARY_FILES, CopyEvent, Frame, SyncEvent, SyncKind
-from syncwatch.model.names import PACING_RANGE
+from syncwatch.model.names import PACING_RANGE, STEP_RANGE
 from syncwatch.model.session import Coverage, Recording
 
 _ASKING_FILES = ("torch/cuda/__init__.py", "torch/cuda/streams.py", "torch/accelerator/__init__.py")
@@ -52,10 +52,23 @@ def _notes(process: Process, *, unattributed: int) -> Iterator[str]:
     recorder = process.recorder.value
     if process.steps:
         yield f"Recorded under {recorder}, which slows every launch: a step takes longer here than without it."
+        if _repeats(process):
+            yield (
+                f"Names of steps repeat, so several runs are taken together. Choose one by the range around it, as in "
+                f"--step-range 'naive/{STEP_RANGE} *'."
+            )
     else:
         yield "No range marks the steps, so the whole trace is one. Name the range of a step with --step-range."
     if unattributed:
         yield "Without a Python stack it is not known which waits were asked for: they count as not asked for."
+
+
+def _repeats(process: Process) -> bool:
+    """Return whether two steps are the same one of ours, as in the variants and the passes of one `syncwatch run`."""
+    spans = {(step.start_ns, step.end_ns) for step in process.steps}
+    ours = (each for each in process.ranges if each.name.startswith(f"{STEP_RANGE} "))
+    names = [each.name for each in ours if (each.start_ns, each.end_ns) in spans]
+    return len(set(names)) < len(names)
 
 
 class _Builder:

@@ -22,14 +22,15 @@ def steps_of(ranges: Iterable[RangeEvent], asked: str | None) -> tuple[Step, ...
 
     Args:
         ranges: of one process.
-        asked: a name, or a pattern such as `step *`; None for the names that syncwatch and torch.profiler give.
+        asked: a name, or a pattern such as `step *`; `naive/step *` for those inside ranges called `naive`; None for
+            the names that syncwatch and torch.profiler give.
 
     Raises:
         UsageError: if no range has the name that was asked for, with those that are near.
     """
     known = list(ranges)
     for pattern in _USUAL if asked is None else (asked,):
-        found = [each for each in known if each.name == pattern or fnmatchcase(each.name, pattern)]
+        found = _named(known, pattern) or _inside(known, pattern)
         if found:
             outermost = _outermost(found)
             return tuple(Step(index, False, each.start_ns, each.end_ns) for index, each in enumerate(outermost))
@@ -39,6 +40,23 @@ def steps_of(ranges: Iterable[RangeEvent], asked: str | None) -> tuple[Step, ...
     near = difflib.get_close_matches(asked, names, n=3) or names[:3]
     hint = f" There are {', '.join(repr(name) for name in near)}." if near else " It has no ranges at all."
     raise UsageError(f"No range of the trace is called {asked!r}.{hint}")
+
+
+def _named(ranges: Iterable[RangeEvent], pattern: str) -> list[RangeEvent]:
+    return [each for each in ranges if each.name == pattern or fnmatchcase(each.name, pattern)]
+
+
+def _inside(ranges: Sequence[RangeEvent], pattern: str) -> list[RangeEvent]:
+    """Return the ranges named behind the first slash that lie in one named before it."""
+    outer, slash, inner = pattern.partition("/")
+    around = _outermost(_named(ranges, outer)) if slash else []
+    starts = [each.start_ns for each in around]
+    found = []
+    for each in _named(ranges, inner) if around else ():
+        before = bisect_right(starts, each.start_ns) - 1
+        if before >= 0 and each.end_ns <= around[before].end_ns:
+            found.append(each)
+    return found
 
 
 def _outermost(ranges: Sequence[RangeEvent]) -> list[RangeEvent]:

@@ -205,6 +205,15 @@ def test_steps_ranges_and_pacing() -> None:
     assert recording.coverage.seen == 2
 
 
+def test_steps_of_several_runs_are_said_to_be_taken_together() -> None:
+    ranges = tuple(RangeEvent(0, f"syncwatch.step {number}", at, at + 5) for number, at in ((0, 0), (1, 10), (0, 20)))
+    steps = tuple(Step(index, False, each.start_ns, each.end_ns) for index, each in enumerate(ranges))
+    both = recording_of(process(ranges=ranges, steps=steps))
+    one = recording_of(process(ranges=ranges, steps=steps[:2]))
+    assert any("naive/syncwatch.step *" in note for note in both.notes)
+    assert not any("Names of steps repeat" in note for note in one.notes)
+
+
 def test_nests_are_cut_at_their_outer_end() -> None:
     nests = Nests([RangeEvent(0, str(depth), depth, 1000 - depth) for depth in range(100)])
     assert nests.around(0, 500) == 0

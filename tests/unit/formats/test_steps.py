@@ -45,3 +45,15 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are_near() -> None:
 def test_the_clock_knows_the_steps_and_the_time_between() -> None:
     clock = StepClock([Step(4, False, 100, 200), Step(2, False, 0, 50)])
     assert [clock.at(moment) for moment in (-1, 0, 50, 51, 100, 200, 201)] == [None, 2, 2, None, 4, 4, None]
+
+
+def test_steps_inside_a_range_of_a_name() -> None:
+    ranges = [
+        *(named("naive", 0, 100), named("step 0", 10, 20), named("step 1", 30, 40)),
+        *(named("fast", 200, 300), named("step 0", 210, 220), named("step 1", 90, 110)),
+    ]
+    assert steps_of(ranges, "naive/step *") == (Step(0, False, 10, 20), Step(1, False, 30, 40))
+    assert steps_of(ranges, "fast/step 0") == (Step(0, False, 210, 220),)
+    with pytest.raises(UsageError, match="'slow/step"):
+        steps_of(ranges, "slow/step *")
+    assert steps_of([*ranges, named("a/b", 400, 500)], "a/b") == (Step(0, False, 400, 500),)
