@@ -10,6 +10,7 @@ from syncwatch.errors import UsageError
 from syncwatch.formats.opening import open_session
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.difference import Difference
+from syncwatch.model.session import Recorder
 from syncwatch.pipeline import report_of
 
 
@@ -20,7 +21,7 @@ def difference_of(before: Path, after: Path, variants: Sequence[str] = (), step_
         before: a file that `syncwatch run -o` wrote, a session, or a trace that `opening` knows.
         after: another.
         variants: `NAME` for a variant of that name in both, or `BEFORE:AFTER`; empty for every name that both have, or
-            else the last of each.
+            else the processes of two traces in their order, or else the last of each.
         step_range: what marks a step of a trace; runs of ours know their steps.
 
     Raises:
@@ -29,12 +30,22 @@ def difference_of(before: Path, after: Path, variants: Sequence[str] = (), step_
         NotMeasuredError: if there is nothing to compare.
     """
     pairs = [_pair(words) for words in variants]
-    return difference(_run(before, step_range), _run(after, step_range), tuple(dict.fromkeys(pairs)), key_of)
+    old, new = _run(before, step_range), _run(after, step_range)
+    return difference(old, new, tuple(dict.fromkeys(pairs)) or _by_order(old, new), key_of)
 
 
 def _run(path: Path, step_range: str | None) -> Run:
     session = open_session(path, step_range)
     return Run(str(path), session, report_of(session))
+
+
+def _by_order(before: Run, after: Run) -> tuple[tuple[str, str], ...]:
+    """Return the processes of two traces in pairs, if they are as many: their numbers differ, and not their ranks."""
+    traces = Recorder.SYNCWATCH not in (before.session.recorder, after.session.recorder)
+    shared = set(before.names) & set(after.names)
+    if not traces or shared or len(before.names) != len(after.names):
+        return ()
+    return tuple(zip(before.names, after.names, strict=True))
 
 
 def _pair(words: str) -> tuple[str, str]:

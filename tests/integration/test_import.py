@@ -98,9 +98,9 @@ def test_report_and_gate_of_the_h200_export(tmp_path: Path) -> None:
         assert syncwatch("report", str(H200), "--format", forms).code == 0
 
 
-def two_ranks(path: Path, waits: tuple[int, int] = (1, 0)) -> Path:
+def two_ranks(path: Path, waits: tuple[int, int] = (1, 0), pids: tuple[int, int] = (100, 200)) -> Path:
     with NsysExport(path) as export:
-        for pid, count in zip((100, 200), waits, strict=True):
+        for pid, count in zip(pids, waits, strict=True):
             for step in range(2):
                 begin = step * 100_000
                 export.range(f"decode {step}", (begin, begin + 90_000), pid=pid)
@@ -146,15 +146,16 @@ def test_a_budget_that_the_trace_cannot_answer(tmp_path: Path) -> None:
         assert ended.code == 3 and "gpu_idle_us was not measured" in ended.out
 
 
-def test_two_traces_are_compared(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pids", [(100, 200), (300, 400)], ids=["same numbers", "other numbers"])
+def test_two_traces_are_compared_process_by_process(tmp_path: Path, pids: tuple[int, int]) -> None:
     two_ranks(tmp_path / "before.sqlite", (2, 0))
-    two_ranks(tmp_path / "after.sqlite", (1, 0))
+    two_ranks(tmp_path / "after.sqlite", (1, 3), pids)
     ended = syncwatch(
         "compare", "before.sqlite", "after.sqlite", "--step-range", "decode *", "--format", "json", cwd=tmp_path
     )
     assert (ended.code, ended.err) == (0, "")
-    first = json.loads(ended.out)["variants"][0]
-    assert (first["before"]["per_step"]["syncs"], first["after"]["per_step"]["syncs"]) == (2.0, 1.0)
+    found = [(each["before"], each["after"]) for each in json.loads(ended.out)["variants"]]
+    assert [(old["per_step"]["syncs"], new["per_step"]["syncs"]) for old, new in found] == [(2.0, 1.0), (0.0, 3.0)]
 
 
 def test_what_is_no_trace_ends_in_a_sentence(tmp_path: Path) -> None:
