@@ -79,10 +79,17 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self._inside.append(tag)
+        self._apart(tag)
 
     def handle_endtag(self, tag: str) -> None:
         while self._inside and self._inside.pop() != tag:
             pass
+        self._apart(tag)
+
+    def _apart(self, tag: str) -> None:
+        """Keep the words of blocks and cells apart; those of a line are one."""
+        if tag not in ("code", "mark", "b"):
+            self.text.append(" ")
 
     def handle_data(self, data: str) -> None:
         inside = self._inside[-1] if self._inside else ""
@@ -91,7 +98,7 @@ class Page(HTMLParser):
     @property
     def words(self) -> str:
         """Return the text of the page, its blanks made one."""
-        return " ".join(" ".join(self.text).split())
+        return " ".join("".join(self.text).split())
 
     @property
     def data(self) -> Any:

@@ -148,6 +148,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "file": printable(finding.file),
         "line": finding.line,
         "function": printable(finding.function),
+        "range": None if finding.range is None else printable(finding.range),
+        "exact": finding.exact_line,
         "before": printable(finding.source[:first]),
         "marked": printable(finding.source[first:last]),
         "after": printable(finding.source[last:]),

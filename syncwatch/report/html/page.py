@@ -47,7 +47,7 @@ def page_of(report: Report, verdict: Verdict | None, session: Session | None, dr
         "warmup": _cropped(warmup),
         "waits": _cropped(waits),
         "thinned": _thinned(session, drawn),
-        "drawn": sum(each.events for each in drawn),
+        "origin": _origin(session),
         "steps": _grid(report, modelled=modelled),
         "step_notes": [text.shown(note) for note in kernel_notes(_columns(report), modelled=modelled)],
         "ceilings": [_ceiling(variant) for variant in report.variants if variant.what_if],
@@ -124,6 +124,12 @@ def _thinned(session: Session | None, drawn: Sequence[Drawn]) -> list[tuple[str,
         for recording, each in zip(recordings, drawn, strict=False)
         for note in each.notes
     ]
+
+
+def _origin(session: Session | None) -> str:
+    """Return what the timeline counts from."""
+    marked = session is not None and all(recording.steps for recording in session.recordings)
+    return "first measured step" if marked else "recording"
 
 
 def _ceiling(variant: Variant) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from syncwatch.report.html.waits import Wait
 
 _CELLS = 150
 
-_Key = tuple[str, str, int, str]
-"""Cause, file, line and function: what a finding and a site have in common."""
+_Key = tuple["str | int | None", ...]
+"""What a wait and its site have in common: cause, place, reason; without a line, call and range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ def site_rows(report: Report, session: Session | None, drawn: Sequence[Drawn]) -
     warmup: list[SiteRow] = []
     for index, variant in enumerate(report.variants):
         first, any_step = _first_waits(session, drawn, index)
-        measured += [_site_row(variant, site, first.get(_key(site))) for site in variant.sites]
-        warmup += [_site_row(variant, site, any_step.get(_key(site))) for site in variant.warmup_sites]
+        measured += [_site_row(variant, site, first.get(_key_of_site(site))) for site in variant.sites]
+        warmup += [_site_row(variant, site, any_step.get(_key_of_site(site))) for site in variant.warmup_sites]
     return measured, warmup
 
 
@@ -80,7 +80,7 @@ def _wait_row(name: str, recording: Recording, wait: Wait, finding: Finding, ori
     return WaitRow(
         wait=name,
         variant=printable(recording.variant),
-        step="none" if sync.step is None else f"{sync.step}{_warmup(recording, sync.step)}",
+        step="outside" if sync.step is None else f"{sync.step}{_warmup(recording, sync.step)}",
         start=text.micros(since) if since >= 0 else f"-{text.micros(-since)}",
         blocked=text.micros((end - start) / 1e3),
         idle=text.micros(None if wait.idle is None else (wait.idle[1] - wait.idle[0]) / 1e3),
@@ -105,14 +105,20 @@ def _first_waits(
     for position, wait in enumerate(drawn[index].waits):
         if wait.finding is None:
             continue
-        any_step.setdefault(_key(wait.finding), f"{index}:{position}")
+        key = _key(wait.finding, wait.sync.allowed, wait.sync.api or wait.sync.kind.api())
+        any_step.setdefault(key, f"{index}:{position}")
         if not steps or wait.sync.step in measured:
-            first.setdefault(_key(wait.finding), f"{index}:{position}")
+            first.setdefault(key, f"{index}:{position}")
     return first, any_step
 
 
-def _key(known: Site | Finding) -> _Key:
-    return known.code, known.file, known.line, known.function
+def _key_of_site(site: Site) -> _Key:
+    return _key(site, site.allowed, site.api)
+
+
+def _key(known: Site | Finding, allowed: str | None, api: str) -> _Key:
+    lineless = (api, known.range) if known.file == NO_LINE else ()
+    return known.code, known.file, known.line, known.function, allowed, *lineless
 
 
 def _site_row(variant: Variant, site: Site, wait: str | None) -> SiteRow:

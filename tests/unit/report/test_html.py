@@ -21,6 +21,8 @@ from syncwatch.picturing import waits_of
 from syncwatch.pipeline import report_of
 from syncwatch.report import text
 from syncwatch.report.html.reporter import HtmlReporter
+from syncwatch.report.html.rows import site_rows
+from syncwatch.report.html.thinning import thin
 from syncwatch.reporting import Format, rendered
 from tests.fakes import MS, US, Stacks, frame, gdn_session, kernel, recording, session, steps, sync
 from tests.hostile import NAMES
@@ -113,7 +115,7 @@ def test_every_figure_of_the_report_stands_in_the_page() -> None:
         assert text.span(*(1e3 * end for end in variant.step_ms.ci95)) in words
     for site in report.sites:
         assert f"{site.file}:{site.line} in {site.function}" in words
-        assert all(said in words for said in (site.code, site.title, site.hint))
+        assert all(said.replace("`", "") in words for said in (site.code, site.title, site.hint))
         assert text.micros(site.host_blocked_us) in words and text.micros(site.gpu_idle_us) in words
     comparison = report.comparison
     assert comparison is not None and comparison.ci95 is not None
@@ -290,3 +292,22 @@ def test_many_kernels_keep_every_wait() -> None:
 
     assert len(page.data["variants"][0]["waits"]) == 1
     assert "blocks stand for 2,000 events" in page.words
+
+
+def test_a_line_leads_to_the_wait_of_its_own_call_and_reason() -> None:
+    """Without a Python line, sites differ by their call; with one, by the reason for which they are allowed."""
+    stacks = Stacks()
+    line = stacks.add(frame("x.item()", file="app/a.py"))
+    syncs = [
+        sync(0, stack=None, at=(0, US), api="cudaDeviceSynchronize"),
+        sync(0, stack=None, at=(2 * US, 3 * US), api="cudaEventSynchronize"),
+        sync(0, stack=line, at=(4 * US, 5 * US)),
+        sync(0, stack=line, at=(6 * US, 7 * US), allowed="sampling leaves the GPU"),
+    ]
+    known = session(recording(syncs=syncs, steps=steps(1), stacks=stacks))
+    rows, _ = site_rows(report_of(known), known, [thin(known.recordings[0], (), waits_of(known)[0], 100)])
+
+    found = {(row.site.api, row.site.allowed): row.wait for row in rows}
+    assert sorted(wait or "" for wait in found.values()) == ["0:0", "0:1", "0:2", "0:3"]
+    assert found["cudaEventSynchronize", None] == "0:1"
+    assert found["cudaStreamSynchronize", "sampling leaves the GPU"] == "0:3"

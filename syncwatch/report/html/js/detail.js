@@ -13,7 +13,7 @@ function waitParts(variant, wait, mark) {
   const parts = [];
   if (finding) {
     const asked = lookOfWait(wait) === "asked";
-    const head = element("h3", {}, element("b", { class: asked ? "cause asked" : "cause" }, finding.code), ` ${finding.title}`);
+    const head = element("h3", {}, element("b", { class: asked ? "cause asked" : "cause" }, finding.code), " ", ...ticked(finding.title));
     if (finding.explicit) head.append(" (asked for)");
     parts.push(head, element("p", { class: "place" }, placeOf(finding, wait)));
     if (finding.before || finding.marked || finding.after) {
@@ -31,7 +31,7 @@ function waitParts(variant, wait, mark) {
     [`its stream idle${mark}`, micros(wait.stream_idle)],
     ["call", text(wait.api)],
     ["variant", variant.name],
-    ["step", stepWords(variant, wait.step)],
+    ...(variant.steps.length ? [["step", stepWords(variant, wait.step)]] : []),
     [`start${mark}`, micros(wait.start)],
   ];
   if (wait.op !== null) facts.push(["operator", text(wait.op)]);
@@ -39,12 +39,16 @@ function waitParts(variant, wait, mark) {
   if (wait.ranges.length) facts.push(["in ranges", wait.ranges.map(text).join(" › ")]);
   if (wait.allowed !== null) facts.push(["allowed", text(wait.allowed)]);
   parts.push(factsOf(facts));
-  if (finding) parts.push(element("p", { class: "fix" }, element("b", {}, "Fix: "), finding.hint));
+  if (finding) parts.push(element("p", { class: "fix" }, element("b", {}, "Fix: "), ...ticked(finding.hint)));
   return parts;
 }
 
 function placeOf(finding, wait) {
-  if (finding.file === NO_LINE) return `no Python line; seen as ${DATA.strings[wait.api]}`;
+  if (finding.file === NO_LINE) {
+    const range = finding.range === null ? "" : ` in range "${finding.range}"`;
+    return `no Python line; seen as ${DATA.strings[wait.api]}${range}`;
+  }
+  if (!finding.exact) return `in function ${finding.function} (defined at ${finding.file}:${finding.line})`;
   return `${finding.file}:${finding.line}${finding.function ? ` in ${finding.function}` : ""}`;
 }
 

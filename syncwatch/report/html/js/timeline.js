@@ -163,8 +163,8 @@ class Timeline {
   order() {
     if (!this.ordered) {
       this.ordered = DATA.variants.flatMap((variant, index) => variant.waits
-        .map((wait, at) => ({ variant: index, wait: at, pacing: wait.pacing }))
-        .filter((each) => !each.pacing))
+        .map((wait, at) => ({ variant: index, wait: at, counts: !wait.pacing && !wait.allocation }))
+        .filter((each) => each.counts))
         .sort((a, b) => a.variant - b.variant || timeOf(a) - timeOf(b));
     }
     return this.ordered;

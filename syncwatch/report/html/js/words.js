@@ -20,6 +20,11 @@ function grouped(value, decimals) {
   return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
+// What stands between backticks is code.
+function ticked(words) {
+  return words.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part));
+}
+
 // The unit of an axis that shows `span` nanoseconds.
 function unitOf(span) {
   if (span >= 2e9) return [1e9, "s"];
