@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -133,11 +134,18 @@ def opened(path: Path, named: Path) -> Iterator[NsysFile]:
         finally:
             connection.close()
     except (sqlite3.Error, OverflowError, MemoryError, UnicodeError) as error:
-        # What SQLite says can quote the damaged file, and can then be no Unicode.
-        said = "it is damaged" if isinstance(error, UnicodeError) else " ".join(str(error).split())
         raise SessionError(
-            f"Cannot read {named}: {said}. Export the report again with `nsys export --type sqlite`."
+            f"Cannot read {named}: {_reason(error)}. Export the report again with `nsys export --type sqlite`."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        # What SQLite says can quote the damaged file, and is then no Unicode.
+        return "it is damaged"
+    if isinstance(error, MemoryError):
+        return "there is too little memory for it"
+    return " ".join(str(error).split())
 
 
 def _text(raw: bytes) -> str:
