@@ -118,11 +118,9 @@ def opened(path: Path, named: Path) -> Iterator[NsysFile]:
         SessionError: if it cannot be read, is no export, or is being written.
     """
     for suffix in ("-wal", "-journal"):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists() and beside.stat().st_size:
-            raise SessionError(
-                f"{named} is still being written: {beside.name} lies beside it. Let that program end first."
-            )
+        beside = f"{path}{suffix}"
+        if os.path.exists(beside) and os.path.getsize(beside):
+            raise SessionError(f"{named} is still being written: {beside} lies beside it. Let that program end first.")
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         try:
