@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 
 VENDORED = ("dispatch", "timer", "color", "interpolate", "ease", "selection", "transition", "drag", "zoom", "array")
 """Modules of d3, each before those that need it."""
-_SCRIPTS = ("data", "words", "layout", "hits", "paint", "detail", "timeline", "tables", "page")
+_SCRIPTS = ("data", "words", "layout", "hits", "colours", "paint", "detail", "timeline", "tables", "page")
 """In the order they need each other."""
 
 

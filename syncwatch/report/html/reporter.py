@@ -20,7 +20,7 @@ from syncwatch.report.html.thinning import Drawn, thin
 from syncwatch.report.html.waits import Wait
 
 MAX_EVENTS = 50_000
-"""What a browser draws at once without a pause (docs/adr/0006)."""
+"""What a browser draws at once without a pause (docs/adr/0007)."""
 
 
 class HtmlReporter:

@@ -177,7 +177,7 @@ def test_a_report_without_its_session_has_no_timeline_and_says_the_rest() -> Non
 
     assert page.data is None
     assert not [attributes for _, attributes in page.tags if attributes.get("id") == "timeline"]
-    assert "Lines that wait" in page.words
+    assert "Lines that wait" in page.words and "there is no timeline" in page.words
 
 
 def test_a_trace_of_another_program_says_whose_it_is() -> None:
@@ -311,3 +311,37 @@ def test_a_line_leads_to_the_wait_of_its_own_call_and_reason() -> None:
     assert sorted(wait or "" for wait in found.values()) == ["0:0", "0:1", "0:2", "0:3"]
     assert found["cudaEventSynchronize", None] == "0:1"
     assert found["cudaStreamSynchronize", "sampling leaves the GPU"] == "0:3"
+
+
+def test_words_and_marks_stand_out_in_both_themes() -> None:
+    """WCAG 2.2: 4.5 to 1 for words (1.4.3), 3 to 1 for what a picture says (1.4.11)."""
+    css = (HERE / "page.css").read_text()
+    known = {name: values for name, *values in re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", css)}
+    known["on-dark"] = ["#ffffff", "#ffffff"]
+    words = [(ink, ground) for ink in ("ink", "muted", "sync-ink", "asked-ink", "good", "focus") for ground in GROUNDS]
+    words += [("on-dark", block) for block in ("kernel", "h2d", "d2h", "d2d", "memset")]
+    words += [("range-ink", "range"), ("range-ink", "merged")]
+    marks = [(mark, "ground") for mark in ("sync", "asked", "kernel", "h2d", "d2h", "d2d", "memset")]
+    low = [
+        (front, behind, theme, contrast(known[front][theme], known[behind][theme]))
+        for pairs, least in ((words, 4.5), (marks, 3.0))
+        for front, behind in pairs
+        for theme in (0, 1)
+        if contrast(known[front][theme], known[behind][theme]) < least
+    ]
+    assert not low
+
+
+GROUNDS = ("ground", "panel")
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
+    low, high = sorted(luminance(colour) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,39 +1,5 @@
 // Answers: how does it look? Draws what is in view on a canvas; what shares a pixel is drawn once.
 
-const COLOURS = [
-  "ground", "ink", "muted", "grid", "step", "kernel", "h2d", "d2h", "d2d", "memset", "call", "range", "merged",
-  "sync", "asked", "allocation", "pacing", "bubble", "band", "focus", "on-dark", "range-ink",
-];
-
-function coloursOf(host) {
-  const probe = element("span");
-  host.append(probe);
-  const found = {};
-  for (const name of COLOURS) {
-    probe.style.color = `var(--${name})`;
-    found[name] = getComputedStyle(probe).color;
-  }
-  probe.remove();
-  return found;
-}
-
-function hatched(context, colours) {
-  const tile = document.createElement("canvas");
-  tile.width = tile.height = 8;
-  const pen = tile.getContext("2d");
-  pen.fillStyle = colours.band;
-  pen.fillRect(0, 0, 8, 8);
-  pen.strokeStyle = colours.bubble;
-  pen.lineWidth = 2;
-  for (const shift of [-8, 0, 8]) {
-    pen.beginPath();
-    pen.moveTo(shift, 8);
-    pen.lineTo(shift + 8, 0);
-    pen.stroke();
-  }
-  return context.createPattern(tile, "repeat");
-}
-
 class Painter {
   constructor(canvas) {
     this.canvas = canvas;
@@ -94,7 +60,7 @@ class Painter {
     this.bubbles(placed);
     for (const at of placed.rows) this.row(at);
     this.waits(placed);
-    if (selected && layoutIndex(this.layout, placed) === selected.variant) this.selection(placed, selected);
+    if (selected && this.layout.placed.indexOf(placed) === selected.variant) this.selection(placed, selected);
   }
 
   steps(placed) {
@@ -201,14 +167,14 @@ class Painter {
     groups.forEach((group, index) => {
       const next = index + 1 < groups.length ? groups[index + 1][0].left : this.layout.width + FLAG;
       const look = group.some((each) => each.look === "sync") ? "sync" : "asked";
-      pen.fillStyle = this.colours[look];
-      this.flag(group, host.y - FLAGS + 2, next);
+      this.flag(group, look, host.y - FLAGS + 2, next);
     });
   }
 
-  flag(group, top, next) {
+  flag(group, look, top, next) {
     const pen = this.context;
     const { wait, left } = group[0];
+    pen.fillStyle = this.colours[look];
     pen.beginPath();
     pen.moveTo(left, top);
     pen.lineTo(left + 9, top + 4.5);
@@ -222,6 +188,7 @@ class Painter {
     if (next - start < words.length * GLYPH + 6) return;
     pen.font = FONT;
     pen.textBaseline = "middle";
+    pen.fillStyle = this.colours[`${look}-ink`];
     pen.fillText(words, start, top + 5);
   }
 
@@ -274,21 +241,4 @@ class Painter {
     pen.fillStyle = colour;
     pen.fillText(cropped(words, end - start - 8, GLYPH), start + 4, y);
   }
-}
-
-// A fixed width a glyph: measuring each name would cost more than drawing it.
-const FONT = "11px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
-const BOLD = "600 13px system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
-const GLYPH = 6.7;
-// The width that a flag takes.
-const FLAG = 12;
-const BOLD_WIDTH = 8;
-
-function cropped(words, width, glyph) {
-  const room = Math.floor(width / glyph);
-  return words.length <= room ? words : room < 2 ? "" : `${words.slice(0, room - 1)}…`;
-}
-
-function layoutIndex(layout, placed) {
-  return layout.placed.indexOf(placed);
 }
