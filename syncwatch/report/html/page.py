@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, Report, Variant, WhatIf
+from syncwatch.model.finding import NO_LINE, UNKNOWN, Report, Variant, WhatIf
 from syncwatch.model.session import DeviceKind, Recorder, Session
 from syncwatch.model.verdict import Verdict
 from syncwatch.report import text
@@ -17,7 +17,7 @@ from syncwatch.report.html.rows import site_rows, wait_rows
 from syncwatch.report.html.thinning import Drawn
 from syncwatch.report.table import Column, kernel_notes, table
 from syncwatch.report.terminal import conclusion as comparison_words
-from syncwatch.report.terminal import where
+from syncwatch.report.terminal import provenance, where
 from syncwatch.report.verdict import conclusion as verdict_words
 
 MAX_ROWS = 500
@@ -35,7 +35,7 @@ def page_of(report: Report, verdict: Verdict | None, session: Session | None, dr
         "modelled": modelled,
         "mark": " (modelled)" if modelled else "",
         "partial": None if report.complete else [text.shown(reason) for reason in report.missing],
-        "imported": session.recorder.value if session and session.recorder is not Recorder.SYNCWATCH else None,
+        "imported": provenance(report) if report.recorder is not Recorder.SYNCWATCH else None,
         "verdict": _verdict(report, verdict),
         "comparison": comparison_words(report.comparison).plain if report.comparison else None,
         "better": _better(report),
@@ -119,11 +119,15 @@ def _plain(cell: object) -> str:
 
 def _thinned(session: Session | None, drawn: Sequence[Drawn]) -> list[tuple[str, str]]:
     recordings = session.recordings if session else ()
-    return [
+    notes = [
         (printable(recording.variant), note)
         for recording, each in zip(recordings, drawn, strict=False)
         for note in each.notes
     ]
+    rest = len(recordings) - len(drawn)
+    if rest > 0:
+        notes.append(("not drawn", f"{text.plural(rest, 'more recording')}; the tables have them all."))
+    return notes
 
 
 def _origin(session: Session | None) -> str:
@@ -176,4 +180,4 @@ def _environment(report: Report) -> Iterator[tuple[str, str]]:
     yield "device", text.shown(where(report.device, environment))
     for name in ("driver", "torch", "triton", "python", "syncwatch"):
         value = getattr(environment, name)
-        yield name, printable(value) if value else "not known"
+        yield name, printable(value) if value and value != UNKNOWN else "not known"

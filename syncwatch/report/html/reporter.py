@@ -22,6 +22,9 @@ from syncwatch.report.html.waits import Wait
 MAX_EVENTS = 50_000
 """What a browser draws at once without a pause (docs/adr/0007)."""
 
+MAX_RECORDINGS = 12
+"""Drawn below one another; a canvas of more lanes than this would be higher than browsers hold (32,767 pixels)."""
+
 
 class HtmlReporter:
     """Renders a self-contained page: its style, script and data are inlined, and its policy fetches nothing."""
@@ -63,23 +66,20 @@ class HtmlReporter:
     def _drawn(self) -> tuple[Drawn, ...]:
         if self._session is None:
             return ()
-        recordings = self._session.recordings
-        lanes = [lanes_of(recording) for recording in recordings]
-        sizes = [
-            sum(len(lane.blocks) for lane in each) + len(waits) for each, waits in zip(lanes, self._waits, strict=True)
-        ]
-        # What small recordings leave is for the large ones.
+        known = list(zip(self._session.recordings, self._waits, strict=True))[:MAX_RECORDINGS]
+        laid = [(recording, lanes_of(recording), waits) for recording, waits in known]
+        sizes = [sum(len(lane.blocks) for lane in lanes) + len(waits) for _, lanes, waits in laid]
+        # Each gets the part of the budget that its size asks for.
+        part = min(1.0, self._max_events / max(1, sum(sizes)))
         return tuple(
-            thin(recording, each, waits, max(1, int(self._max_events * size / max(1, sum(sizes)))))
-            if sum(sizes) > self._max_events
-            else thin(recording, each, waits, size)
-            for recording, each, waits, size in zip(recordings, lanes, self._waits, sizes, strict=True)
+            thin(recording, lanes, waits, max(1, int(size * part)))
+            for (recording, lanes, waits), size in zip(laid, sizes, strict=True)
         )
 
     def _packed(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
         packer = Packer()
         recordings = self._session.recordings if self._session is not None else ()
-        return packer.page([packer.recording(each, seen) for each, seen in zip(recordings, drawn, strict=True)])
+        return packer.page([packer.recording(each, seen) for each, seen in zip(recordings, drawn, strict=False)])
 
 
 @cache

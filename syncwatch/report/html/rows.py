@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from syncwatch.model.finding import NO_LINE, Finding, Report, Site, Variant
 from syncwatch.model.session import Recording, Session
@@ -34,6 +34,8 @@ class SiteRow:
     blocked: str
     idle: str
     share: str
+    hint: str | None
+    """None where a row above says the same: how to get the lines of a trace."""
     settled: bool
     """Whether it was asked for or is allowed."""
     wait: str | None
@@ -61,7 +63,18 @@ def site_rows(report: Report, session: Session | None, drawn: Sequence[Drawn]) -
         first, any_step = _first_waits(session, drawn, index)
         measured += [_site_row(variant, site, first.get(_key_of_site(site))) for site in variant.sites]
         warmup += [_site_row(variant, site, any_step.get(_key_of_site(site))) for site in variant.warmup_sites]
-    return measured, warmup
+    return _hinted_once(measured), _hinted_once(warmup)
+
+
+def _hinted_once(rows: Sequence[SiteRow]) -> list[SiteRow]:
+    """Return `rows` with what is said to all that have no line in the first of them alone."""
+    said: set[str] = set()
+    result = []
+    for row in rows:
+        lineless = row.site.file == NO_LINE
+        result.append(replace(row, hint=None) if lineless and row.site.hint in said else row)
+        said.add(row.site.hint)
+    return result
 
 
 def wait_rows(session: Session | None, drawn: Sequence[Drawn]) -> Iterator[WaitRow]:
@@ -134,6 +147,7 @@ def _site_row(variant: Variant, site: Site, wait: str | None) -> SiteRow:
         blocked=text.micros(site.host_blocked_us),
         idle=text.micros(site.gpu_idle_us),
         share=text.NOT_MEASURED if site.step_share is None else f"{100 * site.step_share:.1f} %",
+        hint=site.hint,
         settled=site.explicit or site.allowed is not None,
         wait=wait,
     )

@@ -20,7 +20,7 @@ from syncwatch.model.verdict import Policy, Verdict
 from syncwatch.picturing import waits_of
 from syncwatch.pipeline import report_of
 from syncwatch.report import text
-from syncwatch.report.html.reporter import HtmlReporter
+from syncwatch.report.html.reporter import MAX_RECORDINGS, HtmlReporter
 from syncwatch.report.html.rows import site_rows
 from syncwatch.report.html.thinning import thin
 from syncwatch.reporting import Format, rendered
@@ -184,7 +184,7 @@ def test_a_trace_of_another_program_says_whose_it_is() -> None:
     only = replace(gdn_session(), recordings=gdn_session().recordings[:1], recorder=Recorder.NSYS, parameters=None)
     page = page_of(only)
 
-    assert "recorded by nsys" in page.words
+    assert "recorded by nsys; step times were taken while it recorded" in page.words
     assert "Ratio of the step times" not in page.words
 
 
@@ -345,3 +345,20 @@ def luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_how_to_get_the_lines_of_a_trace_is_said_once() -> None:
+    syncs = [sync(0, stack=None, at=(at, at + 10), api=api) for at, api in enumerate(("cudaFree", "cudaMemcpy", "x"))]
+    rows, _ = site_rows(report_of(session(recording(syncs=syncs, steps=steps(1)))), None, ())
+
+    assert len(rows) == 3
+    assert len([row for row in rows if row.hint is not None]) == len({row.site.hint for row in rows})
+
+
+def test_more_recordings_than_a_canvas_holds_are_counted() -> None:
+    many = [recording(f"rank {rank}", kernels=[kernel((0, US), step=0)], steps=steps(1)) for rank in range(20)]
+    page = page_of(session(*many))
+
+    assert len(page.data["variants"]) == MAX_RECORDINGS
+    assert "not drawn: 8 more recordings; the tables have them all." in page.words
+    assert "rank 19" in page.words

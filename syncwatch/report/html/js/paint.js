@@ -1,5 +1,8 @@
 // Answers: how does it look? Draws what is in view on a canvas; what shares a pixel is drawn once.
 
+// No browser holds a canvas of 32,768 pixels or more.
+const HIGHEST = 32000;
+
 class Painter {
   constructor(canvas) {
     this.canvas = canvas;
@@ -12,7 +15,7 @@ class Painter {
   }
 
   resize(layout) {
-    const ratio = window.devicePixelRatio || 1;
+    const ratio = Math.min(window.devicePixelRatio || 1, HIGHEST / layout.height);
     this.canvas.width = Math.round(layout.width * ratio);
     this.canvas.height = Math.round(layout.height * ratio);
     this.canvas.style.width = `${layout.width}px`;
