@@ -35,7 +35,7 @@ test-gpu: $(VENV)/.dev  ## the tests that need a CUDA GPU
 
 test-nsys: $(VENV)/.dev  ## our traces in real nsys, taken from Debian once (370 MB) into .nsys, or the one on PATH
 	tests/nsys/install.sh .nsys || command -v nsys
-	NSYS_BINARIES=$$(ls -d "$(CURDIR)"/.nsys/*/bin/nsys 2>/dev/null | paste -sd:) $(BIN)/pytest tests/integration/test_nsys.py $(ARGS)
+	NSYS_BINARIES=$$(ls -d "$(CURDIR)"/.nsys/*/bin/nsys 2>/dev/null | paste -sd:) $(BIN)/pytest tests/integration/test_nsys.py tests/integration/test_import.py $(ARGS)
 
 test-html: $(VENV)/.browser  ## the HTML report in Chromium, its drawing timed; takes the system's, or `playwright install chromium`
 	SYNCWATCH_TIMED=1 $(BIN)/pytest -s tests/integration/test_html.py $(ARGS)

@@ -12,7 +12,7 @@ from typing_extensions import assert_never
 from syncwatch.analyse.price import prices
 from syncwatch.analyse.timeline import Span, timeline_of
 from syncwatch.attribute.sites import attribute
-from syncwatch.errors import SessionError, UsageError
+from syncwatch.errors import UsageError
 from syncwatch.formats.chrome.dump import dump as dump_chrome
 from syncwatch.formats.labels import SyncLabel
 from syncwatch.formats.nsys.dump import dump as dump_nsys
@@ -33,7 +33,6 @@ def export(session: Session, form: TraceFormat, path: Path) -> None:
         UsageError: if the file cannot be written, or the tool would not open a file of that name.
         SessionError: if the session is not sound.
     """
-    _require_threads(session)
     session = _shareable(session)
     if form is TraceFormat.NSYS:
         dump_nsys(session, labels_of(session), path)
@@ -103,17 +102,3 @@ def _shareable(session: Session) -> Session:
     """Return `session` without the folders of a target that was named by an absolute path: traces are passed on."""
     target = PurePath(session.target)
     return replace(session, target=target.name) if target.is_absolute() else session
-
-
-def _require_threads(session: Session) -> None:
-    for recording in session.recordings:
-        kernels, copies = recording.kernels or (), recording.copies or ()
-        used = {each.call.thread for each in kernels if each.call is not None}
-        used |= {each.call.thread for each in copies if each.call is not None}
-        used |= {each.thread for each in copies}
-        used |= {each.thread for each in recording.syncs} | {each.thread for each in recording.ranges}
-        if not used <= set(range(len(recording.threads))):
-            raise SessionError(
-                f"The variant {recording.variant!r} names a thread that is not there. "
-                "Record it again with `syncwatch run TARGET -o run.json`."
-            )

@@ -26,10 +26,10 @@ _NOTHING: _Moved = (None, False)
 _NOWHERE = Place(None, ())
 
 _STACKS_BY = {
-    Recorder.NSYS: "`nsys profile --python-backtrace=cuda`",
-    Recorder.TORCH_PROFILER: "`with_stack=True`",
+    Recorder.NSYS: "under torch.profiler with `with_stack=True`",
+    Recorder.TORCH_PROFILER: "with `with_stack=True`",
 }
-"""How another program is asked for the Python stack of each call."""
+"""How the Python stack of each call is had; exports of nsys 2022 to 2026 have no table for one."""
 
 _TORCH_HOOKS = frozenset({"debug_mode", "explicit_waits"})
 """Sensors that torch itself tells of its waits."""
@@ -83,7 +83,7 @@ def _of_trace(finding: Finding, recording: Recording, recorder: Recorder, within
     """Return `finding` with what a trace can say where it has no line, or not the one that waited."""
     lineless = finding.file == NO_LINE
     if lineless and not recording.stacks and recorder in _STACKS_BY:
-        hint = f"record with Python stacks ({_STACKS_BY[recorder]}) or run it under syncwatch to get the line."
+        hint = f"record it {_STACKS_BY[recorder]}, or run it under syncwatch, to get the line."
         finding = replace(finding, hint=hint)
     return replace(finding, range=within, exact_line=lineless or recorder is not Recorder.TORCH_PROFILER)
 

@@ -21,10 +21,12 @@ class Target:
     name: str
     """What the report calls it."""
     call: Callable[[], object]
+    started_as: str
+    """Its `sys.argv[0]`."""
 
     def run(self, arguments: Sequence[str]) -> None:
         """Run it with `arguments` as its `sys.argv[1:]`; whatever it raises passes through."""
-        with _as_main(self.name, arguments):
+        with _as_main(self.started_as, arguments):
             self.call()
 
 
@@ -48,7 +50,8 @@ def script(text: str) -> Target:
         with _first_on_path(path.resolve().parent):
             runpy.run_path(str(path), run_name="__main__")
 
-    return Target(text, call)
+    # A path from the root names its owner's home; the folder above it says enough.
+    return Target(path.name if path.is_absolute() else text, call, text)
 
 
 def module(name: str) -> Target:
@@ -59,7 +62,7 @@ def module(name: str) -> Target:
             _require(name, name)
             runpy.run_module(name, run_name="__main__", alter_sys=True)
 
-    return Target(name, call)
+    return Target(name, call, name)
 
 
 def function(text: str) -> Target:
@@ -80,7 +83,7 @@ def function(text: str) -> Target:
                 raise UsageError(f"{name} has no function {attribute!r}. Write the target as pkg.mod:function.")
             found()
 
-    return Target(text, call)
+    return Target(text, call, text)
 
 
 def _require(name: str, target: str) -> None:

@@ -49,15 +49,12 @@ def recording_of(process: Process) -> Recording:
 
 
 def _notes(process: Process, *, unattributed: int) -> Iterator[str]:
-    recorder = process.recorder.value
-    if process.steps:
-        yield f"Recorded under {recorder}, which slows every launch: a step takes longer here than without it."
-        if _repeats(process):
-            yield (
-                f"Names of steps repeat, so several runs are taken together. Choose one by the range around it, as in "
-                f"--step-range 'naive/{STEP_RANGE} *'."
-            )
-    else:
+    if process.steps and _repeats(process):
+        yield (
+            f"Names of steps repeat, so several runs are taken together. Choose one by the range around it, as in "
+            f"--step-range 'naive/{STEP_RANGE} *'."
+        )
+    if not process.steps:
         yield "No range marks the steps, so the whole trace is one. Name the range of a step with --step-range."
     if unattributed:
         yield "Without a Python stack it is not known which waits were asked for: they count as not asked for."

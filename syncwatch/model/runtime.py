@@ -49,7 +49,7 @@ _VERSION = re.compile(r"_v\d{4,}$")
 _ABI = re.compile(r"(_v\d+|_ptsz|_ptds)+$")
 """Also `cuMemcpyDtoH_v2`, and the twins for programs that were built with a default stream for each thread."""
 _COPY_NAME = re.compile(r"Memcpy (?P<direction>\w+) \((?P<source>\w+) -> (?P<target>\w+)\)")
-_DIRECTIONS = {"HtoD": Direction.H2D, "DtoH": Direction.D2H, "DtoD": Direction.D2D}
+_DIRECTIONS = {"HtoD": Direction.H2D, "DtoH": Direction.D2H, "DtoD": Direction.D2D, "PtoP": Direction.D2D}
 
 WAITING_ROWS = {
     "Stream Sync": SyncKind.STREAM,

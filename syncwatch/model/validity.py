@@ -25,6 +25,7 @@ def _faults(recording: Recording) -> Iterator[str]:
         ("a stack", (sync.stack for sync in recording.syncs), len(recording.stacks)),
         ("a stack", (copy.stack for copy in recording.copies or ()), len(recording.stacks)),
         ("nested ranges", (sync.within for sync in recording.syncs), len(recording.range_stacks)),
+        ("a thread", _threads(recording), len(recording.threads)),
     )
     for what, indices, count in pointers:
         if not all(index is None or 0 <= index < count for index in indices):
@@ -45,6 +46,12 @@ def _faults(recording: Recording) -> Iterator[str]:
         yield "its coverage has no count that can be"
     if not _distinct(step.index for step in recording.steps):
         yield "two steps have one number"
+
+
+def _threads(recording: Recording) -> Iterator[int]:
+    copies, kernels = recording.copies or (), recording.kernels or ()
+    yield from (event.thread for events in (recording.syncs, copies, recording.ranges) for event in events)
+    yield from (work.call.thread for works in (copies, kernels) for work in works if work.call is not None)
 
 
 def _distinct(numbers: Iterable[int]) -> bool:

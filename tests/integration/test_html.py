@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from syncwatch.model.session import Session
 from syncwatch.pipeline import report_of
 from syncwatch.reporting import Format, rendered
+from tests.command import ROOT
 from tests.fakes import gdn_session
 from tests.hostile import NASTY
 from tests.pages import WAIT_NS, busy_session
@@ -341,6 +344,13 @@ def test_a_trace_without_waits_or_steps_opens(opened: Open) -> None:
 
     assert not shown.said
     assert painted(shown)
+
+
+def test_the_picture_of_the_readme_shows_todays_run() -> None:
+    command = [sys.executable, "benchmarks/picture.py", "--check"]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert made.returncode == 0, made.stdout + made.stderr
 
 
 @pytest.mark.skipif("SYNCWATCH_TIMED" not in os.environ, reason="a measurement: `make test-html`")

@@ -50,7 +50,7 @@ class Calls:
     def _wait(self, sync: SyncEvent) -> int | None:
         if sync.start_ns is None or sync.end_ns is None:
             return None
-        name = sync.api or sync.kind.api()
+        name = sync.kind.api() if sync.api is None else sync.api
         calls, starts = self._threads.get(sync.thread, ([], []))
         if sync.kind is SyncKind.COPY:
             index = bisect_right(starts, sync.start_ns) - 1

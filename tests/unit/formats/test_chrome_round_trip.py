@@ -120,7 +120,7 @@ def recordings(draw: st.DrawFn, name: str) -> Recording:
         steps=tuple(Step(7 - index, warmup, *span) for index, (warmup, span) in enumerate(steps)),
         rounds_ns=draw(several(several(TIMES, 2), 2)),
         modelled=draw(st.booleans()),
-        threads=draw(several(NAMES, 3)),
+        threads=draw(st.tuples(*[NAMES] * 5)),
         frames=frames,
         stacks=stacks,
         syncs=draw(several(syncs(len(stacks), len(nests)))),

@@ -229,12 +229,6 @@ def test_what_no_database_holds_is_refused_and_nothing_is_written(file: Path, si
     assert [each.name for each in file.parent.iterdir()] == ["run.sqlite"] and file.read_bytes() == b"kept"
 
 
-def test_a_thread_that_is_not_there_is_refused(file: Path) -> None:
-    with pytest.raises(SessionError, match="a thread that is not there"):
-        exported(session(recording(syncs=[sync(at=(1, 2), thread=5)])), file)
-    assert not file.exists()
-
-
 def test_a_folder_in_the_way_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "run.sqlite").mkdir()
     with pytest.raises(UsageError, match="Cannot write"):

@@ -38,6 +38,7 @@ def test_a_saved_session_loads_as_it_was(tmp_path: Path) -> None:
     [
         ({"frames": ()}, "points at a frame that is not there"),
         ({"stacks": ()}, "points at a stack that is not there"),
+        ({"threads": ()}, "points at a thread that is not there"),
         ({"steps": (Step(0, False, 5, 4),)}, "ends before it begins"),
         ({"steps": (Step(0, False, 0, 1), Step(0, False, 1, 2))}, "two steps have one number"),
         ({"rounds_ns": ((-1,),)}, "no time that can be"),

@@ -156,7 +156,7 @@ def test_how_to_get_the_lines_is_said_once_and_not_under_every_wait() -> None:
     found = of_nsys()
     verdict = judge(found, Policy(), today=date(2026, 7, 31))
     for text in (rendered(Format.TERMINAL, found), rendered(Format.TERMINAL, found, verdict)):
-        assert text.count("record with Python stacks") == 1
+        assert text.count("record it under torch.profiler") == 1
         assert text.count("seen as") == 3
 
 
