@@ -9,6 +9,7 @@ says what the GPU's own benchmark took for each kernel: that is where the shippe
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -99,12 +100,23 @@ def main(
     names = list(VARIANTS)
     for number in range(rounds):
         for name in names if number % 2 == 0 else names[::-1]:
-            typer.echo(f"round {number + 1} of {rounds}: {name}", err=True)
+            began = time.monotonic()
             workload.step(name, number)
+            typer.echo(f"round {number + 1} of {rounds}: {name}, {time.monotonic() - began:.0f} s", err=True)
+        # Each round takes minutes: what is there is kept.
+        results = _results(preset, heads, number + 1, workload)
+        _write(results, output)
     for name in names:
         workload.watch(name)
+    results = _results(preset, heads, rounds, workload)
+    _write(results, output)
+    typer.echo(f"{results.gpu}, {results.date}, {heads.keys}/{heads.values} heads, {rounds} rounds\n")
+    _print(results.variants)
+
+
+def _results(preset: str, heads: Heads, rounds: int, workload: KernelWarmupWorkload) -> Results:
     naive = workload.warmups("naive")
-    results = Results(
+    return Results(
         gpu=torch.cuda.get_device_name(),
         date=datetime.now(timezone.utc).date().isoformat(),
         torch=str(torch.__version__),
@@ -112,11 +124,12 @@ def main(
         preset=preset,
         heads=heads,
         rounds=rounds,
-        variants=[_variant(name, workload, naive) for name in names],
+        variants=[_variant(name, workload, naive) for name in VARIANTS],
     )
+
+
+def _write(results: Results, output: Path) -> None:
     output.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-    typer.echo(f"{results.gpu}, {results.date}, {heads.keys}/{heads.values} heads, {rounds} rounds\n")
-    _print(results.variants)
 
 
 def _variant(name: str, workload: KernelWarmupWorkload, naive: Sequence[Warmup]) -> Variant:
