@@ -117,19 +117,23 @@ def _calls(recording: Recording) -> dict[int, list[Block]]:
 
 
 def _stream_lanes(recording: Recording) -> list[Lane]:
-    found: dict[tuple[int, int], list[Block]] = defaultdict(list)
+    found: dict[tuple[int, int | None], list[Block]] = defaultdict(list)
     for kernel in recording.kernels or ():
         look = Look.KERNEL if kernel.memset_bytes is None else Look.MEMSET
         found[kernel.device, kernel.stream].append(Block(kernel.start_ns, kernel.end_ns, kernel.name, look))
     for copy in recording.copies or ():
-        if copy.start_ns is not None and copy.end_ns is not None and copy.stream is not None:
+        if copy.start_ns is not None and copy.end_ns is not None:
             block = Block(copy.start_ns, copy.end_ns, f"{_way(copy.direction)}, {copy.bytes:,} B", Look(copy.direction))
             found[copy.device, copy.stream].append(block)
     gpus = {gpu for gpu, _ in found}
     return [
-        Lane(LaneKind.STREAM, f"{_gpu(gpu, gpus)} · stream {stream}", gpu, sorted(found[gpu, stream]))
-        for gpu, stream in sorted(found)
+        Lane(LaneKind.STREAM, f"{_gpu(gpu, gpus)} · {_named(stream)}", gpu, sorted(found[gpu, stream]))
+        for gpu, stream in sorted(found, key=lambda owner: (owner[0], owner[1] is None, owner[1] or 0))
     ]
+
+
+def _named(stream: int | None) -> str:
+    return "unknown stream" if stream is None else f"stream {stream}"
 
 
 def _gpu(gpu: int, known: set[int]) -> str:

@@ -137,7 +137,19 @@ def _origin(session: Session | None) -> str:
 
 
 def _ceiling(variant: Variant) -> dict[str, Any]:
-    return {"name": printable(variant.name), "rows": [_replay(found) for found in variant.what_if]}
+    timed = (
+        found.step_ms.median * found.step_time_ratio
+        for found in variant.what_if
+        if found.step_ms is not None and found.step_time_ratio is not None
+    )
+    # The ratios are against the step as it is, timed in the rounds of the replays.
+    as_it_is = next(timed, None)
+    mark = " (modelled)" if variant.step_ms is not None and variant.step_ms.modelled else ""
+    return {
+        "name": printable(variant.name),
+        "against": "" if as_it_is is None else f", against {text.millis(as_it_is)}{mark} as it is",
+        "rows": [_replay(found) for found in variant.what_if],
+    }
 
 
 def _replay(found: WhatIf) -> tuple[str, str, str]:

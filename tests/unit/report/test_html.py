@@ -15,7 +15,7 @@ import syncwatch.report.html as package
 from syncwatch.judge.gate import judge
 from syncwatch.model.events import KernelEvent, RangeEvent
 from syncwatch.model.finding import Report
-from syncwatch.model.session import DeviceKind, Recorder, Session
+from syncwatch.model.session import DeviceKind, Line, Recorder, Replay, Session
 from syncwatch.model.verdict import Policy, Verdict
 from syncwatch.picturing import waits_of
 from syncwatch.pipeline import report_of
@@ -362,3 +362,17 @@ def test_more_recordings_than_a_canvas_holds_are_counted() -> None:
     assert len(page.data["variants"]) == MAX_RECORDINGS
     assert "not drawn: 8 more recordings; the tables have them all." in page.words
     assert "rank 19" in page.words
+
+
+def test_a_ceiling_says_what_it_is_held_against() -> None:
+    line = Line("app/train.py", 7)
+    replays = (
+        Replay((line,), rounds_ns=((MS, MS), (MS, MS))),
+        Replay((Line("app/loop.py", 3),), rounds_ns=(), refused="It read another value when the step was run again."),
+    )
+    known = recording(syncs=[sync(0)], steps=steps(2), rounds_ns=[[2 * MS, 2 * MS]] * 2, replays=replays)
+    words = page_of(session(known)).words
+
+    assert "against 2.00 ms as it is" in words
+    assert "app/train.py:7 1.00 ms 2.000x" in words
+    assert "app/loop.py:3 not measured It read another value" in words

@@ -10,7 +10,7 @@ from syncwatch.model.session import Recording
 from syncwatch.picturing import waits_of
 from syncwatch.report.html.lanes import MAX_DEPTH, LaneKind, Look, lanes_of
 from syncwatch.report.html.thinning import MAX_LANES, Drawn, thin
-from tests.fakes import recording, session, steps, sync
+from tests.fakes import copy, recording, session, steps, sync
 from tests.pages import busy_session
 
 
@@ -118,3 +118,10 @@ def test_no_event_is_lost_whatever_the_budget(
     assert sum(block.events for lane in drawn.lanes for block in lane.blocks) == len(kernels)
     for lane in drawn.lanes:
         assert list(lane.blocks) == sorted(lane.blocks)
+
+
+def test_a_copy_of_an_unknown_stream_has_a_lane_of_its_own() -> None:
+    copies = [replace(copy(0, at=(5, 9)), stream=None), replace(copy(0, at=(1, 4)), stream=7)]
+    lanes = lanes_of(recording(copies=copies, kernels=[KernelEvent(0, 7, "k", 0, 1, device=1)], steps=steps(1)))
+
+    assert [lane.label for lane in lanes] == ["GPU 0 · stream 7", "GPU 0 · unknown stream", "GPU 1 · stream 7"]
