@@ -4,7 +4,7 @@
 #
 #   benchmarks/gpu.sh [OUTPUT_FOLDER [PART...]]
 #
-# Parts: tests prefill programs sensors guard kernels serving warmup pace; without one all of them, tests first, so that no
+# Parts: tests prefill programs sensors guard kernels serving warmup traces pace; without one all of them, tests first, so that no
 # number stands on a red gate. Writes JSON, by default over benchmarks/results/. PYTHON chooses the interpreter. A part
 # that fails does not keep the others from running; the exit code is 1 then.
 # The kernels are measured beside flash-linear-attention where `pip install flash-linear-attention==0.6.0` was run.
@@ -12,7 +12,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-benchmarks/results}
 shift $(($# > 0))
-parts=${*:-tests prefill programs sensors guard kernels serving warmup pace}
+parts=${*:-tests prefill programs sensors guard kernels serving warmup traces pace}
 python=${PYTHON:-python3}
 failed=0
 mkdir -p "$out"
@@ -49,6 +49,7 @@ for part in $parts; do
       prefill 397b_8192 --preset qwen3.5-397b --tokens 8192 --steps 10 --warmup 3
       prefill 80b_gpu_bound --preset qwen3-next-80b --regime gpu-bound --steps 20 --warmup 5
       prefill 80b_balanced --preset qwen3-next-80b --regime balanced --what-if --steps 20 --warmup 5 --rounds 15
+      prefill 2b_balanced --preset qwen3.5-2b --regime balanced --what-if --steps 20 --warmup 5 --rounds 25
       prefill 80b_host_bound --preset qwen3-next-80b --regime host-bound --steps 20 --warmup 5
       prefill 80b_1024_miss --preset qwen3-next-80b --tokens 1024 --cache-miss --what-if --steps 20 --warmup 5
       prefill 2b_1024 --preset qwen3.5-2b --tokens 1024 --steps 20 --warmup 5
@@ -78,6 +79,9 @@ for part in $parts; do
       ;;
     warmup)
       check "$python" benchmarks/kernel_warmup.py "$out/kernel_warmup.json" --rounds 3
+      ;;
+    traces)  # needs nsys: NSYS names one that is not on PATH
+      check "$python" benchmarks/nsys_live.py "$out/nsys_live.json" --nsys "${NSYS:-nsys}"
       ;;
     pace)  # what the regimes of gdn-prefill rest on; compare with scenarios/syncwatch_scenarios/host_work_regimes.py
       check "$python" benchmarks/prefill_pace.py

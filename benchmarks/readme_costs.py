@@ -86,9 +86,10 @@ def _guard(results: Results) -> str:
 
 
 _FORETOLD = {
-    "gdn_prefill_80b_balanced": "`gdn-prefill`, balanced",
+    "gdn_prefill_2b_balanced": "`gdn-prefill`, Qwen3.5-2B, balanced",
+    "gdn_prefill_80b_balanced": "`gdn-prefill`, Qwen3-Next-80B, balanced",
     "seq_lens": "`seq-lens`",
-    "gdn_prefill_80b_1024_miss": "`gdn-prefill`, cache missed",
+    "gdn_prefill_80b_1024_miss": "`gdn-prefill`, Qwen3-Next-80B, cache missed",
 }
 """Reports that were made with `--what-if`, and what they are of."""
 

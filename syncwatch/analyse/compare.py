@@ -18,28 +18,32 @@ Interval = tuple[float, float]
 
 
 def step_time(recording: Recording) -> StepTime | None:
-    """Return the median step of all rounds; None where no step was timed."""
+    """Return the median step, as `time_of` does; None where no step was timed."""
     return time_of(recording.rounds_ns, modelled=recording.modelled)
 
 
 def time_of(rounds_ns: Sequence[Sequence[int]], *, modelled: bool) -> StepTime | None:
-    """Return the median of the steps of all rounds; None where there are none.
+    """Return the median of the rounds' median steps, or of the steps of a single round; None where there are none.
 
-    The virtual clock is deterministic: repeating it tells nothing, so that its times carry no interval.
+    The steps of a round are not independent, so that an interval is drawn over rounds; and a ratio of such medians lies
+    where its own interval does. The virtual clock is deterministic: repeating it tells nothing, so that its times carry
+    no interval.
     """
-    steps = np.array([time for timed in rounds_ns for time in timed], dtype=float) / _NS_IN_MS
-    if steps.size == 0:
+    rounds = [timed for timed in rounds_ns if timed]
+    if not rounds:
         return None
-    ci95 = None if modelled or steps.size < 2 else _interval((steps,), np.median, paired=False)
-    return StepTime(median=float(np.median(steps)), ci95=ci95, modelled=modelled)
+    times = np.array(rounds[0] if len(rounds) == 1 else [np.median(timed) for timed in rounds], dtype=float)
+    times /= _NS_IN_MS
+    ci95 = None if modelled or times.size < 2 else _interval((times,), np.median, paired=False)
+    return StepTime(median=float(np.median(times)), ci95=ci95, modelled=modelled)
 
 
 def price_overhead(recording: Recording) -> float | None:
     """Return what watching with CUPTI made of the step time, as a ratio; None where either was not taken."""
-    honest = [time for timed in recording.rounds_ns for time in timed]
-    if not honest or not recording.priced_ns or recording.modelled:
+    honest = step_time(recording)
+    if honest is None or not recording.priced_ns or recording.modelled:
         return None
-    return float(np.median(recording.priced_ns) / np.median(honest))
+    return float(np.median(recording.priced_ns) / _NS_IN_MS / honest.median)
 
 
 def compare(

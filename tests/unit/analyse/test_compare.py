@@ -91,6 +91,19 @@ def test_a_single_step_each_is_too_few() -> None:
     assert found.step_time_ratio == pytest.approx(4 / 3)
 
 
+def test_a_ratio_lies_in_its_interval_where_steps_have_two_lengths() -> None:
+    """Short steps are a minority of each round but one; pooled over the rounds, the median would be another's."""
+    old = [[4 * MS, 4 * MS + each, 9 * MS, 9 * MS, 9 * MS] for each in (1, 2, 3)] + [[4 * MS] * 12] * 2
+    new = [[4 * MS + each] * 5 for each in (1, 2, 3, 4, 5)]
+    found, (before, after) = compare(*pair(old, new), True), pair(old, new)
+    times = step_time(before), step_time(after)
+
+    assert found.ci95 is not None and found.step_time_ratio is not None
+    assert found.ci95[0] <= found.step_time_ratio <= found.ci95[1]
+    assert times[0] is not None and times[1] is not None
+    assert found.step_time_ratio == times[0].median / times[1].median
+
+
 def test_identical_times_have_the_point_for_an_interval() -> None:
     found = compare(*pair([[4 * MS]] * 3, [[2 * MS]] * 3), True)
     assert (found.step_time_ratio, found.ci95, found.verdict) == (2.0, (2.0, 2.0), "faster")
