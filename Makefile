@@ -37,7 +37,8 @@ test-nsys: $(VENV)/.dev  ## our traces in real nsys, taken from Debian once (370
 	tests/nsys/install.sh .nsys || command -v nsys
 	NSYS_BINARIES=$$(ls -d "$(CURDIR)"/.nsys/*/bin/nsys 2>/dev/null | paste -sd:) $(BIN)/pytest tests/integration/test_nsys.py tests/integration/test_import.py $(ARGS)
 
-test-html: $(VENV)/.browser  ## the HTML report in Chromium, its drawing timed; takes the system's, or `playwright install chromium`
+test-html: $(VENV)/.browser  ## the HTML report in Chromium, its drawing timed; Chromium is installed where there is none
+	tests/browser/install.sh $(BIN)/python
 	SYNCWATCH_TIMED=1 $(BIN)/pytest -s tests/integration/test_html.py $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy --strict
@@ -57,6 +58,7 @@ figures: $(VENV)/.dev  ## rewrite the figures of README and docs from benchmarks
 	$(BIN)/python benchmarks/readme.py
 
 picture: $(VENV)/.browser  ## draw the timeline of the README anew, in Chromium
+	tests/browser/install.sh $(BIN)/python
 	$(BIN)/python benchmarks/picture.py $(ARGS)
 
 golden: $(VENV)/.dev  ## rewrite the golden files; read the diff like code

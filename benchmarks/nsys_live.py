@@ -2,8 +2,8 @@
 
     python benchmarks/nsys_live.py benchmarks/results/nsys_live.json --nsys nsys
 
-Needs a CUDA GPU and nsys 2022.4 or later. The scenario is run twice: live, and under `nsys profile`, whose report is then
-exported, imported and cut into steps by the range of each variant. Exits 1 where the two counts differ.
+Needs a CUDA GPU and nsys 2022.4 or later. The scenario is run twice: live, and under `nsys profile`, whose report is
+then exported, imported and cut into steps by the range of each variant. Exits 1 where the two counts differ.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _syncwatch(*words: str) -> list[str]:
 
 
 def _profiled(nsys: str, command: list[str], folder: Path) -> Path:
-    """Return the SQLite export of `command` under nsys, which records the environment: only what Python needs is left."""
+    """Return the SQLite export of `command` under nsys, which records the environment: what Python needs is left."""
     kept = ("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_HOME", "TRITON_CACHE_DIR")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     report, trace = folder / "live.nsys-rep", folder / "live.sqlite"
