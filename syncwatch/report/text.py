@@ -65,7 +65,8 @@ def size(value: float | None) -> str:
         return NOT_MEASURED
     for unit in ("B", "KiB", "MiB"):
         if value < 1024:
-            return f"{number(round(value, 1))} {unit}" if unit == "B" else f"{_digits(value)} {unit}"
+            whole = unit == "B" and value == round(value)
+            return f"{number(value) if whole else _digits(value)} {unit}"
         value /= 1024
     return f"{_digits(value)} GiB"
 
