@@ -75,6 +75,7 @@ for part in $parts; do
       ;;
     serving)
       report seq_lens seq-lens --what-if --steps 40 --rounds 15
+      report spec_decode_what_if spec-decode --preset qwen3.5-2b --what-if --steps 20
       check "$python" benchmarks/spec_decode.py run "$out/spec_decode_2b.json" --preset qwen3.5-2b --requests 256
       ;;
     warmup)

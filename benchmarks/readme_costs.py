@@ -74,21 +74,27 @@ def _coverage(results: Results) -> str:
     )
 
 
+_GUARDED = ("a small step, bound by the host", "`gdn-prefill`, Qwen3-Next-80B, 8,192 tokens")
+"""The steps that `benchmarks/guard.py` measures."""
+
+
 def _guard(results: Results) -> str:
     found = results.read("guard")
-    ratios = found["ratio_to_plain"]
     ways = ("guard around every step", "guard around all steps", "guard off", "markers")
-    told = ", ".join(f"{way} {ratios[way]:.3f}" for way in ways)
-    return (
-        f"On a step of {found['step_us']['plain']:.0f} µs that never waits, bound by the host, as a multiple of its "
-        f"plain time: {told} ({found['gpu']}, torch {short(found['torch'])})."
-    )
+    told = ["| way | " + " | ".join(_GUARDED) + " |", "|---|" + "---|" * len(_GUARDED)]
+    steps = [found, found["prefill"]]
+    for way in ways:
+        cells = [with_interval(each["ratio_to_plain"][way], each["ratio_ci95"][way]) for each in steps]
+        told.append(f"| {way} | {' | '.join(cells)} |")
+    plain = " and ".join(_length(each["step_us"]["plain"]) for each in steps)
+    return "\n".join([*told, "", f"The plain steps took {plain} ({found['gpu']}, torch {short(found['torch'])})."])
 
 
 _FORETOLD = {
     "gdn_prefill_2b_balanced": "`gdn-prefill`, Qwen3.5-2B, balanced",
     "gdn_prefill_80b_balanced": "`gdn-prefill`, Qwen3-Next-80B, balanced",
     "seq_lens": "`seq-lens`",
+    "spec_decode_what_if": "`spec-decode`, Qwen3.5-2B, 20 steps",
     "gdn_prefill_80b_1024_miss": "`gdn-prefill`, Qwen3-Next-80B, cache missed",
 }
 """Reports that were made with `--what-if`, and what they are of."""
