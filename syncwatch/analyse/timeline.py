@@ -72,7 +72,7 @@ class Timeline:
     """When each GPU and each of its streams worked; spans are in order and do not overlap."""
 
     gpus: Mapping[int, tuple[Span, ...]] | None
-    """By GPU, of those that worked; None where kernels were not recorded."""
+    """By GPU, of those that worked; None where kernels or copies were not recorded."""
     streams: Mapping[Stream, tuple[Span, ...]]
     end_ns: int
     """The last moment that the recording knows of."""
@@ -81,12 +81,12 @@ class Timeline:
 def timeline_of(recording: Recording) -> Timeline:
     """Return when each GPU of `recording` worked, and until when it was recorded."""
     end = end_of(recording)
-    if recording.kernels is None:
+    if recording.kernels is None or recording.copies is None:
         return Timeline(None, {}, end)
     known: dict[tuple[int, int | None], list[Span]] = defaultdict(list)
     for kernel in recording.kernels:
         known[kernel.device, kernel.stream].append((kernel.start_ns, kernel.end_ns))
-    for copy in recording.copies or ():
+    for copy in recording.copies:
         if copy.start_ns is not None and copy.end_ns is not None:
             known[copy.device, copy.stream].append((copy.start_ns, copy.end_ns))
     merged = {stream: union(spans) for stream, spans in known.items()}

@@ -22,7 +22,7 @@ def recording_of(process: Process) -> Recording:
     waits, blocking = told_apart(process)
     builder = _Builder(process)
     syncs = tuple(builder.sync(wait) for wait in waits)
-    copies = tuple(builder.copy(copy, blocks) for copy, blocks in zip(process.copies, blocking, strict=True))
+    copies = tuple(builder.copy(copy, blocks) for copy, blocks in zip(process.copies or (), blocking, strict=True))
     counted = [sync for sync in syncs if sync.kind is not SyncKind.ALLOCATION and not sync.pacing]
     attributed = sum(sync.stack is not None for sync in counted)
     return Recording(
@@ -34,7 +34,7 @@ def recording_of(process: Process) -> Recording:
         frames=tuple(builder.frames),
         stacks=tuple(builder.stacks),
         syncs=syncs,
-        copies=None if process.kernels is None else copies,
+        copies=None if process.copies is None else copies,
         kernels=process.kernels,
         ranges=process.ranges,
         coverage=Coverage(

@@ -50,7 +50,7 @@ def told_apart(process: Process) -> tuple[tuple[Wait, ...], tuple[bool | None, .
     waiting = _Waiting(process, _outermost(own))
     held: list[Wait] = []
     blocking: list[bool | None] = []
-    for copy in process.copies:
+    for copy in process.copies or ():
         if copy.call is None:
             blocking.append(None)
             continue
@@ -135,7 +135,7 @@ class _Waiting:
         """Return when `thread` queued work, in order."""
         if self._queued is None:
             calls = [kernel.call for kernel in self._process.kernels or ()]
-            calls += [copy.call for copy in self._process.copies]
+            calls += [copy.call for copy in self._process.copies or ()]
             self._queued = defaultdict(list)
             for call in calls:
                 if call is not None:

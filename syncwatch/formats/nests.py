@@ -28,20 +28,20 @@ class Nests:
         """The nests found so far, by their number."""
 
     def around(self, thread: int, moment_ns: int) -> int | None:
-        """Return the number of the nest that holds `moment_ns`; None outside every range.
+        """Return the number of the nest that holds `moment_ns`; None outside every range, and where one just ended.
 
         Moments of a thread are to be asked for in their order.
         """
         coming, opened = self._coming.get(thread), self._open[thread]
         while coming and coming[-1].start_ns <= moment_ns:
             each = coming.pop()
-            if each.end_ns >= moment_ns:
+            if each.end_ns > moment_ns:
                 opened.append(each)
         live: list[RangeEvent] = []
         # Ranges that do not nest can end in any order; each that has ended is looked at once.
         while opened and len(live) < MAX_NESTED:
             each = opened.pop()
-            if each.end_ns >= moment_ns:
+            if each.end_ns > moment_ns:
                 live.append(each)
         live.reverse()
         opened += live

@@ -56,11 +56,11 @@ class Process:
     """What `steps.steps_of` made of the ranges; empty where no step is marked."""
     waits: tuple[WaitingCall, ...]
     """By the start of the call."""
-    copies: tuple[CopyEvent, ...]
-    """By the start of the call, with the step, without a stack; `blocking` is None: the builder tells."""
+    copies: tuple[CopyEvent, ...] | None
+    """By the start of the call, with the step, without a stack; `blocking` is None: the builder tells. None where copies
+    were asked for and not recorded."""
     kernels: tuple[KernelEvent, ...] | None
-    """Kernels and memsets by their start, with the step; None where the GPU's work was not recorded, nor
-    copies."""
+    """Kernels and memsets by their start, with the step; None where kernels were asked for and not recorded."""
     ranges: tuple[RangeEvent, ...]
     surroundings: Surroundings
     notes: tuple[str, ...] = ()

@@ -72,10 +72,22 @@ def wait_of(call: str) -> SyncKind | None:
 
 
 @lru_cache(maxsize=4096)
+def is_copy(call: str) -> bool:
+    """Return whether the call asks for a copy."""
+    return _COPY_CALL.match(call) is not None
+
+
+@lru_cache(maxsize=4096)
+def is_launch(call: str) -> bool:
+    """Return whether the call asks the GPU for a kernel or a graph; a function for the host is neither."""
+    return "Launch" in call and "HostFunc" not in call
+
+
+@lru_cache(maxsize=4096)
 def is_blocking_copy(call: str) -> bool:
     """Return whether the call is a copy that has no stream to be queued on, such as `cudaMemcpy`."""
     bare = _ABI.sub("", call)
-    return _COPY_CALL.match(bare) is not None and not bare.endswith("Async")
+    return is_copy(bare) and not bare.endswith("Async")
 
 
 def holds(call: str, direction: Direction, memory: HostMemory | None, size: int) -> bool:
@@ -87,7 +99,7 @@ def holds(call: str, direction: Direction, memory: HostMemory | None, size: int)
         memory: the kind of host memory; None where it is not known, or there is none.
         size: in bytes.
     """
-    if direction is Direction.D2D or not _COPY_CALL.match(call):
+    if direction is Direction.D2D or not is_copy(call):
         return False
     if is_blocking_copy(call):
         return True

@@ -13,7 +13,7 @@ from syncwatch.formats.process import Process, WaitingCall
 from syncwatch.formats.steps import StepClock, steps_of
 from syncwatch.model.events import Call, CopyEvent, KernelEvent, RangeEvent, SyncKind
 from syncwatch.model.names import WINDOW_RANGE
-from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, wait_of
+from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_launch, wait_of
 from syncwatch.model.session import Recorder
 
 _NONE = -1
@@ -87,6 +87,7 @@ class _Builder:
             notes += [] if steps else [_LAST_NOTE]
         copies = tuple(sorted(self._copies(window, clock), key=_asked_ns))
         kernels = tuple(sorted(self._kernels(window, clock), key=lambda kernel: kernel.start_ns))
+        is_recorded = bool(kernels or copies) or not self._launches()
         return Process(
             name=name,
             recorder=Recorder.TORCH_PROFILER,
@@ -94,22 +95,24 @@ class _Builder:
             threads=self.threads or ("unknown",),
             steps=steps,
             waits=tuple(waits),
-            copies=copies,
-            kernels=kernels if kernels or copies or not self._launches() else None,
+            copies=copies if is_recorded else None,
+            kernels=kernels if is_recorded else None,
             ranges=ranges,
             surroundings=Surroundings(self.host, self.base_ns),
-            notes=(*notes, *self._notes(copies, kernels)),
+            notes=(*notes, *self._notes(copies, kernels, is_recorded=is_recorded)),
             blind_to=tuple(self._blind_to()),
         )
 
     def _launches(self) -> bool:
         """Return whether the host asked for work."""
-        return any("Launch" in self.host.names.texts[number] for number in set(self.host.calls.names))
+        return any(is_launch(self.host.names.texts[number]) for number in set(self.host.calls.names))
 
-    def _notes(self, copies: Sequence[CopyEvent], kernels: Sequence[KernelEvent]) -> Iterator[str]:
+    def _notes(
+        self, copies: Sequence[CopyEvent], kernels: Sequence[KernelEvent], *, is_recorded: bool
+    ) -> Iterator[str]:
         if self.host.functions:
             yield _STACK_NOTE
-        if not kernels and not copies and self._launches():
+        if not is_recorded:
             yield "The trace has launches and no work on a GPU, so no wait has a price. Record with CUPTI free."
         alone = sum(each.call is None for each in copies) + sum(each.call is None for each in kernels)
         if alone:

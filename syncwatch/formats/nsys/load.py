@@ -20,12 +20,13 @@ from syncwatch.formats.nsys.read_calls import (
     thread_names,
     waiting_calls,
 )
-from syncwatch.formats.nsys.read_file import GRAPH, RUNTIME, SYNCHRONIZATION, NsysFile, opened
+from syncwatch.formats.nsys.read_file import GRAPH, KERNEL, MEMCPY, RUNTIME, SYNCHRONIZATION, NsysFile, opened
 from syncwatch.formats.nsys.read_ranges import ranges_of
 from syncwatch.formats.nsys.read_work import Surroundings, copies_of, devices_of, kernels_of
 from syncwatch.formats.process import Operator, Process
 from syncwatch.formats.steps import StepClock, steps_of
 from syncwatch.model.events import Frame, RangeEvent, Step
+from syncwatch.model.runtime import is_copy, is_launch
 from syncwatch.model.session import DeviceKind, Environment, Recorder, Recording, Session
 
 UNKNOWN = "unknown"
@@ -86,8 +87,13 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
     kernels, copies = kernels_of(file, around), copies_of(file, around)
     labels = _labels(keys)
     records_calls = file.has(RUNTIME) or file.has(SYNCHRONIZATION)
-    records_work = bool(devices) or not any("Launch" in name for name in known_calls.values())
-    notes = tuple(_notes(file, records_calls=records_calls, records_work=records_work))
+    # nsys leaves out a table that has no rows; whether there was nothing to record, the calls tell.
+    records_kernels = _holds(file, KERNEL, GRAPH) or not any(map(is_launch, known_calls.values()))
+    records_copies = _holds(file, MEMCPY) or (records_kernels and not any(map(is_copy, known_calls.values())))
+    notes = (
+        *_missing(records_calls=records_calls, records_kernels=records_kernels, records_copies=records_copies),
+        *_graph_notes(file),
+    )
     for key in keys:
         yield Process(
             name=labels[key],
@@ -96,8 +102,8 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
             threads=threads[key].called(),
             steps=steps[key],
             waits=tuple(waits.pop(key, ())),
-            copies=tuple(copies.pop(key, ())),
-            kernels=tuple(kernels.pop(key, ())) if records_work else None,
+            copies=tuple(copies.pop(key, ())) if records_copies else None,
+            kernels=tuple(kernels.pop(key, ())) if records_kernels else None,
             ranges=tuple(ranges.pop(key, ())),
             surroundings=_Nothing(),
             notes=notes,
@@ -105,12 +111,26 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
         )
 
 
-def _notes(file: NsysFile, *, records_calls: bool, records_work: bool) -> Iterator[str]:
+def _holds(file: NsysFile, *tables: str) -> bool:
+    """Return whether one of `tables` has a row."""
+    return any(file.has(table) and file.count(f"SELECT EXISTS (SELECT 1 FROM {table})") for table in tables)
+
+
+def _missing(*, records_calls: bool, records_kernels: bool, records_copies: bool) -> Iterator[str]:
     if not records_calls:
         yield "The trace has no calls of the CUDA runtime, so no wait can be counted. Record with --trace=cuda."
-    if not records_work:
-        yield "The trace has launches and no work on a GPU, so no wait has a price. Take an nsys for this driver."
-    if file.has(GRAPH) and file.count(f"SELECT count(*) FROM {GRAPH}"):
+    if not records_kernels:
+        lost = "kernels" if records_copies else "work on a GPU"
+        yield f"The trace has launches and no {lost}, so no wait has a price. Take an nsys for this driver."
+    elif not records_copies:
+        yield (
+            "The trace has calls of copies and no copies, so no wait has a price, and waits inside copies are not "
+            "counted. Take an nsys for this driver."
+        )
+
+
+def _graph_notes(file: NsysFile) -> Iterator[str]:
+    if _holds(file, GRAPH):
         yield "Each CUDA graph is one piece of work: copies in it are not counted. Record with --cuda-graph-trace=node."
 
 

@@ -205,6 +205,13 @@ def test_steps_ranges_and_pacing() -> None:
     assert recording.coverage.seen == 2
 
 
+def test_a_wait_that_begins_where_pacing_ends_is_no_pacing() -> None:
+    ranges = (RangeEvent(0, PACING_RANGE, 100, 200),)
+    recording = recording_of(process(waits=(wait(100, 200), wait(200, 300)), ranges=ranges))
+    assert [sync.pacing for sync in recording.syncs] == [True, False]
+    assert recording.coverage.seen == 1
+
+
 def test_steps_of_several_runs_are_said_to_be_taken_together() -> None:
     ranges = tuple(RangeEvent(0, f"syncwatch.step {number}", at, at + 5) for number, at in ((0, 0), (1, 10), (0, 20)))
     steps = tuple(Step(index, False, each.start_ns, each.end_ns) for index, each in enumerate(ranges))
@@ -229,5 +236,5 @@ def test_nests_hold_what_a_search_of_all_ranges_finds(ranges: list[tuple[int, in
     nests = Nests(known)
     for moment in moments:
         found = nests.around(0, moment)
-        expected = {each.name for each in known if each.start_ns <= moment <= each.end_ns}
+        expected = {each.name for each in known if each.start_ns <= moment < each.end_ns}
         assert set(nests.names[found] if found is not None else ()) == expected

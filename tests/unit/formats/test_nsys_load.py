@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from syncwatch.analyse.timeline import timeline_of
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.formats.nsys.load import load
 from syncwatch.model.events import Direction, HostMemory, SyncKind
@@ -245,6 +246,37 @@ def test_launches_without_work_are_not_measured(tmp_path: Path) -> None:
     recording = one(path)
     assert (recording.kernels, recording.copies) == (None, None)
     assert any("no work on a GPU" in note for note in recording.notes)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"), [("KERNEL", "launches and no kernels"), ("MEMCPY", "calls of copies and no copies")]
+)
+def test_work_that_was_asked_for_and_not_recorded_is_not_measured(tmp_path: Path, table: str, said: str) -> None:
+    path = tmp_path / "trace.sqlite"
+    with NsysExport(path) as export:
+        step_with_a_read(export, 1000)
+        export.database.execute(f"DROP TABLE CUPTI_ACTIVITY_KIND_{table}")
+    recording = one(path)
+    assert (recording.kernels is None, recording.copies is None) == (table == "KERNEL", table == "MEMCPY")
+    assert timeline_of(recording).gpus is None
+    assert len(recording.syncs) == 1
+    (note,) = (note for note in recording.notes if said in note)
+    assert "no wait has a price" in note
+
+
+@pytest.mark.parametrize("table", ["KERNEL", "MEMCPY"])
+def test_work_that_nobody_asked_for_is_none_and_not_unknown(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "trace.sqlite"
+    with NsysExport(path, without=(f"CUPTI_ACTIVITY_KIND_{table}",)) as export:
+        export.call("cudaLaunchHostFunc_v10000", (100, 200))
+        if table == "KERNEL":
+            export.copy((400, 500), export.call("cudaMemcpyAsync_v3020", (300, 600)), 2, (2, 0), 8)
+        else:
+            export.kernel((400, 500), export.call("cudaLaunchKernel_v7000", (300, 350)))
+    recording = one(path)
+    assert recording.kernels is not None
+    assert recording.copies is not None
+    assert timeline_of(recording).gpus is not None
 
 
 def test_a_trace_without_cuda_is_refused(tmp_path: Path) -> None:
