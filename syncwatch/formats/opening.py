@@ -5,29 +5,35 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
+from typing import IO
 
 from syncwatch.errors import NotMeasuredError, SessionError, UsageError
 from syncwatch.formats.chrome.load import load as load_chrome
 from syncwatch.formats.nsys.load import load as load_nsys
+from syncwatch.formats.packed import BROKEN, is_packed, unpacked
+from syncwatch.model.codec import session_in
 from syncwatch.model.session import Session
 
 REPORT_SUFFIXES = (".nsys-rep", ".qdrep")
 """What nsys itself writes: only nsys can read it. A .qdrep is of 2021 and older."""
 _SQLITE = b"SQLite format 3\x00"
-_GZIP = b"\x1f\x8b"
 _HEAD_BYTES = 4096
 _CHUNK_BYTES = 1 << 20
 _TRACE_EVENTS = re.compile(rb'"traceEvents"\s{0,16}:')
 _LONGEST_BYTES = 32
+_GIVE = "Give a run, an export of nsys, or a trace of torch.profiler."
 
 
 def open_session(path: Path, step_range: str | None = None) -> Session:
     """Read a run of ours, an export or a report of nsys, or a trace of torch.profiler.
 
     Args:
-        path: the file; what is in it decides, save for reports of nsys, which are known by their name.
+        path: the file, packed by gzip or not; what is in it decides, save for reports of nsys, which are known by
+            their name.
         step_range: the NVTX range or annotation that marks a step; None for the usual ones.
 
     Raises:
@@ -37,14 +43,18 @@ def open_session(path: Path, step_range: str | None = None) -> Session:
     """
     if path.suffix in REPORT_SUFFIXES:
         return _report_of_nsys(path, step_range)
-    head = _head(path)
-    if head.startswith(_SQLITE):
-        return load_nsys(path, step_range)
-    if _is_chrome(path, head):
-        return load_chrome(path, step_range)
-    if step_range is not None:
-        raise UsageError(f"{path} is a run of syncwatch, and knows its steps. Leave --step-range out.")
-    return Session.load(path)
+    with _refusing(path), unpacked(path) as file:
+        head = file.read(_HEAD_BYTES).lstrip()
+        if head.startswith(_SQLITE):
+            return _export_of_nsys(path, step_range)
+        if not head.startswith((b"{", b"[")):
+            raise SessionError(f"{path} is {'no file that syncwatch reads' if head else 'empty'}. {_GIVE}")
+        if head.startswith(b"[") or _has_events(file, head):
+            return load_chrome(path, step_range)
+        if step_range is not None:
+            raise UsageError(f"{path} is a run of syncwatch, and knows its steps. Leave --step-range out.")
+        file.seek(0)
+        return session_in(file.read(), path)
 
 
 def holds_run(path: Path) -> bool:
@@ -56,39 +66,42 @@ def holds_run(path: Path) -> bool:
             head = file.read(len(_SQLITE))
     except (OSError, ValueError):
         return False
-    return path.suffix != ".py" and head.startswith((b"{", b"[", _GZIP, _SQLITE))
+    return path.suffix != ".py" and (is_packed(head) or head.startswith((b"{", b"[", _SQLITE)))
 
 
-def _is_chrome(path: Path, head: bytes) -> bool:
-    """Return whether the file is packed, a list, or an object with `traceEvents`, which can come after much else."""
-    if head.startswith(_GZIP) or head.lstrip().startswith(b"["):
-        return True
-    if not head.lstrip().startswith(b"{"):
-        return False
-    with path.open("rb") as file:
-        before = b""
-        # In a string of JSON the quotes would be escaped, so this can only be a name.
-        while chunk := file.read(_CHUNK_BYTES):
-            if _TRACE_EVENTS.search(before + chunk):
-                return True
-            before = chunk[-_LONGEST_BYTES:]
+def _has_events(file: IO[bytes], head: bytes) -> bool:
+    """Return whether `traceEvents` stands in `head` or in the rest of the file, where it can come after much else."""
+    chunk = head
+    before = b""
+    # In a string of JSON the quotes would be escaped, so this can only be a name.
+    while chunk:
+        if _TRACE_EVENTS.search(before + chunk):
+            return True
+        before, chunk = chunk[-_LONGEST_BYTES:], file.read(_CHUNK_BYTES)
     return False
 
 
-def _head(path: Path) -> bytes:
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
     try:
-        with path.open("rb") as file:
-            return file.read(_HEAD_BYTES)
+        yield
+    except BROKEN as error:
+        raise SessionError(f"{path} is packed and broken: {error}. Pack it again.") from error
     except OSError as error:
-        raise SessionError(
-            f"Cannot read {path}: {error.strerror}. Give a run, an export of nsys, or a trace of torch.profiler."
-        ) from error
+        raise SessionError(f"Cannot read {path}: {error.strerror}. {_GIVE}") from error
+
+
+def _export_of_nsys(path: Path, step_range: str | None) -> Session:
+    with path.open("rb") as file:
+        if is_packed(file.read(len(_SQLITE))):
+            raise SessionError(f"{path} is a packed export of nsys. Unpack it with `gunzip`, and give that file.")
+    return load_nsys(path, step_range)
 
 
 def _report_of_nsys(path: Path, step_range: str | None) -> Session:
     """Let nsys export its own report, into a folder that is gone afterwards."""
-    _head(path)
-    nsys = which("nsys")
+    with _refusing(path), path.open("rb"):
+        nsys = which("nsys")
     if nsys is None:
         raise NotMeasuredError(
             f"Only nsys can read {path.name}, and there is none on PATH. Export it where nsys is, with "

@@ -57,8 +57,8 @@ class Process:
     waits: tuple[WaitingCall, ...]
     """By the start of the call."""
     copies: tuple[CopyEvent, ...] | None
-    """By the start of the call, with the step, without a stack; `blocking` is None: the builder tells. None where copies
-    were asked for and not recorded."""
+    """By the start of the call, with the step, without a stack; `blocking` is None: the builder tells. None where
+    copies were asked for and not recorded."""
     kernels: tuple[KernelEvent, ...] | None
     """Kernels and memsets by their start, with the step; None where kernels were asked for and not recorded."""
     ranges: tuple[RangeEvent, ...]

@@ -69,6 +69,15 @@ def read_session(path: Path) -> Session:
         raise SessionError(
             f"Cannot read {path}: {error.strerror}. Give a file that `syncwatch run -o` wrote."
         ) from error
+    return session_in(raw, path)
+
+
+def session_in(raw: bytes, path: Path) -> Session:
+    """Return the session in `raw`, which stood in the file `path`.
+
+    Raises:
+        SessionError: if it is no session of this schema.
+    """
     try:
         session = decode_session(raw)
         _require_sound(session)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -15,6 +13,7 @@ import msgspec
 from syncwatch.errors import SessionError
 from syncwatch.formats.chrome.mending import Mending
 from syncwatch.formats.chrome.rows import Row, decode_rows
+from syncwatch.formats.packed import BROKEN, unpacked
 
 _BLOCK = 1 << 20
 _EVENTS = "traceEvents"
@@ -26,7 +25,6 @@ _CUTS = 8
 """Places between rows that are tried before more is read: what looks like one may lie in a name, or in arguments."""
 _CUT_OFF, _GOES_ON = "truncated", "trailing characters"
 """How msgspec tells of too little and of too much; it has no other mark."""
-_GZIP = b"\x1f\x8b"
 _NEXT_STEP = "Give a .json or .json.gz that torch.profiler or `syncwatch export --format perfetto` wrote."
 
 
@@ -123,19 +121,14 @@ class Trace:
 
     @contextlib.contextmanager
     def _open(self, *, mended: bool) -> Iterator[IO[bytes]]:
-        with contextlib.ExitStack() as opened:
-            file: IO[bytes] = opened.enter_context(self._path.open("rb"))
-            packed = file.read(len(_GZIP)) == _GZIP
-            file.seek(0)
-            if packed:
-                file = cast("IO[bytes]", opened.enter_context(gzip.GzipFile(fileobj=file, mode="rb")))
+        with unpacked(self._path) as file:
             yield cast("IO[bytes]", Mending(file)) if mended else file
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
         try:
             yield
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        except BROKEN as error:
             raise SessionError(f"{self._path} is packed and broken: {error}. {_NEXT_STEP}") from error
         except OSError as error:
             raise SessionError(f"Cannot read {self._path}: {error.strerror}. {_NEXT_STEP}") from error

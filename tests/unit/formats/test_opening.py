@@ -12,6 +12,7 @@ import pytest
 
 from syncwatch.errors import NotMeasuredError, SessionError, SyncwatchError, UsageError
 from syncwatch.formats.opening import holds_run, open_session
+from syncwatch.model.codec import encode
 from syncwatch.model.session import Recorder
 from syncwatch.pipeline import write_run
 from tests.fakes import gdn_session
@@ -40,6 +41,8 @@ def test_the_name_of_a_file_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text(json.dumps(TRACE["traceEvents"]))
     write_run(gdn_session(), tmp_path / "run.sqlite")
     gdn_session().save(tmp_path / "session.gz")
+    for name in ("session.gz", "run.sqlite"):
+        (tmp_path / f"packed {name}").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
     recorders = {path.name: open_session(path).recorder for path in tmp_path.iterdir()}
     assert recorders == {
         "nsys.json": Recorder.NSYS,
@@ -49,6 +52,8 @@ def test_the_name_of_a_file_says_nothing(tmp_path: Path) -> None:
         "list.json": Recorder.TORCH_PROFILER,
         "run.sqlite": Recorder.SYNCWATCH,
         "session.gz": Recorder.SYNCWATCH,
+        "packed run.sqlite": Recorder.SYNCWATCH,
+        "packed session.gz": Recorder.SYNCWATCH,
     }
 
 
@@ -64,11 +69,28 @@ def test_steps_of_traces_are_chosen_and_runs_know_theirs(tmp_path: Path) -> None
         open_session(tmp_path / "run.json", "decode")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"a,b\n1,2\n", b"{}", b"[]", b"[1, 2", b"\x1f\x8bnot packed"])
-def test_what_is_none_of_these_is_refused(tmp_path: Path, content: bytes) -> None:
+PACKED_RUN = gzip.compress(encode(gdn_session()), mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\x00" * 100, "is no file that syncwatch reads"),
+        (b"a,b\n1,2\n", "is no file that syncwatch reads"),
+        (b"{}", "is not a syncwatch session"),
+        (b"[]", "holds nothing of CUDA"),
+        (b"[1, 2", "is no trace: it is cut off"),
+        (b"\x1f\x8bnot packed", "is packed and broken"),
+        (PACKED_RUN[:-20], "is packed and broken"),
+        (PACKED_RUN[:2000] + b"\xff" * 50 + PACKED_RUN[2050:], "is packed and broken"),
+        (gzip.compress(b"SQLite format 3\x00" + bytes(500)), "is a packed export of nsys"),
+    ],
+)
+def test_what_is_none_of_these_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "trace.json"
     path.write_bytes(content)
-    with pytest.raises(SyncwatchError, match=r"trace\.json .*\."):
+    with pytest.raises(SyncwatchError, match=rf"trace\.json {said}.*\."):
         open_session(path)
 
 

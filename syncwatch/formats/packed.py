@@ -1,0 +1,34 @@
+"""Answers: how is a file read that may be packed? Unpacked by its first bytes, whatever it is called."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+_GZIP = b"\x1f\x8b"
+
+BROKEN = (gzip.BadGzipFile, EOFError, zlib.error)
+"""What reading raises where the packing is damaged; the first of them is an OSError too."""
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Open `path`, to be read as what was packed if it was.
+
+    Raises:
+        OSError: if it cannot be read, here or later; or one of `BROKEN`.
+    """
+    with ExitStack() as opened:
+        file: IO[bytes] = opened.enter_context(path.open("rb"))
+        packed = is_packed(file.read(len(_GZIP)))
+        file.seek(0)
+        yield cast("IO[bytes]", opened.enter_context(gzip.GzipFile(fileobj=file, mode="rb"))) if packed else file
+
+
+def is_packed(head: bytes) -> bool:
+    """Return whether a file that begins with `head` is packed by gzip."""
+    return head.startswith(_GZIP)
