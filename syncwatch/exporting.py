@@ -37,10 +37,7 @@ def export(session: Session, form: TraceFormat, path: Path) -> None:
     if form is TraceFormat.NSYS:
         dump_nsys(session, labels_of(session), path)
     elif form is TraceFormat.PERFETTO:
-        try:
-            dump_chrome(session, labels_of(session), path, bubbles_of(session))
-        except OSError as error:
-            raise UsageError(f"Cannot write {path}: {error.strerror}. Give a file that you may write to.") from error
+        dump_chrome(session, labels_of(session), path, bubbles_of(session))
     else:
         assert_never(form)
 

@@ -10,6 +10,7 @@ import typer
 from typing_extensions import assert_never
 
 from syncwatch.cli.options import StepRangeOption, require_writable
+from syncwatch.errors import UsageError
 from syncwatch.exporting import TraceFormat, only, untimed
 from syncwatch.exporting import export as write_trace
 from syncwatch.formats.opening import open_session
@@ -38,6 +39,8 @@ def export(
     """
     require_writable(output)
     session = only(open_session(run, step_range), variant or ())
+    if output.exists() and output.samefile(run):
+        raise UsageError(f"Cannot write {output}: it is the run itself. Give the trace another name.")
     write_trace(session, form, output)
     syncs, copies = untimed(session)
     if syncs or copies:

@@ -151,6 +151,10 @@ def require_writable(path: Path | None) -> None:
     if path is None:
         return
     folder = path.parent
+    if str(path) == "-":
+        raise UsageError(
+            "Cannot write to -: that is no file. Give one, or name a --format alone, which goes to stdout."
+        )
     if path.is_dir():
         raise UsageError(f"Cannot write {path}: it is a folder. Give a file, such as {path / 'run.json'}.")
     if not folder.is_dir():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from syncwatch.model.finding import NO_LINE
+
 
 @dataclass(frozen=True, slots=True)
 class SyncLabel:
@@ -16,3 +18,10 @@ class SyncLabel:
     """`finding.NO_LINE` where no line was found."""
     line: int
     function: str
+
+
+def named(label: SyncLabel | None) -> str:
+    """Return what a wait is called on a time line: its cause code and its line; None is the runner's own."""
+    if label is None:
+        return "pacing"
+    return f"{label.code} {label.file}" if label.file == NO_LINE else f"{label.code} {label.file}:{label.line}"

@@ -72,6 +72,12 @@ def wait_of(call: str) -> SyncKind | None:
 
 
 @lru_cache(maxsize=4096)
+def is_driver_call(call: str) -> bool:
+    """Return whether the call is one of the driver, as `cuLaunchKernel`; of the runtime it is `cudaLaunchKernel`."""
+    return call.startswith("cu") and not call.startswith("cuda")
+
+
+@lru_cache(maxsize=4096)
 def is_copy(call: str) -> bool:
     """Return whether the call asks for a copy."""
     return _COPY_CALL.match(call) is not None

@@ -84,6 +84,8 @@ def test_what_is_asked_wrongly_is_a_sentence(folder: Path) -> None:
     refused(export(folder, "run.json", *nsys, "-o", "run.sqlite", "--variant", "nave"), "It has naive, precomputed")
     refused(export(folder, "notes.txt", *nsys, "-o", "run.sqlite"), "notes.txt")
     refused(export(folder, "gone.json", *nsys, "-o", "run.sqlite"), "gone.json")
+    refused(export(folder, "run.json", "--format", "perfetto", "-o", "./run.json"), "it is the run itself")
+    refused(export(folder, "run.json", "--format", "perfetto", "-o", "-"), "that is no file")
     ended = export(folder, "run.json", "--format", "chrome", "-o", "run.json")
     assert ended.code == 2 and "'nsys', 'perfetto'" in ended.err
     assert sorted(each.name for each in folder.iterdir()) == ["notes.txt", "run.json"]

@@ -86,7 +86,6 @@ def _facts(recording: Recording) -> Recording:
     """Return `recording` without what has a place in the events."""
     return replace(
         recording,
-        variant=recording.variant,
         steps=(),
         threads=(),
         syncs=(),

@@ -12,9 +12,10 @@ from typing import Any
 from syncwatch.formats.chrome import names
 from syncwatch.formats.chrome.exact import microseconds
 from syncwatch.formats.chrome.tracks import Row, Tracks
-from syncwatch.formats.labels import SyncLabel
+from syncwatch.formats.labels import SyncLabel, named
 from syncwatch.formats.layout import extent_of
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncEvent, SyncKind
+from syncwatch.model.runtime import is_driver_call
 from syncwatch.model.session import Recording
 
 _DIRECTIONS = {Direction.H2D: "HtoD", Direction.D2H: "DtoH", Direction.D2D: "DtoD"}
@@ -176,20 +177,13 @@ class Slices:
                 yield self._slice(names.BUBBLE, name, self.tracks.bubbles(sync.device), *bubble, {"sync": number})
 
 
-def named(label: SyncLabel | None) -> str:
-    """Return what a wait is called: its cause code and its line; None is the runner's own."""
-    if label is None:
-        return "pacing"
-    return f"{label.code} {label.file}:{label.line}" if label.line else f"{label.code} {label.file}"
-
-
 def _known(**values: Any) -> Row:
     """Return what is known: Perfetto would show the rest as `null`."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _category(api: str) -> str:
-    return names.DRIVER_CALL if api.startswith("cu") and not api.startswith("cuda") else names.CALL
+    return names.DRIVER_CALL if is_driver_call(api) else names.CALL
 
 
 def _copy_name(copy: CopyEvent) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.model.runtime import is_driver_call
 
 VM_ID = 1
 GLOBAL_VM = VM_ID << 48
@@ -93,4 +94,4 @@ def global_tid(pid: int, tid: int) -> int:
 
 def event_class(call: str) -> int:
     """Return 1 for a call of the driver, such as `cuLaunchKernel`, and 0 for one of the runtime."""
-    return int(call.startswith("cu") and not call.startswith("cuda"))
+    return int(is_driver_call(call))

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from syncwatch.formats.labels import SyncLabel
+from syncwatch.formats.labels import SyncLabel, named
 from syncwatch.formats.layout import Placed
 from syncwatch.formats.nsys import names
 from syncwatch.formats.nsys.calls import Calls
 from syncwatch.formats.nsys.strings import Strings, json_of
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent
-from syncwatch.model.finding import NO_LINE
 from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Recording
 
@@ -69,7 +68,7 @@ def nvtx_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
         if sync.start_ns is None or sync.end_ns is None:
             continue
         span = part.span(sync.start_ns, sync.end_ns)
-        name = strings.id_of(_sync_name(label))
+        name = strings.id_of(named(label))
         yield _range(number, span, part.global_tids[sync.thread], name, names.SYNC_DOMAIN, _payload(sync, label))
         number += 1
     for added, (unmarked, start, end) in enumerate(_unmarked(part), number):
@@ -79,12 +78,6 @@ def nvtx_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
 
 def _range(number: int, span: tuple[int, int], thread: int, name: int, domain: int, payload: str | None = None) -> Row:
     return (number, *span, names.PUSH_POP_RANGE, thread, name, domain, payload)
-
-
-def _sync_name(label: SyncLabel | None) -> str:
-    if label is None:
-        return "pacing"
-    return f"{label.code} {label.file}" if label.file == NO_LINE else f"{label.code} {label.file}:{label.line}"
 
 
 def _payload(sync: SyncEvent, label: SyncLabel | None) -> str:

@@ -167,13 +167,13 @@ def test_flipped_bytes(tmp_path: Path) -> None:
     whole = path.read_bytes()
     chance = random.Random(7)
     refused = 0
-    for _ in range(6000):
+    for _ in range(2000):
         damaged = bytearray(whole)
         for _ in range(chance.choice((1, 1, 3, 30))):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         path.write_bytes(damaged)
         refused += refusal(path) is not None
-    assert 0 < refused < 6000
+    assert 0 < refused < 2000
 
 
 def test_cut_files(tmp_path: Path) -> None:
