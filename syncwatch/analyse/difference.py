@@ -119,9 +119,7 @@ def _notes(before: Run, after: Run) -> Iterator[str]:
     if old.recorder is new.recorder is Recorder.SYNCWATCH:
         # The target of a trace is its file, which has been named.
         facts.append(("target", old.target, new.target))
-    facts += [
-        (name, getattr(old.environment, field), getattr(new.environment, field)) for name, field in _ENVIRONMENT.items()
-    ]
+    facts += [(name, _told(old, field), _told(new, field)) for name, field in _ENVIRONMENT.items()]
     olds, news = old.parameters or {}, new.parameters or {}
     facts += [(name, olds.get(name), news.get(name)) for name in dict.fromkeys((*olds, *news))]
     for name, was, now in facts:
@@ -144,6 +142,12 @@ _ENVIRONMENT = {
     "syncwatch": "syncwatch",
 }
 """What a figure depends on, by the name that a reader knows it by."""
+
+
+def _told(session: Session, field: str) -> object:
+    """Return a fact of the environment; a trace says nothing of most, where a run of ours says that there is none."""
+    value = getattr(session.environment, field)
+    return UNKNOWN if value is None and session.recorder is not Recorder.SYNCWATCH else value
 
 
 def _word(value: object) -> str:

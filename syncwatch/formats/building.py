@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from syncwatch import __version__
 from syncwatch.formats.copy_waits import Wait, told_apart
 from syncwatch.formats.nests import Nests
 from syncwatch.formats.process import Process
 from syncwatch.formats.steps import StepClock
 from syncwatch.model.events import LIBRARY_FILES, CopyEvent, Frame, SyncEvent, SyncKind
+from syncwatch.model.finding import UNKNOWN
 from syncwatch.model.names import PACING_RANGE, STEP_RANGE
-from syncwatch.model.session import Coverage, Recording
+from syncwatch.model.session import Coverage, Environment, Recording
 
 _ASKING_FILES = ("torch/cuda/__init__.py", "torch/cuda/streams.py", "torch/accelerator/__init__.py")
 """Where torch defines the `synchronize` functions that a user calls to wait."""
+
+
+def environment_of(gpu: str | None) -> Environment:
+    """Return what another program's trace tells of the machine: the GPU's name, if even that."""
+    return Environment(torch=UNKNOWN, triton=None, gpu=gpu, driver=None, python=UNKNOWN, syncwatch=__version__)
 
 
 def recording_of(process: Process) -> Recording:

@@ -8,19 +8,16 @@ from typing import TypeVar
 
 import msgspec
 
-from syncwatch import __version__
 from syncwatch.errors import NotMeasuredError, UsageError
-from syncwatch.formats.building import recording_of
+from syncwatch.formats.building import environment_of, recording_of
 from syncwatch.formats.chrome.collecting import Collected
 from syncwatch.formats.chrome.names import OWN_KEY
 from syncwatch.formats.chrome.own import session_of
 from syncwatch.formats.chrome.profiler import processes_of
 from syncwatch.formats.chrome.reading import Trace
 from syncwatch.formats.process import Process
-from syncwatch.model.session import DeviceKind, Environment, Recorder, Session
+from syncwatch.model.session import DeviceKind, Recorder, Session
 
-_UNKNOWN = "unknown"
-"""Stands for a version that the file does not tell."""
 _FARTHEST_NS = 2**61
 _BY_TENSORBOARD = re.compile(r"(?P<host>.+)_(?P<rest>\d+\.\d+\.pt\.trace\.json(?:\.gz)?)")
 """How `torch.profiler.tensorboard_trace_handler` names a file: with the host's name first."""
@@ -90,7 +87,7 @@ def _imported(path: Path, trace: Trace, found: Collected, step_range: str | None
     return Session(
         target=path.name if match is None else match["rest"],
         device=DeviceKind.CUDA,
-        environment=Environment(_UNKNOWN, None, gpu, None, _UNKNOWN, __version__),
+        environment=environment_of(gpu),
         recordings=tuple(recording_of(process) for process in processes_in(trace, found, step_range)),
         outputs_equal=None,
         complete=True,

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from syncwatch import __version__
 from syncwatch.errors import NotMeasuredError, UsageError
-from syncwatch.formats.building import recording_of
+from syncwatch.formats.building import environment_of, recording_of
 from syncwatch.formats.nsys.load_own import OWN_TABLE, session_of
 from syncwatch.formats.nsys.read_calls import (
     Threads,
@@ -27,10 +26,8 @@ from syncwatch.formats.process import Operator, Process
 from syncwatch.formats.steps import StepClock, steps_of
 from syncwatch.model.events import Frame, RangeEvent, Step
 from syncwatch.model.runtime import is_copy, is_launch
-from syncwatch.model.session import DeviceKind, Environment, Recorder, Recording, Session
+from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
 
-UNKNOWN = "unknown"
-"""Stands for a version that the file does not tell."""
 _BLIND_TO = ("Python lines", "operators of torch", "whether a wait was asked for")
 
 
@@ -61,7 +58,7 @@ def load(path: Path, step_range: str | None = None, *, of: Path | None = None) -
             raise NotMeasuredError(
                 f"{named} holds nothing of CUDA. Record the program again with `nsys profile --trace=cuda,nvtx`."
             )
-        environment = Environment(UNKNOWN, None, _gpu(file, recordings), None, UNKNOWN, __version__)
+        environment = environment_of(_gpu(file, recordings))
     return Session(
         target=named.name,
         device=DeviceKind.CUDA,

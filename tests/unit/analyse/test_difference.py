@@ -12,7 +12,7 @@ from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.difference import Change, Difference, LineDifference
 from syncwatch.model.finding import Site
-from syncwatch.model.session import Coverage, DeviceKind, Session
+from syncwatch.model.session import Coverage, DeviceKind, Recorder, Session
 from syncwatch.pipeline import report_of
 from tests.fakes import MS, gdn_session, later_gdn_session, recording, session, steps
 from tests.judging import site
@@ -234,6 +234,15 @@ def test_what_the_figures_depend_on_is_said_where_it_differs() -> None:
     ):
         assert f"The runs differ in {said}." in notes
     assert not any("triton" in note or "preset" in note for note in notes)
+
+
+def test_what_a_trace_does_not_tell_is_no_difference() -> None:
+    run = gdn_session()
+    environment = replace(run.environment, torch="unknown", triton=None, gpu=None, driver=None)
+    notes = between(replace(run, environment=environment, recorder=Recorder.NSYS), run).notes
+    assert not any("differ in" in note for note in notes)
+    without_triton = replace(run, environment=replace(run.environment, triton=None))
+    assert any("differ in triton: none before" in note for note in between(without_triton, run).notes)
 
 
 def test_other_sensors_and_an_early_end_are_said() -> None:
