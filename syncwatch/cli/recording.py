@@ -97,13 +97,37 @@ def record(request: Request, *, only_report: bool, candidate_only: bool = False)
 
     if request.module is None and not is_code(request.words[0]):
         return judged_by_prices(request, _run_scenario(request, candidate_only))
+    _refuse_what_only_scenarios_take(request)
+    with stdout_to_stderr(only_report):
+        arguments = request.words if request.module else request.words[1:]
+        return judged_by_prices(request, _run_code(_code_target(request), list(arguments), request))
+
+
+def _refuse_what_only_scenarios_take(request: Request) -> None:
     if request.what_if:
         raise UsageError(
             "--what-if runs the same step many times, which only a scenario can. Make your step a scenario first."
         )
-    with stdout_to_stderr(only_report):
-        arguments = request.words if request.module else request.words[1:]
-        return judged_by_prices(request, _run_code(_code_target(request), list(arguments), request))
+    asked = {
+        "--variant": request.variants,
+        "--steps": request.steps,
+        "--warmup": request.warmup,
+        "--rounds": request.rounds,
+        "--preset": request.preset,
+        "--tokens": request.tokens,
+        "--batch": request.batch,
+        "--layers": request.layers,
+        "--cache-miss": request.cache_miss,
+        "--regime": request.regime,
+        "--lengths": request.lengths,
+        "--seed": request.seed,
+    }
+    meaningless = next((option for option, value in asked.items() if value not in (None, (), False)), None)
+    if meaningless is not None:
+        raise UsageError(
+            f"{meaningless} means nothing for code of your own, which runs once as it is. Leave it out; "
+            "`with syncwatch.step():` in the code marks its steps."
+        )
 
 
 def _run_scenario(request: Request, candidate_only: bool) -> Outcome:
