@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from syncwatch.errors import SessionError
+from syncwatch.model.replacing import replacing
 from syncwatch.model.session import SESSION_SCHEMA, Session
 from syncwatch.model.validity import faults_of
 
@@ -47,14 +46,8 @@ def write_bytes(content: bytes, path: Path) -> None:
     Raises:
         OSError: if the folder cannot be written.
     """
-    # Not tempfile, which would leave the file readable by its owner alone.
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as beside:
         beside.write_bytes(content)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def read_session(path: Path) -> Session:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -21,6 +19,7 @@ from syncwatch.formats.chrome.tracks import Tracks
 from syncwatch.formats.labels import SyncLabel
 from syncwatch.model.codec import decode_session, encode
 from syncwatch.model.events import CopyEvent, SyncEvent
+from syncwatch.model.replacing import replacing
 from syncwatch.model.session import DeviceKind, Recording, Session
 
 Labels = Sequence[Sequence["SyncLabel | None"]]
@@ -66,7 +65,7 @@ def _write(session: Session, labels: Labels, path: Path, bubbles: Bubbles) -> No
     }
     head = {OWN_KEY: own, "displayTimeUnit": "ms", "baseTimeNanoseconds": base}
     encoder = msgspec.json.Encoder()
-    with _replacing(path) as file:
+    with _written(path) as file:
         file.write(encoder.encode(head)[:-1] + b',"traceEvents":[')
         separator = b"\n"
         for variant in variants:
@@ -121,18 +120,10 @@ def _unicode(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file that takes the place of `path` once it is whole."""
-    # Not tempfile, which would leave the file readable by its owner alone.
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with beside.open("wb") as plain, contextlib.ExitStack() as packed:
-            if path.suffix == ".gz":
-                # Without a name and a time, so that one session always gives the same bytes.
-                yield cast("IO[bytes]", packed.enter_context(gzip.GzipFile("", "wb", 6, plain, mtime=0)))
-            else:
-                yield plain
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+def _written(path: Path) -> Iterator[IO[bytes]]:
+    with replacing(path) as beside, beside.open("wb") as plain, contextlib.ExitStack() as packed:
+        if path.suffix == ".gz":
+            # Without a name and a time, so that one session always gives the same bytes.
+            yield cast("IO[bytes]", packed.enter_context(gzip.GzipFile("", "wb", 6, plain, mtime=0)))
+        else:
+            yield plain

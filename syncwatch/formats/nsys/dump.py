@@ -23,9 +23,7 @@ A streamId of 4294967295 is None. The call of a copy may be longer in the file t
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -41,6 +39,7 @@ from syncwatch.formats.nsys.rows import Part
 from syncwatch.formats.nsys.schema import TABLES
 from syncwatch.formats.nsys.strings import Strings, json_of
 from syncwatch.formats.nsys.target import domain_sheet, sheets, thread_ids
+from syncwatch.model.replacing import replacing
 from syncwatch.model.session import Recorder, Session
 
 SUFFIX = ".sqlite"
@@ -60,14 +59,12 @@ def dump(session: Session, labels: Sequence[tuple[SyncLabel | None, ...]], path:
     """
     if path.suffix != SUFFIX:
         raise UsageError(f"nsys opens no {path.name}: the name has to end in {SUFFIX}, as {path.stem}{SUFFIX}.")
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with closing(sqlite3.connect(beside)) as database:
+        with replacing(path) as beside, closing(sqlite3.connect(beside)) as database:
             # The file is new and nobody else knows it: no journal is needed until it has its name.
             database.execute("PRAGMA journal_mode=OFF")
             _fill(database, session, labels)
             database.commit()
-        os.replace(beside, path)
     except OverflowError as error:
         raise SessionError(
             "The session has a number of more than 64 bits. Record it again with `syncwatch run`."
@@ -75,8 +72,6 @@ def dump(session: Session, labels: Sequence[tuple[SyncLabel | None, ...]], path:
     except (sqlite3.Error, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"Cannot write {path}: {reason}. Give a file that you may write to.") from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _fill(database: sqlite3.Connection, session: Session, labels: Sequence[tuple[SyncLabel | None, ...]]) -> None:
