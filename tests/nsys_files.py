@@ -9,6 +9,7 @@ from typing import Any
 
 VERSIONS = (2022, 2024, 2026)
 PID, TID = 4242, 4243
+US = 1_000
 
 _SPAN = ("start", "end")
 _WORK = (*_SPAN, "deviceId", "contextId", "streamId", "correlationId", "globalPid")
@@ -137,6 +138,15 @@ class NsysExport:
         thread = global_id(pid, tid)
         values = {"eventType": kind, "globalTid": thread, "domainId": domain, **named}
         self.row("NVTX_EVENTS", start=span[0], end=span[1], **values)
+
+    def step_with_a_read(self, begin: int) -> None:
+        """Write a kernel, a read of 8 bytes behind it, and the wait for both, in 95 us."""
+        launch = self.call("cudaLaunchKernel_v7000", (begin, begin + 4 * US))
+        self.kernel((begin + 10 * US, begin + 90 * US), launch)
+        copy = self.call("cudaMemcpyAsync_v3020", (begin + 5 * US, begin + 92 * US))
+        self.copy((begin + 90 * US, begin + 91 * US), copy, 2, (2, 0), 8)
+        wait = self.call("cudaStreamSynchronize_v3020", (begin + 93 * US, begin + 95 * US))
+        self.sync((begin + 93 * US, begin + 95 * US), wait, 3)
 
     def _work(self, table: str, span: tuple[int, int], call: int | None, where: dict[str, int], **what: int) -> None:
         place = {"deviceId": where.get("device", 0), "streamId": where.get("stream", 7), "contextId": 1}

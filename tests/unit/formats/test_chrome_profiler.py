@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import pytest
 
 from syncwatch.errors import UsageError
 from syncwatch.formats.chrome.load import collected, load, processes_in
-from syncwatch.formats.chrome.nesting import Nesting, Spans
-from syncwatch.formats.chrome.paths import frame_of, shown
 from syncwatch.formats.chrome.reading import Trace
 from syncwatch.formats.process import Process
 from syncwatch.model.codec import encode
@@ -272,77 +269,3 @@ def test_steps_may_be_named(path: Path) -> None:
     assert len(session_of(path, *rows, step_range="decode *").recordings[0].steps) == 3
     with pytest.raises(UsageError, match="'decode 0'"):
         session_of(path, *rows, step_range="decode")
-
-
-@pytest.mark.parametrize(
-    ("recorded", "expected"),
-    [
-        ("torch/nn/modules/module.py", "torch/nn/modules/module.py"),
-        ("/opt/venv/lib/python3.12/site-packages/torch/_ops.py", "torch/_ops.py"),
-        ("/usr/lib/python3/dist-packages/numpy/core/a.py", "numpy/core/a.py"),
-        ("/usr/lib/python3.10/threading.py", "<stdlib>/threading.py"),
-        ("threading.py", "<stdlib>/threading.py"),
-        ("asyncio/base_events.py", "<stdlib>/asyncio/base_events.py"),
-        ("token_metrics.py", "token_metrics.py"),
-        ("vllm/engine.py", "vllm/engine.py"),
-        ("<string>", "<string>"),
-        ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap>"),
-        ("/home/alice/model.py", "model.py"),
-        ("/home/alice/proj/deep/src/app/model.py", "src/app/model.py"),
-        ("/home/alice/proj/model.py", "proj/model.py"),
-        ("/root/model.py", "model.py"),
-        ("C:\\Users\\alice\\proj\\model.py", "proj/model.py"),
-        ("C:/Users/alice/model.py", "model.py"),
-        ("~/proj/model.py", "model.py"),
-        ("../alice/model.py", "model.py"),
-        ("./src/model.py", "src/model.py"),
-        ("/", "<unknown>"),
-    ],
-)
-def test_a_file_is_named_without_its_machine(recorded: str, expected: str) -> None:
-    assert shown(recorded) == expected
-
-
-def test_a_file_of_the_current_folder_is_relative_and_may_be_called_as_a_module_of_pythons(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "profile.py").touch()
-    assert (Path(sysconfig.get_path("stdlib")) / "profile.py").is_file()
-    shown_here = shown("profile.py")
-    assert shown_here == "profile.py"
-    assert shown(f"{tmp_path}/src/model.py") == "src/model.py"
-
-
-@pytest.mark.parametrize("name", ["<built-in function len>", "nn.Module: Linear_0", "a.py(x): f", "", "a.py(3):f"])
-def test_what_is_no_python_function_is_no_frame(name: str) -> None:
-    assert frame_of(name) is None
-
-
-def test_spans_around_a_moment_are_told_even_a_million_deep() -> None:
-    spans, depth = Spans(), 1_000_000
-    for number in range(depth):
-        spans.add(number, number, 3 * depth - number)
-    nesting = Nesting(spans)
-    around = nesting.around(depth // 2)
-    assert [next(around) for _ in range(3)] == [depth // 2, depth // 2 - 1, depth // 2 - 2]
-    assert list(nesting.around(3 * depth)) == []
-    assert next(nesting.around(2 * depth + 5)) == depth - 6
-
-
-def test_spans_that_cross_end_when_each_ends() -> None:
-    spans = Spans()
-    for name, (start, end) in enumerate([(0, 10), (5, 15), (20, 30), (20, 25), (40, 40)]):
-        spans.add(name, start, end)
-    nesting = Nesting(spans)
-    assert {moment: list(nesting.around(moment)) for moment in (-1, 0, 7, 14, 15, 22, 27, 40, 99)} == {
-        -1: [],
-        0: [0],
-        7: [1, 0],
-        14: [1, 0],
-        15: [],
-        22: [3, 2],
-        27: [2],
-        40: [],
-        99: [],
-    }
