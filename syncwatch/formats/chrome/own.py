@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from syncwatch.errors import SessionError
 from syncwatch.formats.chrome import names
 from syncwatch.formats.chrome.exact import nanoseconds
 from syncwatch.formats.chrome.reading import Trace
 from syncwatch.formats.chrome.rows import Row
+from syncwatch.formats.damaged import refusing_damage
 from syncwatch.model.events import CopyEvent, KernelEvent, RangeEvent, Step, SyncEvent
 from syncwatch.model.session import SESSION_SCHEMA, Recording, Session
 from syncwatch.model.validity import faults_of
 
 _Event = TypeVar("_Event")
-_LONGEST_REASON = 160
 _UNKNOWN = dict.fromkeys(("step", "op", "stack", "stream", "memory", "blocking"))
 """Fields that the rows leave out where nothing is known."""
 
@@ -53,19 +51,8 @@ def session_of(trace: Trace, path: Path) -> Session:
     Raises:
         SessionError: if the export was damaged or is of another version.
     """
-    try:
+    with refusing_damage(path):
         return _session(trace.keys[names.OWN_KEY], trace.rows())
-    except (msgspec.ValidationError, ValueError, LookupError, TypeError) as error:
-        raise SessionError(
-            f"{path} is a damaged export of syncwatch: {_reason(error)}. Export it again with `syncwatch export`."
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, LookupError | TypeError):
-        return "a row points at something that is not there"
-    # What the decoder quotes from the file may be of any length.
-    return textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" ...")
 
 
 def _session(own: msgspec.Raw, rows: Iterable[Row]) -> Session:

@@ -3,8 +3,8 @@
 Everything with a time goes into nsys' own tables, moved by one shift for each recording (`layout`). Two tables of our
 own, which nsys ignores, hold what its schema has no place for, so that `load` can make the session again:
 
-SYNCWATCH_SESSION(key, value): JSON. `session` is the `Session` without its recordings; `recording N` is the
-`RecordingFacts` of the N-th.
+SYNCWATCH_SESSION(key, value): JSON. `session` is the `Session` without its recordings, `count` how many they are;
+`recording N` is the `RecordingFacts` of the N-th.
 
 SYNCWATCH_EVENTS(recording, kind, eventId, correlationId, details): a row for every event of every recording, in the
 order of the recording (by rowid). `details` is a JSON object of the fields that nsys' tables do not tell; a field in it
@@ -34,7 +34,7 @@ from syncwatch.formats.labels import SyncLabel
 from syncwatch.formats.layout import Placed, laid_out
 from syncwatch.formats.nsys import details, names, rows
 from syncwatch.formats.nsys.calls import Calls
-from syncwatch.formats.nsys.facts import SESSION_KEY, RecordingFacts, recording_key
+from syncwatch.formats.nsys.facts import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
 from syncwatch.formats.nsys.rows import Part
 from syncwatch.formats.nsys.schema import TABLES
 from syncwatch.formats.nsys.strings import Strings, json_of
@@ -86,7 +86,7 @@ def _fill(database: sqlite3.Connection, session: Session, labels: Sequence[tuple
     for sheet in (*sheets(session, parts, max((each.end_ns for each in placed), default=0), strings), domains):
         _insert(database, *sheet)
     numbers = details.Numbers(nvtx=len(domains[2]) + 1)
-    facts = {SESSION_KEY: json_of(replace(session, recordings=()))}
+    facts = {SESSION_KEY: json_of(replace(session, recordings=())), COUNT_KEY: json_of(len(parts))}
     for number, part in enumerate(parts):
         _insert_part(database, part, strings, numbers)
         _insert(database, "SYNCWATCH_EVENTS", details.EVENT_COLUMNS, details.event_rows(part, number, numbers))
@@ -132,4 +132,5 @@ def _facts(part: Part) -> RecordingFacts:
         copies=None if recording.copies is None else (),
         kernels=None if recording.kernels is None else (),
     )
-    return RecordingFacts(bare, part.placed.shift_ns, part.global_tids, part.calls.own_lengths_ns())
+    lengths = part.calls.own_lengths_ns()
+    return RecordingFacts(bare, part.placed.shift_ns, part.global_tids, lengths, count_events(recording))

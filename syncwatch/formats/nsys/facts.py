@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from syncwatch.model.session import Recording
 
 SESSION_KEY = "session"
+COUNT_KEY = "count"
 
 
 def recording_key(number: int) -> str:
@@ -27,3 +28,10 @@ class RecordingFacts:
     """The globalTid of each of its threads."""
     call_lengths_ns: dict[int, int]
     """How long a call really lasted whose row was made longer by a wait inside, by correlation id."""
+    events: int
+    """How many rows hold its events, so that a file from which some were cut is known by it."""
+
+
+def count_events(recording: Recording) -> int:
+    """Return how many events `recording` has."""
+    return sum(map(len, (recording.syncs, recording.copies or (), recording.kernels or (), recording.ranges)))

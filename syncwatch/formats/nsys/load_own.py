@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from syncwatch.errors import SessionError
+from syncwatch.formats.damaged import refusing_damage
 from syncwatch.formats.nsys import details, names
-from syncwatch.formats.nsys.facts import SESSION_KEY, RecordingFacts, recording_key
+from syncwatch.formats.nsys.facts import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
 from syncwatch.formats.nsys.read_calls import known_stream
 from syncwatch.formats.nsys.read_file import KERNEL, MEMCPY, MEMSET, NVTX, RUNTIME, SYNCHRONIZATION, NsysFile
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, RangeEvent, SyncEvent
@@ -30,16 +30,12 @@ def session_of(file: NsysFile, path: Path) -> Session:
     Raises:
         SessionError: if the export was damaged or is of another version.
     """
-    try:
+    with refusing_damage(path):
         session = _session(file)
         fault = next(faults_of(session), None)
         if fault is not None:
             raise ValueError(fault)
-    except (msgspec.DecodeError, ValueError, TypeError, LookupError) as error:
-        raise SessionError(
-            f"{path} is a damaged export of syncwatch: {error}. Export it again with `syncwatch export`."
-        ) from error
-    return session
+        return session
 
 
 def _session(file: NsysFile) -> Session:
@@ -53,10 +49,10 @@ def _session(file: NsysFile) -> Session:
         for table, column in ((RUNTIME, "nameId"), (KERNEL, "demangledName"), (NVTX, "textId"))
     }
     recordings: list[Recording] = []
-    while (known := facts.get(recording_key(len(recordings)))) is not None:
-        own = msgspec.json.decode(known, type=RecordingFacts)
-        threads = {number: index for index, number in enumerate(own.global_tids)}
-        recordings.append(_Reader(file, len(recordings), own, threads, texts).recording())
+    for number in range(msgspec.json.decode(facts[COUNT_KEY], type=int)):
+        own = msgspec.json.decode(facts[recording_key(number)], type=RecordingFacts)
+        threads = {thread: index for index, thread in enumerate(own.global_tids)}
+        recordings.append(_Reader(file, number, own, threads, texts).recording())
     return replace(session, recordings=tuple(recordings))
 
 
@@ -90,13 +86,16 @@ class _Reader:
     def recording(self) -> Recording:
         """Return the whole recording."""
         bare = self.own.recording
-        return replace(
+        found = replace(
             bare,
             syncs=tuple(self._syncs()),
             copies=None if bare.copies is None else tuple(self._copies()),
             kernels=None if bare.kernels is None else tuple(self._kernels()),
             ranges=tuple(self._ranges()),
         )
+        if count_events(found) != self.own.events:
+            raise ValueError("some of its rows are missing")
+        return found
 
     def _syncs(self) -> Iterator[SyncEvent]:
         joins = f"LEFT JOIN {NVTX} n ON n.eventId = e.eventId LEFT JOIN own_wait w ON w.correlation = e.correlationId"

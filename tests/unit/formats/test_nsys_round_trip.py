@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncwatch.errors import SessionError
+from syncwatch.exporting import labels_of
 from syncwatch.formats.labels import SyncLabel
 from syncwatch.formats.nsys.dump import dump
 from syncwatch.formats.nsys.load import load
@@ -25,6 +30,7 @@ from syncwatch.model.events import (
     SyncKind,
 )
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recorder, Recording, Session
+from tests.fakes import gdn_session
 
 T = TypeVar("T")
 
@@ -160,3 +166,26 @@ def test_a_session_comes_back_equal(session: Session, labelled: bool) -> None:
         path = Path(folder) / "run.sqlite"
         dump(session, labels, path)
         assert load(path) == session
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        ("DELETE FROM SYNCWATCH_EVENTS WHERE kind = 'sync'", "some of its rows are missing"),
+        ("DELETE FROM SYNCWATCH_EVENTS WHERE kind = 'kernel' AND rowid % 2", "some of its rows are missing"),
+        ("DELETE FROM SYNCWATCH_SESSION WHERE key = 'recording 1'", "points at something that is not there"),
+        ("DELETE FROM SYNCWATCH_SESSION WHERE key = 'recording 0'", "points at something that is not there"),
+        ("DELETE FROM SYNCWATCH_SESSION WHERE key = 'session'", "points at something that is not there"),
+        ("DELETE FROM NVTX_EVENTS", "points at something that is not there"),
+        ("UPDATE SYNCWATCH_EVENTS SET details = 'x' WHERE kind = 'sync'", "malformed"),
+    ],
+)
+def test_an_export_of_ours_from_which_rows_were_cut_is_refused(tmp_path: Path, cut: str, said: str) -> None:
+    path = tmp_path / "run.sqlite"
+    session = gdn_session()
+    dump(session, labels_of(session), path)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute(cut).rowcount > 0
+        database.commit()
+    with pytest.raises(SessionError, match=rf"run\.sqlite is a damaged export of syncwatch: .*{said}.*\."):
+        load(path)
