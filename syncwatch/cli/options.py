@@ -126,10 +126,29 @@ def show(outputs: Iterable[Output], session: Session, report: Report, verdict: V
 
 
 def write(text: str) -> None:
-    """Write `text` to stdout; what its encoding cannot hold is replaced, never raised."""
+    """Write `text` to stdout; what its encoding cannot hold is replaced, never raised.
+
+    A reader that has seen enough, such as `head`, changes no exit code.
+
+    Raises:
+        UsageError: if stdout cannot be written for another reason, such as a full disk.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+    except OSError as error:
+        _silence_stdout()
+        raise UsageError(f"Cannot write to stdout: {error.strerror}. Give the report a file with --format.") from error
+
+
+def _silence_stdout() -> None:
+    """Send what is left to nowhere: Python flushes stdout as it ends, and would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def shows_colour(console: Console) -> bool:

@@ -11,8 +11,9 @@ from syncwatch.errors import UsageError
 from syncwatch.model.events import RangeEvent, Step
 from syncwatch.model.names import STEP_RANGE
 
-_USUAL = (f"{STEP_RANGE} *", "ProfilerStep#*")
-"""Ranges that are steps where nothing else was asked: ours, and those of `torch.profiler.profile.step`."""
+_USUAL = (f"{STEP_RANGE} *", STEP_RANGE, "ProfilerStep#*")
+"""Ranges that are steps where nothing else was asked: ours, which have a number where they are watched, and those of
+`torch.profiler.profile.step`."""
 
 
 def steps_of(ranges: Iterable[RangeEvent], asked: str | None) -> tuple[Step, ...]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +70,27 @@ def test_a_format_that_cannot_be_is_refused_before_the_run(folder: Path) -> None
 
     assert ended.code == 2 and "hello" not in ended.out
     assert "the folder no/folder does not exist" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("report", "run.json", "--format", "json"), 0), (("gate", "run.json"), 1)]
+)
+def test_a_reader_that_has_seen_enough_changes_no_exit_code(
+    folder: Path, arguments: tuple[str, ...], code: int
+) -> None:
+    command(folder, "run", "app.py", *_KEEP, "-o", "run.json")
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "syncwatch", *arguments],
+        cwd=folder,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    os.close(writer)
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr and "Broken" not in ended.stderr
