@@ -14,6 +14,7 @@ from syncwatch.analyse.price import prices
 from syncwatch.analyse.sites import only_in_warmup, sites
 from syncwatch.analyse.timeline import split_early, timeline_of, warmup_of, window_of
 from syncwatch.analyse.what_if import what_if
+from syncwatch.model.collector import collector_off
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Comparison, Report, Variant, recorder_of
 from syncwatch.model.session import Coverage, Recorder, Recording, Session
@@ -80,6 +81,7 @@ def merge(coverages: Iterable[Coverage]) -> Coverage:
     )
 
 
+@collector_off()
 def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Variant:
     """Return what one recording shows, given its attributed waits."""
     window, warmup = window_of(recording), warmup_of(recording)

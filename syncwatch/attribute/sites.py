@@ -10,6 +10,7 @@ from syncwatch.attribute.copies_before import CopiesBefore
 from syncwatch.attribute.ranges import range_of
 from syncwatch.attribute.rules import Evidence, classify
 from syncwatch.attribute.stacks import Place, locate
+from syncwatch.model.collector import collector_off
 from syncwatch.model.events import Direction, SyncEvent, SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Finding, recorder_of
 from syncwatch.model.session import Coverage, Recorder, Recording
@@ -38,6 +39,7 @@ SCALAR_BYTES = 16
 """The largest element there is: complex128."""
 
 
+@collector_off()
 def attribute(recording: Recording) -> tuple[Attributed, ...]:
     """Return every synchronization of `recording` that the target caused, with its line and cause.
 

