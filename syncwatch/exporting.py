@@ -16,6 +16,7 @@ from syncwatch.errors import UsageError
 from syncwatch.formats.chrome.dump import dump as dump_chrome
 from syncwatch.formats.labels import SyncLabel
 from syncwatch.formats.nsys.dump import dump as dump_nsys
+from syncwatch.model.finding import Finding
 from syncwatch.model.session import Recording, Session
 
 
@@ -84,15 +85,14 @@ def _bubbles(recording: Recording) -> tuple[Span | None, ...]:
 
 
 def _labels(recording: Recording) -> tuple[SyncLabel | None, ...]:
-    found = iter(attribute(recording))
-    labels: list[SyncLabel | None] = []
-    for sync in recording.syncs:
-        if sync.pacing:
-            labels.append(None)
-            continue
-        finding = next(found).finding
-        labels.append(SyncLabel(finding.code, finding.title, finding.file, finding.line, finding.function))
-    return tuple(labels)
+    findings = {id(item.sync): item.finding for item in attribute(recording)}
+    return tuple(_label(findings.get(id(sync))) for sync in recording.syncs)
+
+
+def _label(finding: Finding | None) -> SyncLabel | None:
+    if finding is None:
+        return None
+    return SyncLabel(finding.code, finding.title, finding.file, finding.line, finding.function)
 
 
 def _shareable(session: Session) -> Session:

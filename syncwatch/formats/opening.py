@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 from typing import IO
@@ -14,7 +12,7 @@ from typing import IO
 from syncwatch.errors import NotMeasuredError, SessionError, UsageError
 from syncwatch.formats.chrome.load import load as load_chrome
 from syncwatch.formats.nsys.load import load as load_nsys
-from syncwatch.formats.packed import BROKEN, is_packed, unpacked
+from syncwatch.formats.packed import is_packed, refusing, unpacked
 from syncwatch.model.codec import session_in
 from syncwatch.model.session import Session
 
@@ -43,7 +41,7 @@ def open_session(path: Path, step_range: str | None = None) -> Session:
     """
     if path.suffix in REPORT_SUFFIXES:
         return _report_of_nsys(path, step_range)
-    with _refusing(path), unpacked(path) as file:
+    with refusing(path, _GIVE), unpacked(path) as file:
         head = file.read(_HEAD_BYTES).lstrip()
         if head.startswith(_SQLITE):
             return _export_of_nsys(path, step_range)
@@ -81,16 +79,6 @@ def _has_events(file: IO[bytes], head: bytes) -> bool:
     return False
 
 
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BROKEN as error:
-        raise SessionError(f"{path} is packed and broken: {error}. Pack it again.") from error
-    except OSError as error:
-        raise SessionError(f"Cannot read {path}: {error.strerror}. {_GIVE}") from error
-
-
 def _export_of_nsys(path: Path, step_range: str | None) -> Session:
     with path.open("rb") as file:
         if is_packed(file.read(len(_SQLITE))):
@@ -100,7 +88,7 @@ def _export_of_nsys(path: Path, step_range: str | None) -> Session:
 
 def _report_of_nsys(path: Path, step_range: str | None) -> Session:
     """Let nsys export its own report, into a folder that is gone afterwards."""
-    with _refusing(path), path.open("rb"):
+    with refusing(path, _GIVE), path.open("rb"):
         nsys = which("nsys")
     if nsys is None:
         raise NotMeasuredError(

@@ -9,10 +9,27 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, cast
 
+from syncwatch.errors import SessionError
+
 _GZIP = b"\x1f\x8b"
 
 BROKEN = (gzip.BadGzipFile, EOFError, zlib.error)
 """What reading raises where the packing is damaged; the first of them is an OSError too."""
+
+
+@contextmanager
+def refusing(path: Path, next_step: str) -> Iterator[None]:
+    """Say in a sentence, followed by `next_step`, why `path` cannot be read.
+
+    Raises:
+        SessionError: if the packing is broken, or the system refuses.
+    """
+    try:
+        yield
+    except BROKEN as error:
+        raise SessionError(f"{path} is packed and broken: {error}. {next_step}") from error
+    except OSError as error:
+        raise SessionError(f"Cannot read {path}: {error.strerror}. {next_step}") from error
 
 
 @contextmanager

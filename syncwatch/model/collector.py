@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def collector_off() -> Iterator[None]:
     """Pause the cyclic collector, which has no cycles to find in records; also a decorator.
 
-    `syncwatch gate` on a run of 100,000 waits took 1.34 instead of 1.83 s (benchmarks/gate_scale.py).
+    `syncwatch gate` on a run of 100,000 waits took 1.53 instead of 1.93 s (benchmarks/gate_scale.py).
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -13,7 +13,7 @@ import msgspec
 from syncwatch.errors import SessionError
 from syncwatch.formats.chrome.mending import Mending
 from syncwatch.formats.chrome.rows import Row, decode_rows
-from syncwatch.formats.packed import BROKEN, unpacked
+from syncwatch.formats.packed import refusing, unpacked
 
 _BLOCK = 1 << 20
 _EVENTS = "traceEvents"
@@ -127,11 +127,8 @@ class Trace:
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
         try:
-            yield
-        except BROKEN as error:
-            raise SessionError(f"{self._path} is packed and broken: {error}. {_NEXT_STEP}") from error
-        except OSError as error:
-            raise SessionError(f"Cannot read {self._path}: {error.strerror}. {_NEXT_STEP}") from error
+            with refusing(self._path, _NEXT_STEP):
+                yield
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise SessionError(f"{self._path} is no trace: {_reason(error)}. {_NEXT_STEP}") from error
 
