@@ -22,7 +22,19 @@ _ALLOW_HEAD = re.compile(r"\s*\[\[\s*(tool\s*\.\s*syncwatch\s*\.\s*)?allow\s*\]\
 _KeyPath = tuple["str | int", ...]
 
 _KEYS = {
-    "": ("implicit", "explicit", "strict", "baseline", "require", "causes", "paths", "ranges", "budgets", "allow"),
+    "": (
+        "implicit",
+        "explicit",
+        "unwatched",
+        "strict",
+        "baseline",
+        "require",
+        "causes",
+        "paths",
+        "ranges",
+        "budgets",
+        "allow",
+    ),
     "budgets": ("syncs", "d2h_copies", "d2h_bytes", "host_blocked_us", "gpu_idle_us"),
     "allow": ("code", "path", "function", "reason", "until"),
 }

@@ -41,6 +41,8 @@ def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Rep
         complete=session.complete,
         missing=session.missing,
         recorder=session.recorder,
+        unwatched=session.unwatched,
+        notes=session.notes,
     )
 
 

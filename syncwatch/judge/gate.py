@@ -12,7 +12,7 @@ from syncwatch.judge.budgets import judge_budgets
 from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
 from syncwatch.model.finding import Report, Variant
 from syncwatch.model.session import Recorder
-from syncwatch.model.verdict import Allow, KnownSite, Outcome, Policy, Reason, Ruling, Severity, SiteKey, Verdict
+from syncwatch.model.verdict import Allow, KnownSite, Level, Outcome, Policy, Reason, Ruling, Severity, SiteKey, Verdict
 
 _ORDER = (Severity.FAIL, Severity.WARN, Severity.NOTE)
 
@@ -43,6 +43,7 @@ def judge(
         _unmeasured(f"{name} was required and never ran, so nothing in it was judged.", None) for name in unreached
     )
     rulings += _not_measured(report, variants)
+    rulings += _unwatched(report, policy)
     whole = not rulings
     used: set[Allow] = set()
     shared = Counter(variant_scope(variant.name) for variant in variants)
@@ -60,6 +61,7 @@ def judge(
                 rulings += gone(found, variant, known, report.target, strict=policy.strict)
         rulings += judge_budgets(variant, policy, report.device, found.syncs)
     rulings += (_unused(allow, today) for allow in allows if allow not in used)
+    rulings += (Ruling(Severity.WARN, Reason.REMARK, note, note) for note in report.notes)
     ordered = sorted(rulings, key=lambda ruling: _ORDER.index(ruling.severity))
     return Verdict(_outcome(ordered), report.device, tuple(variant.name for variant in variants), tuple(ordered))
 
@@ -107,6 +109,15 @@ def _not_measured(report: Report, variants: Iterable[Variant]) -> Iterator[Rulin
             # Silence of sensors that cannot count must never look like health.
             reason = f"{variant.name}: no synchronization was seen, and no sensor ran that would count them."
             yield _unmeasured(reason, variant)
+
+
+def _unwatched(report: Report, policy: Policy) -> Iterator[Ruling]:
+    for sentence in report.unwatched:
+        if policy.unwatched is Level.DISALLOW:
+            yield _unmeasured(sentence, None)
+        else:
+            severity = Severity.WARN if policy.unwatched is Level.LOG else Severity.NOTE
+            yield Ruling(severity, Reason.UNWATCHED, sentence, sentence)
 
 
 def _unmeasured(reason: str, variant: Variant | None) -> Ruling:

@@ -216,6 +216,10 @@ class Report:
     missing: tuple[str, ...]
     recorder: Recorder = Recorder.SYNCWATCH
     """Which program recorded; step times of another one were taken while it did."""
+    unwatched: tuple[str, ...] = ()
+    """What ran as part of the target and was not watched, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the whole run, a sentence each."""
     schema: str = REPORT_SCHEMA
 
     @property

@@ -125,6 +125,10 @@ class Session:
     """What was run: the scenario's preset and shapes; None for a user's own target."""
     recorder: Recorder = Recorder.SYNCWATCH
     """Where it is from; a trace of another program has a recording for each process, and no variants."""
+    unwatched: tuple[str, ...] = ()
+    """What ran as part of the target and was not watched, a sentence each, such as a child; a gate cannot judge it."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the whole run, a sentence each, such as a torch newer than any that was tried."""
     schema: str = SESSION_SCHEMA
 
     def save(self, path: Path | str) -> None:

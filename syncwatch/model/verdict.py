@@ -94,6 +94,8 @@ class Policy:
     allows: tuple[Allow, ...] = ()
     variants: tuple[str, ...] = ()
     """The variants to judge; empty for the last one, which is the candidate."""
+    unwatched: Level = Level.DISALLOW
+    """What becomes of a run of which a part was not watched: at `disallow` it could not be measured."""
     strict: bool = False
     """Whether baseline entries that are gone, and budgets that were not judged, stop the gate too."""
 
@@ -145,6 +147,10 @@ class Reason(str, Enum):
     UNUSED_ALLOW = "unused-allow"
     NOT_JUDGED = "not-judged"
     """A budget that this device cannot answer."""
+    UNWATCHED = "unwatched"
+    """A part of the run that was not watched, where the policy lets that pass."""
+    REMARK = "remark"
+    """What a reader should know of the whole run."""
     LOGGED = "logged"
     KNOWN = "known"
     """In the baseline."""
