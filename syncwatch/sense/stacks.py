@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import linecache
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -21,6 +22,9 @@ MAX_DEPTH = 32
 
 _MAX_EXPRESSION = 200
 
+
+_RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+")
+"""What torch.compile calls the rest of a function behind a graph break; the line number in it moves with the code."""
 
 _CALLERS = 4
 """Callers of the user's line that tell stacks apart."""
@@ -86,7 +90,7 @@ def _frame(code: CodeType, line: int, lasti: int) -> Frame:
     return Frame(
         file=display_path(code.co_filename),
         line=line,
-        function=getattr(code, "co_qualname", code.co_name),
+        function=_RESUMED.sub(r"\1", getattr(code, "co_qualname", code.co_name)),
         code=linecache.getline(code.co_filename, line).strip(),
         expression=None if span is None else _text(code.co_filename, span),
         branches=branches,
@@ -97,7 +101,8 @@ def _running(code: CodeType, lasti: int) -> tuple[dis.Instruction | None, bool]:
     """Return the instruction that tells the line, and whether it was asked for its truth.
 
     Python 3.11 gives a conditional jump the position of the whole statement, 3.12 that of the tested part. What
-    computed the tested value stands just before the jump in every version, so its position is taken.
+    computed the tested value stands just before the jump in every version, so its position is taken; but not in code
+    that torch.compile made, where the jump follows the clean-up after a compiled graph, which has an earlier line.
     """
     instructions = _instructions(code)
     # A call that entered Python leaves the position on the cache entries behind it.
@@ -105,15 +110,27 @@ def _running(code: CodeType, lasti: int) -> tuple[dis.Instruction | None, bool]:
     if at < 0:
         return None, False
     branches = at > 0 and instructions[at].opname.startswith(_TRUTH_TESTS)
-    return instructions[at - 1 if branches else at], branches
+    computed = branches and not instructions[at - 1].opname.startswith(_CLEAN_UP)
+    return instructions[at - 1 if computed else at], branches
 
 
+_CLEAN_UP = ("DELETE_", "STORE_", "POP_TOP", "SWAP", "COPY", "NOP")
+"""Instructions that leave a value where it was; none of them computes what a jump tests."""
 _TRUTH_TESTS = ("POP_JUMP", "JUMP_IF", "TO_BOOL", "UNARY_NOT")
 
 
-@lru_cache(maxsize=512)
 def _instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
-    return tuple(dis.get_instructions(code))
+    known = _disassembled.get(id(code))
+    if known is None or known[0] is not code:
+        if len(_disassembled) >= _MAX_DISASSEMBLED:
+            _disassembled.clear()
+        known = _disassembled[id(code)] = code, tuple(dis.get_instructions(code))
+    return known[1]
+
+
+_disassembled: dict[int, tuple[CodeType, tuple[dis.Instruction, ...]]] = {}
+"""By the id of a code object, which is held: its own hash fails where torch.compile put a dict among its constants."""
+_MAX_DISASSEMBLED = 512
 
 
 def _text(filename: str, span: Any) -> str | None:
