@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline import scope_of, variant_scope
@@ -74,6 +73,10 @@ def update_baseline(path: Path, target: str, variants: Collection[str], entries:
     Raises:
         UsageError: if the file there is no baseline, or cannot be written.
     """
+    # Not above: imported before the target's multiprocessing, filelock 3.32 to 4.1.2 turns the handlers at its exit
+    # around, and a program with a child then never ends.
+    from filelock import FileLock, Timeout
+
     try:
         with FileLock(_lock_of(path), timeout=_LOCK_LIMIT_S):
             before = read_baseline(path) if path.exists() else ()

@@ -12,6 +12,7 @@ import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.copying import Side, plan_copy
+from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.recorder import Recorder
 
 _METHODS = ("copy_", "to", "cuda")
@@ -37,7 +38,7 @@ class Copies:
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
-        return None if torch.cuda.is_available() else "no CUDA GPU: use --device virtual"
+        return None if has_gpu() else "no CUDA GPU: use --device virtual"
 
     def start(self, recorder: Recorder) -> None:
         """Wrap the methods; one that something else has wrapped already is wrapped around that."""
@@ -54,7 +55,8 @@ class Copies:
         recorder = self._recorder
         if recorder is not None:
             stack = recorder.stack(frame) if frame is not None else None
-            recorder.sync(SyncKind.COPY, explicit=False, op=None, sensor=self.name, stack=stack)
+            heard = recorder.now_ns()
+            recorder.sync(SyncKind.COPY, explicit=False, op=None, sensor=self.name, stack=stack, end_ns=heard)
 
 
 _listeners: tuple[Listener, ...] = ()

@@ -11,16 +11,16 @@ import torch
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import SyncEvent, SyncKind
-from syncwatch.model.names import WINDOW_RANGE
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active
 from syncwatch.sense.base import Sensed, Sensor
 from syncwatch.sense.copies import Copies
+from syncwatch.sense.cuda_start import has_gpu, is_initialized
 from syncwatch.sense.cupti import Cupti
 from syncwatch.sense.debug_mode import DebugMode
 from syncwatch.sense.environment import environment
 from syncwatch.sense.explicit_waits import ExplicitWaits
-from syncwatch.sense.join import Hooked, join
+from syncwatch.sense.join import Hooked, join, join_run
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.runtime_calls import RuntimeCalls
 from syncwatch.sense.runtime_trace import RuntimeTrace
@@ -40,15 +40,15 @@ class CudaDevice:
     kind = DeviceKind.CUDA
 
     def __init__(self) -> None:
-        if not torch.cuda.is_available():
+        if not has_gpu():
             raise NotMeasuredError(
                 "There is no CUDA GPU here. Use --device virtual to run without one, or --device auto to choose."
             )
         self._hooked: dict[str, _Hooks] = {}
 
     def environment(self) -> Environment:
-        """Return the versions, the GPU and its driver."""
-        return environment(self.kind, torch.cuda.get_device_name())
+        """Return the versions, the GPU and its driver; without the GPU's name while the program does not use it."""
+        return environment(self.kind, torch.cuda.get_device_name() if is_initialized() else None)
 
     @contextlib.contextmanager
     def sense(self, variant: str) -> Iterator[Sensed]:
@@ -147,6 +147,8 @@ class _Priced:
     recorder: Recorder
     """Heard the ranges of this pass."""
     trace: RuntimeTrace | None = None
+    ahead_ns: int = 0
+    """By how much the clock of `trace` is ahead of the recorder's."""
     missing: str = ""
     """Why there is no trace."""
 
@@ -171,21 +173,13 @@ def _runtime(priced: _Priced) -> Iterator[None]:
         priced.missing = f"There are lines but no idle times: {error}"
         yield
         return
-    active.set_profiling(True)
     try:
-        with _annotation(WINDOW_RANGE):
-            yield
+        yield
     finally:
-        active.set_profiling(False)
         try:
-            priced.trace = sensor.stop()
+            priced.trace, priced.ahead_ns = sensor.stop()
         except NotMeasuredError as error:
             priced.missing = f"There are lines but no idle times: {error}"
-
-
-def _annotation(name: str) -> contextlib.AbstractContextManager[object]:
-    context: contextlib.AbstractContextManager[object] = torch.autograd.profiler.record_function(name)
-    return context
 
 
 def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str) -> Recording:
@@ -193,6 +187,7 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
     recorder.flush()
     hooked = tuple(recorder.syncs)
     if priced is None or priced.trace is None:
+        hooked = tuple(map(_without_half_a_time, hooked))
         blind: tuple[str, ...] = (_TIMES,) if hooks.sees_driver else (_LIBRARIES, _C_COPIES, _TIMES)
         coverage = Coverage(hooks.names, blind, _count(hooked) if hooks.sees_driver else None, _with_line(hooked))
         notes = (*hooks.notes, missing)
@@ -207,8 +202,10 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
         plain.steps,
         plain.threads,
         recorder.native_threads,
+        complete=hooks.sees_driver,
     )
-    joined = join(seen, priced.trace)
+    one_run = priced.recorder is recorder
+    joined = join_run(seen, priced.trace, priced.ahead_ns) if one_run else join(seen, priced.trace)
     return replace(
         plain,
         coverage=Coverage(
@@ -229,10 +226,17 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
 
 def _lines(variant: str, hooks: _Hooks) -> Recording:
     """Return what torch's hooks saw and counted; over 354 idioms on an H200 that was every wait through torch."""
-    hooked = tuple(hooks.recorder.syncs)
+    hooked = tuple(map(_without_half_a_time, hooks.recorder.syncs))
     coverage = Coverage(hooks.names, (_LIBRARIES, _C_COPIES, _TIMES), _count(hooked), _with_line(hooked))
     plain = hooks.recorder.freeze(variant, coverage, modelled=False, has_copies=False, has_kernels=False)
     return replace(plain, syncs=hooked)
+
+
+def _without_half_a_time(event: SyncEvent) -> SyncEvent:
+    """Leave out when a hook heard of the wait, which tells neither how long it was nor whether it was one."""
+    if event.start_ns is not None and event.end_ns is not None:
+        return event
+    return replace(event, start_ns=None, end_ns=None)
 
 
 def _is_sync(event: SyncEvent) -> bool:

@@ -1,9 +1,11 @@
-"""Answers: what did the CUDA runtime do, and for how long? CUPTI's record, through torch.profiler."""
+"""Records what the CUDA runtime and the GPU did, and for how long: CUPTI's record, through torch's profiler."""
 
 from __future__ import annotations
 
 import json
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,18 @@ import torch
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.collector import collector_off
+from syncwatch.model.names import WINDOW_RANGE
 from syncwatch.sense import active
+from syncwatch.sense.cuda_start import WhenCudaStarts, has_gpu, is_initialized
 from syncwatch.sense.profiler_trace import read_trace
 from syncwatch.sense.runtime_trace import RuntimeTrace
 
 
 class Cupti:
-    """Runs torch.profiler with CUDA activity and synchronization events switched on."""
+    """Runs torch's profiler with CUDA activity and synchronization events switched on.
+
+    It begins when the program initialises CUDA, since before there is nothing to record, and to begin would do it.
+    """
 
     name = "cupti"
     sees = "every runtime call, copy and kernel, from any library, with its time"
@@ -25,52 +32,95 @@ class Cupti:
 
     def __init__(self) -> None:
         self._profiler: Any = None
+        self._begun: WhenCudaStarts | None = None
+        self._refused: str | None = None
+        self._thread = 0
+        self._marks: list[tuple[int, int]] = []
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
-        if not torch.cuda.is_available():
+        if not has_gpu():
             return "no CUDA GPU: use --device virtual"
         if torch.profiler.ProfilerActivity.CUDA not in torch.profiler.supported_activities():
             return "this torch was built without CUPTI: install a build with CUDA profiling"
         return None
 
     def start(self) -> None:
-        """Start to record.
+        """Record from now on, or from when CUDA is initialised.
 
         Raises:
             NotMeasuredError: if CUPTI is taken, as by another profiler.
         """
-        if active.profiling():
-            raise NotMeasuredError("the watch around this one measures them, and CUPTI serves one at a time.")
-        if active.subscribed():
-            raise NotMeasuredError("the pass around this one has CUPTI's callbacks, which would blind torch.profiler.")
-        if torch.autograd.profiler._is_profiler_enabled:
-            # Found out before it is tried: a second start fails, and ends the first profiler as well.
-            raise NotMeasuredError("another torch.profiler records already; end it and run again.")
-        # Work that was queued before would be recorded without the calls that launched it.
-        torch.cuda.synchronize()
-        config = torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True)
-        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-        self._profiler = torch.profiler.profile(
-            activities=activities,
-            experimental_config=config,
-            acc_events=True,  # without it torch warns of cycles, and there is only one
+        self._thread = threading.get_ident()
+        self._begun = WhenCudaStarts(self._begin)
+        if self._refused is not None:
+            raise NotMeasuredError(self._refused)
+
+    def _begin(self) -> None:
+        self._refused = self._taken()
+        if self._refused is not None:
+            return
+        if is_initialized():
+            # Work that was queued before would be recorded without the calls that launched it.
+            torch.cuda.synchronize()
+        profiler = torch.autograd.profiler.profile(
+            use_device="cuda", use_kineto=True, experimental_config=self._configuration()
         )
         try:
-            self._profiler.start()
+            profiler.__enter__()
         except RuntimeError as error:
-            self._profiler = None
-            raise NotMeasuredError(f"CUPTI did not start ({error}); end any other profiler and run again.") from error
+            self._refused = f"CUPTI did not start ({error}); end any other profiler and run again."
+            return
+        self._profiler = profiler
+        active.set_profiling(True)
+        self._mark()
 
-    def stop(self) -> RuntimeTrace:
-        """Stop, and return what was recorded.
+    def _taken(self) -> str | None:
+        """Return who has CUPTI, a sentence; None where it is free."""
+        if active.profiling():
+            return "the watch around this one measures them, and CUPTI serves one at a time."
+        if active.subscribed():
+            return "the pass around this one has CUPTI's callbacks, which would blind torch.profiler."
+        if torch.autograd.profiler._is_profiler_enabled:
+            # Found out before it is tried: a second start fails, and ends the first profiler as well.
+            return "another torch.profiler records already; end it and run again."
+        if threading.get_ident() != self._thread and not _records_all_threads():
+            return (
+                "CUDA was first used on another thread than the watch was begun on, where this torch cannot record. "
+                "Call torch.cuda.init() before the thread is started, or use torch 2.11 or later."
+            )
+        return None
+
+    def _configuration(self) -> Any:
+        if threading.get_ident() == self._thread:
+            return torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True)
+        # A profiler of one thread can be ended on that thread alone.
+        return torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True, profile_all_threads=True)
+
+    def _mark(self) -> None:
+        """Bound the window, and note what the host's clock shows there."""
+        mark = torch.autograd.profiler.record_function(WINDOW_RANGE)
+        before = time.time_ns()
+        mark.__enter__()
+        entered = time.time_ns()
+        mark.__exit__(None, None, None)
+        self._marks.append((entered, time.time_ns()) if self._marks else (before, entered))
+
+    def stop(self) -> tuple[RuntimeTrace, int]:
+        """Stop, and return what was recorded, and by how many ns its clock is ahead of the host's.
 
         Raises:
-            NotMeasuredError: if the profiler gave no trace.
+            NotMeasuredError: if there is no record.
         """
+        if self._begun is not None:
+            self._begun.cancel()
         profiler, self._profiler = self._profiler, None
+        if profiler is None:
+            raise NotMeasuredError(self._refused or "CUDA was not initialised, so there was nothing to record.")
+        self._mark()
+        active.set_profiling(False)
         try:
-            profiler.stop()
+            profiler.__exit__(None, None, None)
         except RuntimeError as error:
             raise NotMeasuredError(f"CUPTI was stopped by another profiler ({error}); end it and run again.") from error
         with tempfile.TemporaryDirectory(prefix="syncwatch-") as folder:
@@ -78,4 +128,24 @@ class Cupti:
             profiler.export_chrome_trace(str(path))
             del profiler
             with collector_off():
-                return read_trace(json.loads(path.read_bytes().decode("utf-8", errors="replace")))
+                trace = read_trace(json.loads(path.read_bytes().decode("utf-8", errors="replace")))
+        return trace, self._ahead(trace)
+
+    def _ahead(self, trace: RuntimeTrace) -> int:
+        """Return the offset at the mark that bounds it best, which lies between two looks at the clock.
+
+        An offset that is smaller than what the looks can tell apart is none.
+        """
+        width, offset = min(
+            (after - before, moment - (before + after) // 2)
+            for (before, after), moment in zip(self._marks, trace.window, strict=True)
+        )
+        return offset if abs(offset) > width else 0
+
+
+def _records_all_threads() -> bool:
+    try:
+        torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+    except TypeError:
+        return False
+    return True

@@ -7,13 +7,14 @@ from types import FrameType
 import torch
 
 from syncwatch.model.events import SyncKind
+from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.nearest import asked_for, in_backward
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.sync_warnings import SyncWarnings
 from syncwatch.sense.threads import AUTOGRAD
 
-_DEFAULT = 0
-"""The sync debug mode that says nothing."""
+_DEFAULT, _WARN = 0, 1
+"""Sync debug modes: the one that says nothing, and `"warn"`."""
 
 
 _on: list[DebugMode] = []
@@ -43,21 +44,21 @@ class DebugMode:
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
-        return None if torch.cuda.is_available() else "no CUDA GPU: use --device virtual"
+        return None if has_gpu() else "no CUDA GPU: use --device virtual"
 
     def start(self, recorder: Recorder) -> None:
         """Switch the mode to "warn" and listen to the warnings."""
         self._recorder = recorder
         _on.append(self)
         self._warnings.start()
-        self._previous_mode = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("warn")
+        self._previous_mode = _mode()
+        _set_mode(_WARN)
 
     def stop(self) -> None:
         """Restore the mode and the filters."""
         if self._previous_mode is None:
             return
-        torch.cuda.set_sync_debug_mode(self._previous_mode)
+        _set_mode(self._previous_mode)
         self._previous_mode = None
         self._warnings.stop()
         _on.remove(self)
@@ -69,6 +70,7 @@ class DebugMode:
         last = _on[0] is self and self._previous_mode == _DEFAULT
         if recorder is None or frame is None:
             return last
+        heard = recorder.now_ns()
         thread = recorder.thread_called(AUTOGRAD) if in_backward(frame) else None
         recorder.sync(
             SyncKind.STREAM,
@@ -77,5 +79,15 @@ class DebugMode:
             sensor=self.name,
             stack=recorder.stack(frame),
             thread=thread,
+            end_ns=heard,
         )
         return last
+
+
+def _mode() -> int:
+    # Not torch.cuda's functions, which would initialise CUDA.
+    return int(torch._C._cuda_get_sync_debug_mode())
+
+
+def _set_mode(mode: int) -> None:
+    torch._C._cuda_set_sync_debug_mode(mode)

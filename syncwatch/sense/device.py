@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from enum import Enum
 
 from typing_extensions import assert_never
@@ -31,10 +32,8 @@ def open_device(choice: DeviceChoice) -> WatchedDevice:
         NotMeasuredError: if there is no such device, or torch is missing or too old.
     """
     require_torch()
-    import torch
-
     if choice is DeviceChoice.AUTO:
-        return open_device(DeviceChoice.CUDA if torch.cuda.is_available() else DeviceChoice.VIRTUAL)
+        return open_device(DeviceChoice.VIRTUAL if _is_virtual() else DeviceChoice.CUDA)
     if choice is DeviceChoice.CUDA:
         from syncwatch.sense.cuda import CudaDevice
 
@@ -44,6 +43,14 @@ def open_device(choice: DeviceChoice) -> WatchedDevice:
 
         return WatchedVirtualDevice()
     assert_never(choice)
+
+
+def _is_virtual() -> bool:
+    """Return whether `auto` means the virtual device: it is on already, or there is no GPU."""
+    from syncwatch.sense.cuda_start import has_gpu
+
+    virtual = sys.modules.get("syncwatch.sense.virtual.device")
+    return not has_gpu() or (virtual is not None and virtual.running_engine() is not None)
 
 
 def require_torch() -> None:

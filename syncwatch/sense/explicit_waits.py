@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from types import FrameType
 
-import torch
-
 from syncwatch.model.events import SyncKind
+from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.waiting_calls import WaitingCalls
 
@@ -15,7 +14,7 @@ class ExplicitWaits:
     """Wraps the calls that wait and that torch's sync debug mode does not warn of."""
 
     name = "explicit_waits"
-    sees = "torch.cuda.synchronize(), torch.accelerator.synchronize() and Event.synchronize(), with their line"
+    sees = "torch.cuda.synchronize(), torch.accelerator.synchronize() and synchronize() of events, with their line"
     blind_to: tuple[str, ...] = ("every other wait",)
 
     def __init__(self) -> None:
@@ -24,7 +23,7 @@ class ExplicitWaits:
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
-        return None if torch.cuda.is_available() else "no CUDA GPU: use --device virtual"
+        return None if has_gpu() else "no CUDA GPU: use --device virtual"
 
     def start(self, recorder: Recorder) -> None:
         """Wrap the calls."""
@@ -39,4 +38,6 @@ class ExplicitWaits:
     def _record(self, kind: SyncKind, asked: bool, frame: FrameType) -> None:
         recorder = self._recorder
         if recorder is not None:
-            recorder.sync(kind, explicit=asked, op=None, sensor=self.name, stack=recorder.stack(frame))
+            heard = recorder.now_ns()
+            stack = recorder.stack(frame)
+            recorder.sync(kind, explicit=asked, op=None, sensor=self.name, stack=stack, start_ns=heard)

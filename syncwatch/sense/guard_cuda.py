@@ -6,7 +6,6 @@ which thread or task a wait belongs to, `TOLD` says.
 
 from __future__ import annotations
 
-import functools
 import threading
 from types import FrameType
 
@@ -14,6 +13,7 @@ import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense import active, copies
+from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.nearest import asked_for
 from syncwatch.sense.sync_warnings import SyncWarnings
@@ -40,7 +40,7 @@ class CudaHooks:
 
     def enter(self) -> None:
         """Put the hooks on, unless another guard has."""
-        if not _has_gpu():
+        if not has_gpu():
             return
         with self._lock:
             self._guards += 1
@@ -49,7 +49,7 @@ class CudaHooks:
 
     def leave(self) -> None:
         """Take the hooks off with the last guard; the user's debug mode and filters are then as they were."""
-        if not _has_gpu():
+        if not has_gpu():
             return
         with self._lock:
             self._guards -= 1
@@ -84,12 +84,6 @@ class CudaHooks:
 
     def _on_copy(self, frame: FrameType | None) -> None:
         tell(Wait(SyncKind.COPY, explicit=False, op=None, frame=frame))
-
-
-@functools.cache
-def _has_gpu() -> bool:
-    # Not torch.cuda.is_available, which the virtual device answers for.
-    return hasattr(torch._C, "_cuda_set_sync_debug_mode") and torch._C._cuda_getDeviceCount() > 0
 
 
 HOOKS = CudaHooks()

@@ -1,16 +1,21 @@
-"""Answers: which line does each CUPTI row belong to? Joins two passes over the same steps, per thread, in order."""
+"""Gives each wait that the hooks heard of its time, and each CUPTI row its line.
+
+Two passes over the same steps are joined in order, hooks and rows of one run by time.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from syncwatch.model.events import Call, CopyEvent, Direction, KernelEvent, Step, SyncEvent, SyncKind
 from syncwatch.model.names import STEP_RANGE
+from syncwatch.sense.match import announces, match
 from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
 from syncwatch.sense.thread_map import ThreadMap
+from syncwatch.sense.threads import AUTOGRAD
 
 _Key = tuple["int | None", int, SyncKind]
 """A step, a thread, and COPY or ALLOCATION for waits inside such calls, which other hooks see; STREAM for the rest."""
@@ -41,16 +46,140 @@ class Hooked:
     threads: Sequence[str]
     native_threads: Mapping[int, int]
     """System thread id to the number of the thread."""
+    complete: bool = True
+    """Whether the hooks hear of every wait, so that a row more is another run's and not one that they missed."""
+
+
+def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
+    """Join hooks and rows of one and the same run, by time.
+
+    A row that no hook heard of stands without a line, and takes no line or time from the others. A wait that was asked
+    for and has no row was none: there was nothing to wait for.
+
+    Args:
+        hooked: what the hooks saw.
+        trace: what CUPTI recorded.
+        offset_ns: what the clock of `trace` shows more than that of `hooked`.
+    """
+    threads = ThreadMap(hooked.threads, hooked.native_threads, trace)
+    steps = tuple(
+        replace(step, start_ns=step.start_ns + offset_ns, end_ns=step.end_ns + offset_ns) for step in hooked.steps
+    )
+    clock = _StepClock((step.index, step.start_ns, step.end_ns) for step in steps)
+    copies = _Copies(hooked.copies, trace.copies, clock, threads)
+    pools = _Pools(hooked, trace, threads)
+    events = _events_by_pool(hooked.syncs, pools, offset_ns)
+    rows = _rows_by_pool(trace.syncs, pools)
+    syncs: list[SyncEvent] = []
+    idle = untimed = 0
+    for key in sorted(events.keys() | rows.keys(), key=lambda key: (key[0], key[1].value)):
+        found = match(events.get(key, []), rows.get(key, []))
+        paired = [_timed(event, row) for event, row in found.pairs]
+        copies.lend(paired, [row for _, row in found.pairs])
+        kept = [event for event in found.heard if not announces(event)]
+        syncs += paired
+        syncs += (replace(event, start_ns=None, end_ns=None) for event in kept)
+        syncs += _alone(found.recorded, copies, clock, threads)
+        idle += len(found.heard) - len(kept)
+        untimed += len(kept)
+    return Joined(
+        steps=steps,
+        syncs=tuple(sorted(syncs, key=_moment)),
+        copies=copies.events(),
+        kernels=tuple(_kernel(run, clock, threads) for run in trace.kernels),
+        threads=threads.names(),
+        seen=_seen(trace),
+        notes=tuple(_left_over(idle, untimed)),
+    )
+
+
+def _alone(rows: Iterable[SyncCall], copies: _Copies, clock: _StepClock, threads: ThreadMap) -> Iterator[SyncEvent]:
+    """Yield the rows that no hook heard of; one in the operator of another wait has the line of that one."""
+    for row in rows:
+        copy = copies.line_of(row)
+        key = clock.step_at(row.call.start_ns), threads.number(row.call.tid), _group(row.kind)
+        event = _unhooked(key, row, copy)
+        yield event if copy is not None else replace(event, stack=copies.lent(row))
+
+
+def _moment(event: SyncEvent) -> tuple[int, int]:
+    return (event.thread, event.start_ns if event.start_ns is not None else 0)
+
+
+def _left_over(idle: int, untimed: int) -> Iterator[str]:
+    if idle:
+        yield f"{_times(idle)} the code asked for a wait where there was nothing to wait for; these are not counted."
+    if untimed:
+        yield f"torch warned {_times(untimed)} of a wait that CUPTI has no record of: there the line has no time."
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _seen(trace: RuntimeTrace) -> int:
+    return sum(not row.pacing and row.kind is not SyncKind.ALLOCATION for row in trace.syncs)
+
+
+_Pool = tuple[int, SyncKind]
+"""A thread, with all threads of autograd as one, and the group of the kind."""
+
+
+class _Pools:
+    """Which waits are matched among themselves: those of one thread.
+
+    torch warns of a wait on one of autograd's threads on the thread that called `backward`, behind all of them.
+    """
+
+    def __init__(self, hooked: Hooked, trace: RuntimeTrace, threads: ThreadMap) -> None:
+        self._native = hooked.native_threads
+        self._threads = threads
+        autograd = [number for number, name in enumerate(hooked.threads) if name.startswith(AUTOGRAD)]
+        self._autograd = frozenset(autograd)
+        self._first = autograd[0] if autograd else None
+        named = {tid for tid, name in trace.thread_names.items() if "autograd" in name}
+        self._named = named.intersection(row.call.tid for row in trace.syncs)
+
+    def of_event(self, event: SyncEvent) -> _Pool:
+        thread = self._first if event.thread in self._autograd else event.thread
+        return thread if thread is not None else event.thread, _group(event.kind)
+
+    def of_row(self, row: SyncCall) -> _Pool:
+        return self._thread(row.call.tid), _group(row.kind)
+
+    def _thread(self, tid: int) -> int:
+        known = self._native.get(tid)
+        if self._first is not None and (known in self._autograd or tid in self._named):
+            return self._first
+        if self._first is not None and known is None and not self._named:
+            return self._first
+        return known if known is not None else self._threads.number(tid)
+
+
+def _events_by_pool(events: Iterable[SyncEvent], pools: _Pools, offset_ns: int) -> dict[_Pool, list[SyncEvent]]:
+    found: dict[_Pool, list[SyncEvent]] = defaultdict(list)
+    for event in events:
+        start = None if event.start_ns is None else event.start_ns + offset_ns
+        end = None if event.end_ns is None else event.end_ns + offset_ns
+        found[pools.of_event(event)].append(replace(event, start_ns=start, end_ns=end))
+    return found
+
+
+def _rows_by_pool(rows: Iterable[SyncCall], pools: _Pools) -> dict[_Pool, list[SyncCall]]:
+    found: dict[_Pool, list[SyncCall]] = defaultdict(list)
+    for row in rows:
+        found[pools.of_row(row)].append(row)
+    return found
 
 
 def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
-    """Give each hooked synchronization its time, and each CUPTI row its line.
+    """Join two passes over the same steps.
 
     The two are matched in order within one step and thread, waits inside copy calls and allocator calls apart from the
     others. Where their kinds differ the join is not certain: the lines are kept without a time, and a note says so.
     """
     threads = ThreadMap(hooked.threads, hooked.native_threads, trace)
-    clock = _StepClock(trace.steps)
+    clock = _StepClock((_number(span), span.start_ns, span.end_ns) for span in trace.steps)
     copies = _Copies(hooked.copies, trace.copies, clock, threads)
     rows = _by_key(trace.syncs, clock, threads)
     events = _events_by_key(hooked.syncs)
@@ -64,6 +193,9 @@ def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
             merged = [_unhooked(key, row, copies.line_of(row)) for row in timed]
         else:
             merged = [replace(event, start_ns=None, end_ns=None) for event in found]
+            if not hooked.complete:
+                # Which of the rows the hooks missed is not known; that they were there is.
+                merged += [_untimed(_unhooked(key, row, None)) for row in timed[len(found) :]]
             notes.append(_mismatch(key, len(found), len(timed)))
         if len(merged) == len(timed):
             copies.lend(merged, timed)
@@ -74,7 +206,7 @@ def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
         copies=copies.events(),
         kernels=tuple(_kernel(run, clock, threads) for run in trace.kernels),
         threads=threads.names(),
-        seen=sum(not row.pacing and row.kind is not SyncKind.ALLOCATION for row in trace.syncs),
+        seen=_seen(trace),
         notes=tuple(notes),
     )
 
@@ -82,15 +214,16 @@ def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
 class _StepClock:
     """Tells which step a host moment lies in."""
 
-    def __init__(self, spans: Iterable[Span]) -> None:
-        self._spans = sorted(spans, key=lambda span: span.start_ns)
-        self._starts = [span.start_ns for span in self._spans]
+    def __init__(self, steps: Iterable[tuple[int, int, int]]) -> None:
+        """Take the index, begin and end of each step."""
+        self._steps = sorted(steps, key=lambda step: step[1])
+        self._starts = [start for _, start, _ in self._steps]
 
     def step_at(self, moment: int) -> int | None:
         at = bisect_right(self._starts, moment) - 1
-        if at < 0 or self._spans[at].end_ns < moment:
+        if at < 0 or self._steps[at][2] < moment:
             return None
-        return _number(self._spans[at])
+        return self._steps[at][0]
 
 
 class _Copies:
@@ -130,6 +263,10 @@ class _Copies:
     def lend(self, events: Iterable[SyncEvent], rows: Iterable[SyncCall]) -> None:
         """Note the lines of waits, for the copies of the same operators."""
         self._by_op.update((_op_key(row), event.stack) for event, row in zip(events, rows, strict=True))
+
+    def lent(self, row: SyncCall) -> int | None:
+        """Return the line of another wait in the operator of `row`."""
+        return None if row.op_start_ns is None else self._by_op.get(_op_key(row))
 
     def events(self) -> tuple[CopyEvent, ...]:
         """Return every copy."""
@@ -182,6 +319,7 @@ def _events_by_key(events: Iterable[SyncEvent]) -> dict[_Key, list[SyncEvent]]:
 def _timed(event: SyncEvent, row: SyncCall) -> SyncEvent:
     return replace(
         event,
+        kind=row.kind,
         op=row.op,
         api=row.call.name,
         stream=row.stream,
@@ -209,6 +347,10 @@ def _unhooked(key: _Key, row: SyncCall, copy: CopyEvent | None) -> SyncEvent:
         api=row.call.name,
         device=row.device,
     )
+
+
+def _untimed(event: SyncEvent) -> SyncEvent:
+    return replace(event, start_ns=None, end_ns=None)
 
 
 def _mismatch(key: _Key, hooks: int, cupti: int) -> str:

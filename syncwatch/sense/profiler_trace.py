@@ -29,10 +29,10 @@ def read_trace(document: dict[str, Any]) -> RuntimeTrace:
     base = int(document.get("baseTimeNanoseconds", 0))
     rows = [row for row in document["traceEvents"] if row.get("ph") == "X" and "ts" in row]
     annotations = [_span(row, base) for row in rows if row.get("cat") == "user_annotation"]
-    windows = [span for span in annotations if span.name == WINDOW_RANGE]
+    windows = sorted((span for span in annotations if span.name == WINDOW_RANGE), key=lambda span: span.start_ns)
     if not windows:
         raise NotMeasuredError("The profiler recorded nothing of the run. Run again without another profiler.")
-    reader = _Reader(rows, base, annotations, windows[0].tid, (windows[0].start_ns, windows[-1].end_ns))
+    reader = _Reader(rows, base, annotations, windows[-1].tid, (windows[0].start_ns, windows[-1].end_ns))
     steps = (span for span in annotations if span.name.startswith(f"{STEP_RANGE} "))
     return RuntimeTrace(
         syncs=reader.syncs,

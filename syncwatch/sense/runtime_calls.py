@@ -12,6 +12,7 @@ import torch
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import Call, CopyEvent, SyncEvent, SyncKind
 from syncwatch.sense import active
+from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.cupti_callbacks import OnCall, Subscription, copied_bytes, returns
 from syncwatch.sense.driver_calls import DRIVER_CALLS, DriverCall
 from syncwatch.sense.nearest import asked_for, nearest_frame
@@ -44,7 +45,7 @@ class RuntimeCalls:
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
-        if not torch.cuda.is_available():
+        if not has_gpu():
             return "no CUDA GPU: use --device virtual"
         try:
             Subscription((), lambda *_: None).close()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from syncwatch.model.events import SyncKind
+from syncwatch.sense.type_methods import set_method
 
 Hears = Callable[[SyncKind, bool, FrameType], None]
 """Takes how it waits, whether that was asked for, and the frame that called; called before the wait."""
@@ -21,7 +22,8 @@ Hears = Callable[[SyncKind, bool, FrameType], None]
 class WaitingCalls:
     """Wraps those calls between `start` and `stop`.
 
-    Of 354 idioms on an H200 these are all that wait on the device or an event through torch without a warning.
+    Of 354 idioms on an H200 these are all that wait on the device or an event through torch without a warning; of an
+    engine (vLLM 0.20.0), `torch.Event` too, which is a type written in C.
     """
 
     hears: Hears
@@ -36,7 +38,7 @@ class WaitingCalls:
         """Take the wrappers off, where nothing else was put over them."""
         for owner, name, wrapper, before in reversed(self._undo):
             if vars(owner).get(name) is wrapper:
-                setattr(owner, name, before)
+                _put(owner, name, before)
         self._undo.clear()
 
     def _wrap(self, owner: Any, name: str, kind: SyncKind, asked: bool) -> None:
@@ -49,12 +51,21 @@ class WaitingCalls:
             self.hears(kind, asked, sys._getframe(1))
             return before(*args, **kwargs)
 
-        setattr(owner, name, wrapper)
-        self._undo.append((owner, name, wrapper, before))
+        if _put(owner, name, wrapper):
+            self._undo.append((owner, name, wrapper, before))
+
+
+def _put(owner: Any, name: str, value: Any) -> bool:
+    if isinstance(owner, type):
+        return set_method(owner, name, value)
+    setattr(owner, name, value)
+    return True
 
 
 def _calls() -> Iterator[tuple[Any, str, SyncKind, bool]]:
     yield torch._C, "_cuda_synchronize", SyncKind.DEVICE, True
     yield torch._C, "_accelerator_synchronizeDevice", SyncKind.DEVICE, True
     yield torch.cuda.Event, "synchronize", SyncKind.EVENT, True
+    # torch.cuda.Event has a method of its own, so that no wait is heard of twice.
+    yield torch.Event, "synchronize", SyncKind.EVENT, True
     yield torch.cuda.Event, "elapsed_time", SyncKind.EVENT, False

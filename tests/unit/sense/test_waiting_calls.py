@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from types import FrameType
+
+import pytest
+import torch
+
+from syncwatch.model.events import SyncKind
+from syncwatch.sense.type_methods import set_method
+from syncwatch.sense.waiting_calls import WaitingCalls
+
+
+def test_events_of_torch_itself_are_heard_of_though_their_type_is_written_in_c() -> None:
+    heard: list[tuple[SyncKind, bool, str]] = []
+
+    def hears(kind: SyncKind, asked: bool, frame: FrameType) -> None:
+        heard.append((kind, asked, frame.f_code.co_name))
+
+    before = vars(torch.Event)["synchronize"]
+    calls = WaitingCalls(hears)
+    calls.start()
+    try:
+        with pytest.raises(TypeError):  # no event can be made without a GPU, and the real method is asked
+            torch.Event.synchronize("no event")  # type: ignore[arg-type]
+    finally:
+        calls.stop()
+
+    assert heard == [
+        (SyncKind.EVENT, True, "test_events_of_torch_itself_are_heard_of_though_their_type_is_written_in_c")
+    ]
+    assert vars(torch.Event)["synchronize"] is before
+    with pytest.raises(TypeError):
+        torch.Event.synchronize("no event")  # type: ignore[arg-type]
+    assert len(heard) == 1
+
+
+def test_a_method_of_a_type_in_c_is_replaced_for_objects_that_exist_and_put_back() -> None:
+    size = torch.Size((1, 2))
+    before = vars(torch.Size)["numel"]
+
+    assert set_method(torch.Size, "numel", lambda self: -1)
+    replaced = size.numel()
+    assert set_method(torch.Size, "numel", before)
+
+    assert (replaced, size.numel()) == (-1, 2)
