@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 import time
@@ -128,7 +127,7 @@ class Cupti:
             profiler.export_chrome_trace(str(path))
             del profiler
             with collector_off():
-                trace = read_trace(json.loads(path.read_bytes().decode("utf-8", errors="replace")))
+                trace = read_trace(path.read_bytes())
         return trace, self._ahead(trace)
 
     def _ahead(self, trace: RuntimeTrace) -> int:

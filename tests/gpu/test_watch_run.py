@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import textwrap
 import threading
@@ -52,14 +53,14 @@ def test_events_of_torch_itself_have_their_lines() -> None:
 
 
 def test_waits_that_no_hook_hears_of_stand_beside_the_others_which_keep_their_prices() -> None:
-    runtime = torch.cuda.cudart()
+    runtime = ctypes.CDLL("libcudart.so.13")
     x = torch.ones(256, 256, device="cuda")
     torch.cuda.synchronize()
 
     with syncwatch.watch(device="cuda") as watch:
         for _ in range(5):
             x = x @ x
-            runtime.cudaStreamSynchronize(torch.cuda.current_stream().cuda_stream)
+            runtime.cudaStreamSynchronize(ctypes.c_void_p(torch.cuda.current_stream().cuda_stream))
             x.sum().item()
 
     read = [site for site in waits(watch) if site.file != NO_LINE]

@@ -137,7 +137,7 @@ def test_the_trace_of_an_h200_has_the_calls_kernels_and_copies_of_the_file() -> 
 
 
 def test_an_import_and_the_live_sensor_see_the_same_waits_and_copies() -> None:
-    live = read_trace(json.loads(gzip.decompress(H200.read_bytes())))
+    live = read_trace(gzip.decompress(H200.read_bytes()))
     (recording,) = load(H200).recordings
     assert sorted(
         (each.start_ns, each.end_ns, each.kind, each.stream, each.op, each.pacing, each.api, each.device)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -19,9 +20,8 @@ def row(cat: str, name: str, at: float, long: float, tid: int = MAIN, **args: An
 
 def trace(*rows: dict[str, Any]) -> RuntimeTrace:
     window = row("user_annotation", "syncwatch.window", 0, 1000)
-    return read_trace(
-        {"baseTimeNanoseconds": BASE, "traceEvents": [window, *rows, {"ph": "M", "name": "process_name"}]}
-    )
+    events = [window, *rows, {"ph": "M", "name": "process_name"}]
+    return read_trace(json.dumps({"baseTimeNanoseconds": BASE, "traceEvents": events}).encode())
 
 
 def test_a_synchronization_has_its_time_thread_and_innermost_operator() -> None:
@@ -109,7 +109,7 @@ def test_steps_are_in_order_of_time() -> None:
 
 def test_a_trace_without_our_window_is_no_measurement() -> None:
     with pytest.raises(NotMeasuredError, match="recorded nothing"):
-        read_trace({"traceEvents": [row("cuda_runtime", "cudaDeviceSynchronize", 1, 1)]})
+        read_trace(json.dumps({"traceEvents": [row("cuda_runtime", "cudaDeviceSynchronize", 1, 1)]}).encode())
 
 
 def test_a_read_into_pageable_memory_is_one_wait_from_its_copy_call_on() -> None:
@@ -152,3 +152,12 @@ def test_allocator_calls_are_a_kind_of_their_own() -> None:
         (SyncKind.ALLOCATION, "cudaMalloc"),
         (SyncKind.ALLOCATION, "cudaHostAlloc"),
     ]
+
+
+def test_names_in_another_encoding_and_numbers_that_are_none_are_read() -> None:
+    window = row("user_annotation", "syncwatch.window", 0, 1000)
+    wait = row("cuda_runtime", "cudaDeviceSynchronize", 1, 1, correlation=3)
+    odd = row("cpu_op", "NAME", 2, 1, share=float("nan"))
+    raw = json.dumps({"traceEvents": [window, wait, odd]}).encode().replace(b"NAME", b"\xff\xfe")
+
+    assert [sync.call.name for sync in read_trace(raw).syncs] == ["cudaDeviceSynchronize"]

@@ -25,7 +25,7 @@ def document() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def trace(document: dict[str, Any]) -> RuntimeTrace:
-    return read_trace(document)
+    return read_trace(json.dumps(document).encode())
 
 
 def inside(document: dict[str, Any], category: str) -> list[dict[str, Any]]:
