@@ -11,10 +11,11 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from syncwatch.attribute.causes import CAUSES
-from syncwatch.config_file import ConfigFile, find_config, repository_root
+from syncwatch.config_file import ConfigFile, find_config
 from syncwatch.judge.baseline_file import DEFAULT_NAME
 from syncwatch.judge.comments import require_code
 from syncwatch.judge.policy import is_path_pattern
+from syncwatch.model.project import project_root, repository_root
 from syncwatch.model.verdict import Allow, Budgets, Level, Pattern, Policy, Rule
 
 _Figure = Annotated[float, msgspec.Meta(ge=0)]
@@ -65,8 +66,15 @@ class Settings:
     """Functions that a run must reach, as pkg.mod:function."""
     root: Path
     """The folder of the configuration, or of the repository; paths in reports are looked for here too."""
+    config: Path | None
+    """The configuration itself, where there is one."""
     start: Path
     """Where the command was started; what runs may leave this folder."""
+
+    @property
+    def home(self) -> Path:
+        """The folder that the paths of a report and of a baseline start from; `--config` has no say in it."""
+        return project_root(self.start)
 
 
 def read_settings(start: Path, given: Path | None = None) -> Settings:
@@ -82,7 +90,9 @@ def read_settings(start: Path, given: Path | None = None) -> Settings:
     config = find_config(start, given)
     if config is None:
         root = repository_root(start) or start
-        return Settings(Policy(), root / DEFAULT_NAME, baseline_named=False, require=(), root=root, start=start)
+        return Settings(
+            Policy(), root / DEFAULT_NAME, baseline_named=False, require=(), root=root, config=None, start=start
+        )
     table = _decode(config, config.table, _Table)
     root = config.path.parent
     policy = Policy(
@@ -102,6 +112,7 @@ def read_settings(start: Path, given: Path | None = None) -> Settings:
         baseline_named=table.baseline is not None,
         require=tuple(table.require),
         root=root,
+        config=config.path,
         start=start,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 
 from syncwatch.errors import UsageError
+from syncwatch.model.project import OWN_CONFIG, SHARED_CONFIG, upwards
 
-OWN_NAME = "syncwatch.toml"
-_SHARED_NAME = "pyproject.toml"
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
@@ -100,32 +99,20 @@ def find_config(start: Path, given: Path | None) -> ConfigFile | None:
         UsageError: if a file cannot be read or is no TOML, or one folder has two configurations.
     """
     if given is not None:
-        found = _read(given)
+        found = _read(given.absolute())
         if found is None:
             raise UsageError(f"{given} has no table [tool.syncwatch]. Add one, or give another file with --config.")
         return found
-    for folder in _upwards(start):
-        here = [_read(path) for path in (folder / OWN_NAME, folder / _SHARED_NAME) if path.is_file()]
+    for folder in upwards(start):
+        here = [_read(path) for path in (folder / OWN_CONFIG, folder / SHARED_CONFIG) if path.is_file()]
         configs = [config for config in here if config is not None]
         if len(configs) > 1:
             raise UsageError(
-                f"Both {OWN_NAME} and {_SHARED_NAME} in {folder} have a policy. Keep one, or name it with --config."
+                f"Both {OWN_CONFIG} and {SHARED_CONFIG} in {folder} have a policy. Keep one, or name it with --config."
             )
         if configs:
             return configs[0]
     return None
-
-
-def repository_root(start: Path) -> Path | None:
-    """Return the folder at or above `start` that holds `.git`; None outside every repository."""
-    return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), None)
-
-
-def _upwards(start: Path) -> Iterator[Path]:
-    root = repository_root(start)
-    yield start
-    if root is not None:
-        yield from (folder for folder in start.parents if folder == root or root in folder.parents)
 
 
 def _read(path: Path) -> ConfigFile | None:
@@ -137,7 +124,7 @@ def _read(path: Path) -> ConfigFile | None:
         raise UsageError(f"Cannot read {path}: {error.strerror}. Give a file that exists with --config.") from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML: {error}. Mend it there, or give another file with --config.") from error
-    if path.name != _SHARED_NAME:
+    if path.name != SHARED_CONFIG:
         return ConfigFile(path, text, (), document)
     tools = document.get("tool", {})
     if not isinstance(tools, dict):

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from syncwatch.attribute.causes import CAUSES
+from syncwatch.baseline_paths import from_project
 from syncwatch.config import Settings
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline_file import Changes, read_baseline, update_baseline
@@ -28,6 +29,7 @@ class Case:
     policy: Policy
     comments: tuple[Allow, ...]
     """The allow comments in the source."""
+    settings: Settings
     unreached: tuple[str, ...] = ()
     """Functions that had to run and did not."""
 
@@ -42,7 +44,9 @@ class Case:
             UsageError: if the file there is no baseline, or cannot be written.
         """
         entries = baseline_of(self.report, self.policy, self.comments, date.today())
-        return update_baseline(path, self.report.target, verdict.variants, entries)
+        return update_baseline(
+            path, self.report.target, verdict.variants, entries, lambda file: _read(file, self.settings)
+        )
 
 
 def case_of(session: Session, settings: Settings, policy: Policy, unreached: Sequence[str] = ()) -> Case:
@@ -52,9 +56,9 @@ def case_of(session: Session, settings: Settings, policy: Policy, unreached: Seq
         UsageError: if an allow comment is malformed, with its place.
     """
     report = report_of(session)
-    files = user_files(session, settings.start)
-    comments = allows_of(report.sites, files, reader([settings.start, settings.root]), CAUSES)
-    return Case(report, policy, comments, tuple(unreached))
+    files = user_files(session, settings.home)
+    comments = allows_of(report.sites, files, reader([settings.home, settings.start, settings.root]), CAUSES)
+    return Case(report, policy, comments, settings, tuple(unreached))
 
 
 def baseline_for(
@@ -67,7 +71,11 @@ def baseline_for(
     """
     path = settings.start / given if given is not None else settings.baseline
     if path.exists() or ((given is not None or settings.baseline_named) and not updating):
-        return path, read_baseline(path)
+        return path, _read(path, settings)
     if not path.parent.is_dir():
         raise UsageError(f"Cannot write the baseline {path}: the folder {path.parent} does not exist. Make it first.")
     return path, None
+
+
+def _read(path: Path, settings: Settings) -> tuple[KnownSite, ...]:
+    return from_project(read_baseline(path), settings.home, settings.start)

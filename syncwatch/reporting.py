@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -47,6 +48,10 @@ class Format(str, Enum):
         return self in (Format.TERMINAL, Format.GITHUB)
 
 
+_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+"""Names of what the watched code may have closed or replaced when the report is written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """A format, and the file it goes to; None for stdout."""
@@ -78,7 +83,7 @@ def output_of(words: str) -> Output:
         raise UsageError(f"There is no format {name!r}.{meant} Choose from {', '.join(known)}.")
     if named and not path:
         raise UsageError(f"--format {words} names no file. Write it as --format {name}=FILE, or leave out the `=`.")
-    return Output(Format(name), Path(path) if named else None)
+    return Output(Format(name), Path(path) if named and path not in _STDOUT else None)
 
 
 def outputs_of(asked: Iterable[str]) -> tuple[Output, ...]:
@@ -153,10 +158,23 @@ def write_text(words: str, path: Path) -> None:
         UsageError: if it cannot be written.
     """
     content = words.encode("utf-8", errors="replace")
-    try:
+    with writing(path):
         if path.is_symlink() or (path.exists() and not path.is_file()):
             path.write_bytes(content)
         else:
             write_bytes(content, path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make the folder of `path` again where the watched code has removed it, and say in a sentence what else is wrong.
+
+    Raises:
+        UsageError: if the file cannot be written.
+    """
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
+        yield
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror}. Give a file that you may write to.") from error

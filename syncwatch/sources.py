@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from syncwatch.attribute.stacks import is_user
+from syncwatch.model.events import LIBRARY_FILES
 from syncwatch.model.session import Session
+from syncwatch.sense.stacks import display_path
 
 
 def reader(folders: Iterable[Path]) -> Callable[[str], str | None]:
@@ -29,7 +31,12 @@ def reader(folders: Iterable[Path]) -> Callable[[str], str | None]:
 
 
 def user_files(session: Session, folder: Path) -> tuple[str, ...]:
-    """Return every file of the user's that took part: the target, recorded lines, imports from below `folder`."""
+    """Return every file of the user's that took part: the target, recorded lines, imports from below `folder`.
+
+    Args:
+        session: what was recorded.
+        folder: the project's, which paths in reports start from.
+    """
     recorded = (frame.file for recording in session.recordings for frame in recording.frames if is_user(frame))
     return tuple(dict.fromkeys([_file_of(session.target), *recorded, *_imported(folder)]))
 
@@ -42,12 +49,8 @@ def _imported(folder: Path) -> list[str]:
     # Text before paths: torch alone is two thousand modules.
     inside = str(folder) + os.sep
     origins = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    files = [Path(each) for each in origins if isinstance(each, str) and each.startswith(inside)]
-    return [
-        file.relative_to(folder).as_posix()
-        for file in files
-        if file.suffix == ".py" and "site-packages" not in file.parts
-    ]
+    shown = (display_path(each, folder) for each in origins if isinstance(each, str) and each.startswith(inside))
+    return [file for file in shown if file.endswith(".py") and not file.startswith(LIBRARY_FILES)]
 
 
 def _text(path: Path) -> str | None:

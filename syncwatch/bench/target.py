@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncwatch.errors import UsageError
+from syncwatch.model.project import path_in, project_root
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Target:
 
 
 def is_code(text: str) -> bool:
-    """Return whether `text` names code of the user's, rather than a scenario."""
-    return text.endswith(".py") or ":" in text or Path(text).is_file()
+    """Return whether `text` names code of the user's: only files called .py are run, whatever another may hold."""
+    return text.endswith(".py") or (":" in text and not Path(text).exists())
 
 
 def script(text: str) -> Target:
@@ -48,10 +49,19 @@ def script(text: str) -> Target:
 
     def call() -> None:
         with _first_on_path(path.resolve().parent):
-            runpy.run_path(str(path), run_name="__main__")
+            # As Python itself does: the code may leave the folder, and its lines must still be found.
+            runpy.run_path(str(path.absolute()), run_name="__main__")
 
-    # A path from the root names its owner's home; the folder above it says enough.
-    return Target(path.name if path.is_absolute() else text, call, text)
+    return Target(_name_of(path, text), call, text)
+
+
+def _name_of(path: Path, text: str) -> str:
+    """Return what the report calls a script: the same from every folder of the project, and without its owner's home.
+
+    What lies outside the project is called as it was typed, or by its own name alone.
+    """
+    inside = path_in(project_root(Path.cwd()), path.absolute())
+    return inside or (path.name if path.is_absolute() else text)
 
 
 def module(name: str) -> Target:

@@ -11,6 +11,7 @@ import typer
 from syncwatch import __version__
 from syncwatch.cli import compare, doctor, explain, export, gate, listing, probe, report, run
 from syncwatch.cli.screen import say
+from syncwatch.cli.streams import err, kept
 from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError
 
 app = typer.Typer(
@@ -42,14 +43,22 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
     ] = False,
-) -> None: ...
+) -> None:
+    # Here too, for whoever calls `app` itself.
+    context.with_resource(kept())
 
 
 def main() -> None:
     """Run the command line; every refusal becomes a sentence on stderr and its exit code."""
+    with kept(for_good=True):
+        _main()
+
+
+def _main() -> None:
     try:
         app()
     except SyncwatchError as error:
@@ -60,6 +69,6 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except Exception:
         # Python would end with 1, which here means "over policy".
-        traceback.print_exc()
+        err().write(traceback.format_exc())
         say("This is a fault of syncwatch, and nothing was judged. Please report it with the lines above.")
         sys.exit(EXIT_NOT_MEASURED)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 from typing_extensions import assert_never
 
-from syncwatch.cli.options import StepRangeOption, shows_colour, speaks_unicode, write
+from syncwatch.cli.options import StepRangeOption
+from syncwatch.cli.streams import out
 from syncwatch.comparing import difference_of
 from syncwatch.model.codec import encode
 from syncwatch.report.difference import DifferenceReporter
@@ -48,10 +48,9 @@ def compare(
     """
     found = difference_of(before, after, tuple(variant or ()), step_range)
     if form is Form.TERMINAL:
-        console = Console()
-        color = shows_colour(console)
-        write(DifferenceReporter(console.width, color=color, unicode=speaks_unicode()).render(found))
+        screen = out().screen
+        out().write(DifferenceReporter(screen.width, color=screen.color, unicode=screen.unicode).render(found))
     elif form is Form.JSON:
-        write(encode(found).decode())
+        out().write(encode(found).decode())
     else:
         assert_never(form)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterator
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from syncwatch.attribute.causes import CAUSES, Cause
 from syncwatch.attribute.causes.page import document_of, markdown_of
-from syncwatch.cli.options import shows_colour
+from syncwatch.cli.streams import out
 from syncwatch.errors import UsageError
 from syncwatch.report.page import Page
 
@@ -36,16 +35,16 @@ def explain(
     """
     cause = None if code is None else _known(code)
     if markdown:
-        sys.stdout.write(document_of(CAUSES.values()) if cause is None else markdown_of(cause, level=1))
+        out().write(document_of(CAUSES.values()) if cause is None else markdown_of(cause, level=1))
         return
-    console = Console()
-    page = Page(console.width, color=shows_colour(console), unicode=True)
+    screen = out().screen
+    page = Page(screen.width, color=screen.color, unicode=True)
     if cause is None:
-        sys.stdout.write(page.render(lambda _: [_list()]))
+        out().write(page.render(lambda _: [_list()]))
         return
     # References are not wrapped, so that they can be copied.
     references = "".join(f"  {reference}\n" for reference in cause.references)
-    sys.stdout.write(page.render(lambda _: _page(cause)) + references)
+    out().write(page.render(lambda _: _page(cause)) + references)
 
 
 def _known(code: str) -> Cause:

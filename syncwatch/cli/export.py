@@ -9,8 +9,8 @@ from typing import Annotated, Optional
 import typer
 from typing_extensions import assert_never
 
-from syncwatch.cli.options import StepRangeOption, require_writable
-from syncwatch.errors import UsageError
+from syncwatch.cli.options import StepRangeOption
+from syncwatch.cli.outputs import require_apart
 from syncwatch.exporting import TraceFormat, only, untimed
 from syncwatch.exporting import export as write_trace
 from syncwatch.formats.opening import open_session
@@ -37,10 +37,8 @@ def export(
 
     Examples: syncwatch export run.json --format nsys -o run.sqlite; nsys stats run.sqlite.
     """
-    require_writable(output)
+    require_apart([output], {"the run itself": run})
     session = only(open_session(run, step_range), variant or ())
-    if output.exists() and output.samefile(run):
-        raise UsageError(f"Cannot write {output}: it is the run itself. Give the trace another name.")
     write_trace(session, form, output)
     syncs, copies = untimed(session)
     if syncs or copies:

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 from typing_extensions import assert_never
 
+from syncwatch.cli.baseline_changes import sentences
 from syncwatch.cli.options import (
     BatchOption,
     CacheMissOption,
@@ -27,12 +28,14 @@ from syncwatch.cli.options import (
     WarmupOption,
     formats,
     only_report,
-    require_writable,
-    show,
+    require_files_apart,
+    show_and_keep,
 )
+from syncwatch.cli.outputs import require_writable
 from syncwatch.cli.recording import Outcome as Run
-from syncwatch.cli.recording import Request, record, words_of
+from syncwatch.cli.recording import Request, is_scenario, record, target_file, words_of
 from syncwatch.cli.screen import say
+from syncwatch.cli.streams import err
 from syncwatch.config import read_settings
 from syncwatch.errors import (
     EXIT_CLEAN,
@@ -43,11 +46,10 @@ from syncwatch.errors import (
     NotMeasuredError,
     UsageError,
 )
-from syncwatch.formats.opening import holds_run, open_session
+from syncwatch.formats.opening import meant_as_run, open_session
 from syncwatch.gating import baseline_for, case_of
 from syncwatch.model.session import Recorder, Session
 from syncwatch.model.verdict import Outcome, Policy
-from syncwatch.pipeline import write_run
 from syncwatch.report.verdict import conclusion
 from syncwatch.sense.device import DeviceChoice
 from syncwatch.sense.reached import Reached
@@ -128,9 +130,17 @@ def gate(
     settings = read_settings(Path.cwd(), config)
     policy = _adjusted(settings.policy, max_syncs, tuple(variant or ()), strict=strict)
     path, known = baseline_for(settings, baseline, updating=update)
+    words = words_of(target, arguments, module)
+    require_files_apart(
+        outputs,
+        output,
+        the_target_itself=target_file(words, module),
+        the_policy=settings.config,
+        the_baseline=path,
+    )
     reached = Reached((*settings.require, *(require or ())))
     request = Request(
-        words=words_of(target, arguments, module),
+        words=words,
         module=module,
         device=device,
         variants=tuple(variant or ()),
@@ -147,15 +157,13 @@ def gate(
         output=output.absolute() if output is not None else None,
     )
     run = _run(request, reached, step_range, only_report=only_report(outputs))
-    if request.output is not None:
-        write_run(run.session, request.output)
     case = case_of(run.session, settings, _of_session(policy, run.session), reached.missing())
     verdict = case.verdict(known)
     if update and verdict.outcome is not Outcome.UNMEASURED:
         changes = case.accept(verdict, path)
-        typer.echo(f"{path}: {changes.added} added, {changes.changed} changed, {changes.removed} removed.", err=True)
+        err().write("".join(f"{line}\n" for line in sentences(changes, path, case.report)))
         verdict = case.verdict(baseline_for(settings, path, updating=False)[1])
-    show(outputs, run.session, case.report, verdict)
+    show_and_keep(outputs, run.session, case.report, request.output, verdict)
     if run.message is not None:
         say(run.message)
     elif verdict.outcome is not Outcome.CLEAN:
@@ -196,8 +204,10 @@ _NOTHING_ASKED = Request((), None, DeviceChoice.AUTO, (), None, None, None, None
 
 def _saved(request: Request) -> Path | None:
     """Return the saved run or trace that is meant, if one is."""
-    path = None if request.module is not None else Path(request.words[0])
-    return path if path is not None and holds_run(path) else None
+    if request.module is not None or is_scenario(request.words[0]):
+        return None
+    path = Path(request.words[0])
+    return path if meant_as_run(path) else None
 
 
 def _exit_code(outcome: Outcome) -> int:

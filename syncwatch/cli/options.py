@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 
+from syncwatch.cli.outputs import require_apart, require_writable
+from syncwatch.cli.streams import out, settle
 from syncwatch.errors import UsageError
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
 from syncwatch.model.verdict import Verdict
-from syncwatch.reporting import Output, Screen, outputs_of, rendered, write_text
+from syncwatch.pipeline import write_run
+from syncwatch.reporting import Output, outputs_of, rendered, write_text, writing
 from syncwatch.sense.device import DeviceChoice
 
 FormatOption = Annotated[
@@ -94,7 +95,7 @@ OutputOption = Annotated[
 
 
 def formats(asked: list[str] | None) -> tuple[Output, ...]:
-    """Return what `--format` asks for, before the work is done.
+    """Return what `--format` asks for, before the work is done; the code that is watched may leave this folder.
 
     Raises:
         UsageError: if there is no such format, or a file could not be written.
@@ -102,7 +103,23 @@ def formats(asked: list[str] | None) -> tuple[Output, ...]:
     outputs = outputs_of(asked or ())
     for output in outputs:
         require_writable(output.path)
-    return outputs
+    return tuple(output if output.path is None else replace(output, path=output.path.absolute()) for output in outputs)
+
+
+def require_files_apart(outputs: Iterable[Output], run: Path | None, **used: Path | None) -> None:
+    """Refuse files that would be written over what the command reads, over each other, or over no report of ours.
+
+    Args:
+        outputs: what `--format` asks for.
+        run: what `-o` asks for.
+        used: the files that the command reads, by what each is, with `_` for a blank.
+
+    Raises:
+        UsageError: with what would be lost.
+    """
+    files = [run, *(output.path for output in outputs)]
+    named = {what.replace("_", " "): path for what, path in used.items()}
+    require_apart([file for file in files if file is not None], named)
 
 
 def only_report(outputs: Iterable[Output]) -> bool:
@@ -113,70 +130,41 @@ def only_report(outputs: Iterable[Output]) -> bool:
 def show(outputs: Iterable[Output], session: Session, report: Report, verdict: Verdict | None = None) -> None:
     """Write the report of `session`, or the verdict on it, in every format that was asked for.
 
-    On stdout what its encoding cannot hold is replaced, never raised.
+    Raises:
+        UsageError: if a file could not be written, once all others are.
     """
-    console = Console()
-    screen = Screen(console.width, shows_colour(console), speaks_unicode())
-    for output in outputs:
-        text = rendered(output.form, report, verdict, screen, session)
-        if output.path is None:
-            write(text)
-        else:
-            write_text(text, output.path)
+    settle()
+    stdout = out()
+    refused: list[UsageError] = []
+    # What can be shown is shown, also where a folder has vanished meanwhile.
+    for output in sorted(outputs, key=lambda each: each.path is None):
+        text = rendered(output.form, report, verdict, stdout.screen, session)
+        try:
+            if output.path is None:
+                stdout.write(text)
+            else:
+                write_text(text, output.path)
+        except UsageError as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
 
 
-def write(text: str) -> None:
-    """Write `text` to stdout; what its encoding cannot hold is replaced, never raised.
-
-    A reader that has seen enough, such as `head`, changes no exit code.
+def show_and_keep(
+    outputs: Iterable[Output], session: Session, report: Report, run: Path | None, verdict: Verdict | None = None
+) -> None:
+    """Write the run file `run` where one is asked for, and show the report of it, or the verdict on it.
 
     Raises:
-        UsageError: if stdout cannot be written for another reason, such as a full disk.
+        UsageError: if a file could not be written, once all others are.
     """
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        sys.stdout.write(text.encode(encoding, errors="replace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
-    except OSError as error:
-        _silence_stdout()
-        raise UsageError(f"Cannot write to stdout: {error.strerror}. Give the report a file with --format.") from error
-
-
-def _silence_stdout() -> None:
-    """Send what is left to nowhere: Python flushes stdout as it ends, and would fail again."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
-
-
-def shows_colour(console: Console) -> bool:
-    """Return whether stdout shows colours and nobody set NO_COLOR, which rich leaves to whoever prints."""
-    return console.color_system is not None and not console.no_color
-
-
-def speaks_unicode() -> bool:
-    """Return whether stdout can show more than ASCII."""
-    return (sys.stdout.encoding or "").lower().startswith("utf")
-
-
-def require_writable(path: Path | None) -> None:
-    """Refuse an output that could not be written, before the work is done.
-
-    Raises:
-        UsageError: with what stands in the way.
-    """
-    if path is None:
-        return
-    folder = path.parent
-    if str(path) == "-":
-        raise UsageError(
-            "Cannot write to -: that is no file. Give one, or name a --format alone, which goes to stdout."
-        )
-    if path.is_dir():
-        raise UsageError(f"Cannot write {path}: it is a folder. Give a file, such as {path / 'run.json'}.")
-    if not folder.is_dir():
-        raise UsageError(f"Cannot write {path}: the folder {folder} does not exist. Make it first, or give another.")
-    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise UsageError(f"Cannot write {path}: permission denied. Give a file in a folder that you may write to.")
+    refused = None
+    if run is not None:
+        try:
+            with writing(run):
+                write_run(session, run)
+        except UsageError as error:
+            refused = error
+    show(outputs, session, report, verdict)
+    if refused is not None:
+        raise refused

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from syncwatch.cli.options import require_writable
+from syncwatch.cli.outputs import require_apart
 from syncwatch.cli.screen import progress
 from syncwatch.sense.device import DeviceChoice, open_device, require_torch
 
@@ -37,7 +37,8 @@ def probe(
     ] = None,
 ) -> None:
     """Measure which operators wait on this GPU with this torch, and say what differs from the shipped table."""
-    require_writable(output)
+    if output is not None:
+        require_apart([output], {"the table to compare with": against})
     require_torch()
     with closing(open_device(device)) as opened:
         from syncwatch.bench.probing.probe import probe as run_probe

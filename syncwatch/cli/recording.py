@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from syncwatch.cli.checkpoints import Checkpoints, Terminated, terminable
-from syncwatch.cli.screen import print_user_traceback, progress, stdout_to_stderr
+from syncwatch.cli.screen import print_user_traceback, progress
+from syncwatch.cli.streams import only_documents, settle
 from syncwatch.errors import (
     EXIT_CLEAN,
     EXIT_INTERRUPTED,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from syncwatch.bench.runner import Plan
     from syncwatch.bench.scenario import Scenario
     from syncwatch.bench.target import Target
+
+SCENARIOS = "syncwatch.scenarios"
+"""The group under which packages offer them; here without `bench`, which needs torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +96,53 @@ def record(request: Request, *, only_report: bool, candidate_only: bool = False)
         UsageError: if there is no such target.
         NotMeasuredError: if the device cannot be watched here.
     """
+    if request.module is None:
+        _refuse_other_files(request.words[0])
     require_torch()
     from syncwatch.bench.target import is_code
 
     if request.module is None and not is_code(request.words[0]):
         return judged_by_prices(request, _run_scenario(request, candidate_only))
     _refuse_what_only_scenarios_take(request)
-    with stdout_to_stderr(only_report):
+    with only_documents(only_report):
         arguments = request.words if request.module else request.words[1:]
         return judged_by_prices(request, _run_code(_code_target(request), list(arguments), request))
+
+
+def target_file(words: tuple[str, ...], module: str | None) -> Path | None:
+    """Return the file that the target is, a script or a saved run; None for anything else."""
+    path = Path(words[0]) if module is None else None
+    return path.absolute() if path is not None and _is_there(path) else None
+
+
+def is_scenario(name: str) -> bool:
+    """Return whether an installed scenario is called `name`, whatever lies in the folder under that name."""
+    return bool(entry_points(group=SCENARIOS, name=name))
+
+
+def _refuse_other_files(text: str) -> None:
+    """Refuse a file that is no Python file: what it holds might run as some program by accident.
+
+    Raises:
+        UsageError: with what to do instead.
+    """
+    path = Path(text)
+    if path.suffix == ".py" or is_scenario(text) or not _is_there(path):
+        return
+    if path.is_dir():
+        advice = "Give a file in it, or a package with -m."
+        raise UsageError(f"{text} is a folder, and cannot be run. {advice}")
+    raise UsageError(
+        f"{text} is no Python file: only files called .py are run. If it is a run or a trace, `syncwatch report` shows "
+        "it; if it is a program, give it a name that ends in .py."
+    )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _refuse_what_only_scenarios_take(request: Request) -> None:
@@ -244,8 +286,7 @@ def _leave_child(code: int) -> NoReturn:
 
     At once, since an orderly end would stop the parent's profiler in a process where CUDA does not work.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    settle()
     os._exit(code)
 
 

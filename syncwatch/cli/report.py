@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from syncwatch.cli.options import FormatOption, StepRangeOption, formats, show
+from syncwatch.cli.options import FormatOption, StepRangeOption, formats, require_files_apart, show
 from syncwatch.formats.opening import open_session
 from syncwatch.pipeline import report_of
 
@@ -28,5 +28,6 @@ def report(
     Examples: syncwatch report run.json; syncwatch report profile.sqlite --step-range "decode *".
     """
     outputs = formats(form)
+    require_files_apart(outputs, None, the_run_itself=run)
     session = open_session(run, step_range)
     show(outputs, session, report_of(session))

@@ -28,12 +28,13 @@ from syncwatch.cli.options import (
     WarmupOption,
     formats,
     only_report,
-    require_writable,
-    show,
+    require_files_apart,
+    show_and_keep,
 )
-from syncwatch.cli.recording import Outcome, Request, record, words_of
+from syncwatch.cli.outputs import require_writable
+from syncwatch.cli.recording import Outcome, Request, record, target_file, words_of
 from syncwatch.cli.screen import say
-from syncwatch.pipeline import report_of, write_run
+from syncwatch.pipeline import report_of
 from syncwatch.reporting import Output
 from syncwatch.sense.device import DeviceChoice
 
@@ -78,8 +79,10 @@ def run(
     """
     require_writable(output)
     outputs = formats(form)
+    words = words_of(target, arguments, module)
+    require_files_apart(outputs, output, the_target_itself=target_file(words, module))
     request = Request(
-        words=words_of(target, arguments, module),
+        words=words,
         module=module,
         device=device,
         variants=tuple(variant or ()),
@@ -103,9 +106,7 @@ def run(
 
 
 def _finish(outcome: Outcome, output: Path | None, outputs: Iterable[Output]) -> None:
-    if output is not None:
-        write_run(outcome.session, output)
-    show(outputs, outcome.session, report_of(outcome.session))
+    show_and_keep(outputs, outcome.session, report_of(outcome.session), output)
     if outcome.message is not None:
         say(outcome.message)
     raise typer.Exit(outcome.exit_code)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
+import runpy
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from syncwatch.cli.streams import err, settle
 from syncwatch.report.text import shown
 
-_OURS = str(Path(__file__).resolve().parents[1])
+_OURS = (str(Path(__file__).resolve().parents[1]) + os.sep, runpy.__file__, "<frozen ")
 
 
 def say(message: str) -> None:
     """Write one sentence about what went wrong; what a terminal would act upon in a name is spelled out."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = err().console(soft_wrap=True, highlight=False)
     console.print(Text("error: ", style="bold red") + Text(shown(message)))
 
 
@@ -31,12 +31,12 @@ def print_user_traceback(error: BaseException) -> None:
     while trace is not None and _started_it(trace):
         trace = trace.tb_next
     lines = traceback.format_exception(type(error), error, trace)
-    sys.stderr.write("".join(lines))
+    settle()
+    err().write("".join(lines))
 
 
 def _started_it(trace: TracebackType) -> bool:
-    filename = trace.tb_frame.f_code.co_filename
-    return filename.startswith((_OURS, "<frozen ")) or Path(filename).name == "runpy.py"
+    return trace.tb_frame.f_code.co_filename.startswith(_OURS)
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
     Yields:
         A function of the phase, the steps done and the steps to do.
     """
-    console = Console(stderr=True)
+    console = err().console()
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -61,20 +61,3 @@ def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=f"{title}: {phase}", completed=done, total=total or None)
 
         yield advance
-
-
-@contextlib.contextmanager
-def stdout_to_stderr(wanted: bool) -> Iterator[None]:
-    """Send what the watched code prints to stderr, so that stdout holds the report and nothing else."""
-    if not wanted:
-        yield
-        return
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)

@@ -12,7 +12,7 @@ from typing import IO
 from syncwatch.errors import NotMeasuredError, SessionError, UsageError
 from syncwatch.formats.chrome.load import load as load_chrome
 from syncwatch.formats.nsys.load import load as load_nsys
-from syncwatch.formats.packed import is_packed, refusing, unpacked
+from syncwatch.formats.packed import is_packed, other_packing, refusing, unpacked
 from syncwatch.model.codec import session_in
 from syncwatch.model.session import Session
 
@@ -46,7 +46,7 @@ def open_session(path: Path, step_range: str | None = None) -> Session:
         if head.startswith(_SQLITE):
             return _export_of_nsys(path, step_range)
         if not head.startswith((b"{", b"[")):
-            raise SessionError(f"{path} is {'no file that syncwatch reads' if head else 'empty'}. {_GIVE}")
+            raise SessionError(f"{path} {_foreign(head, path)}")
         if head.startswith(b"[") or _has_events(file, head):
             return load_chrome(path, step_range)
         if step_range is not None:
@@ -55,16 +55,30 @@ def open_session(path: Path, step_range: str | None = None) -> Session:
         return session_in(file.read(), path)
 
 
-def holds_run(path: Path) -> bool:
-    """Return whether `path` is meant as a file of a run or a trace, by its name or by what it begins with."""
+def meant_as_run(path: Path) -> bool:
+    """Return whether `path` is meant as a file of a run or a trace: any that is there and is no Python file.
+
+    A damaged run is one too: it must be refused by whoever reads it, and never be taken for a program.
+    """
     if path.suffix in (".json", ".sqlite", ".gz", *REPORT_SUFFIXES):
         return True
     try:
-        with path.open("rb") as file:
-            head = file.read(len(_SQLITE))
+        return path.suffix != ".py" and path.exists()
     except (OSError, ValueError):
         return False
-    return path.suffix != ".py" and (is_packed(head) or head.startswith((b"{", b"[", _SQLITE)))
+
+
+def _foreign(head: bytes, path: Path) -> str:
+    """Return what is wrong with a file that begins with `head`, and what to do."""
+    if not head:
+        return f"is empty. {_GIVE}"
+    if is_packed(head):
+        return "is packed twice. Unpack it once with `gunzip`, and give that file."
+    packing = other_packing(head)
+    if packing is not None:
+        name, command = packing
+        return f"is packed by {name}, and only gzip is unpacked here. Unpack it with `{command} {path}`. {_GIVE}"
+    return f"is no file that syncwatch reads. {_GIVE}"
 
 
 def _has_events(file: IO[bytes], head: bytes) -> bool:

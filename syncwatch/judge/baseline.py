@@ -73,11 +73,12 @@ def excess(now: KnownSite, before: KnownSite) -> tuple[float, float, str] | None
     """Return what was measured, what is known and its noun, where `now` has more than `before`; else None."""
     if now.sites > before.sites:
         return now.sites, before.sites, "such line"
-    if _above(now.calls_per_step, before.calls_per_step):
+    if above(now.calls_per_step, before.calls_per_step):
         return now.calls_per_step, before.calls_per_step, "call a step"
     return None
 
 
-def _above(left: float, right: float) -> bool:
+def above(left: float, right: float) -> bool:
+    """Return whether `left` is more than `right`, and not by rounding."""
     # Seven calls in three steps are no exact number.
     return left > right and not math.isclose(left, right, rel_tol=1e-9)

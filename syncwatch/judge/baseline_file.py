@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from syncwatch.errors import UsageError
-from syncwatch.judge.baseline import scope_of, variant_scope
+from syncwatch.judge.baseline import excess, scope_of, variant_scope
 from syncwatch.model.codec import write_bytes
 from syncwatch.model.verdict import KnownSite, SiteKey
 
@@ -46,9 +46,11 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 class Changes:
     """What an update did to the entries of its own target and variants."""
 
-    added: int
-    changed: int
-    removed: int
+    added: tuple[KnownSite, ...] = ()
+    raised: tuple[tuple[KnownSite, KnownSite], ...] = ()
+    """Entries that now let more lines wait, or let them wait more often: before, and after."""
+    lowered: tuple[tuple[KnownSite, KnownSite], ...] = ()
+    removed: tuple[KnownSite, ...] = ()
 
 
 def read_baseline(path: Path) -> tuple[KnownSite, ...]:
@@ -65,10 +67,23 @@ def read_baseline(path: Path) -> tuple[KnownSite, ...]:
     return _decode(text, path)
 
 
-def update_baseline(path: Path, target: str, variants: Collection[str], entries: Iterable[KnownSite]) -> Changes:
+def update_baseline(
+    path: Path,
+    target: str,
+    variants: Collection[str],
+    entries: Iterable[KnownSite],
+    read: Callable[[Path], tuple[KnownSite, ...]] = read_baseline,
+) -> Changes:
     """Replace the entries of `target` and `variants` by `entries`, and leave those of every other target.
 
     A second update of the same file waits for the first; a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: the file.
+        target: what was judged.
+        variants: those of its variants that were judged.
+        entries: what they are to be known for.
+        read: how the file is read.
 
     Raises:
         UsageError: if the file there is no baseline, or cannot be written.
@@ -79,7 +94,7 @@ def update_baseline(path: Path, target: str, variants: Collection[str], entries:
 
     try:
         with FileLock(_lock_of(path), timeout=_LOCK_LIMIT_S):
-            before = read_baseline(path) if path.exists() else ()
+            before = read(path) if path.exists() else ()
             scope = {(scope_of(target), variant_scope(variant)) for variant in variants}
             ours = {_identity(entry): entry for entry in before if (entry.target, entry.variant) in scope}
             others = [entry for entry in before if (entry.target, entry.variant) not in scope]
@@ -92,10 +107,18 @@ def update_baseline(path: Path, target: str, variants: Collection[str], entries:
         raise UsageError(
             f"Cannot write the baseline {path}: {error.strerror}. Give another with --baseline."
         ) from error
+    return _changes(ours, new)
+
+
+def _changes(before: Mapping[tuple[str, ...], KnownSite], after: Mapping[tuple[str, ...], KnownSite]) -> Changes:
+    both = [(before[name], after[name]) for name in sorted(after.keys() & before.keys())]
+    raised = tuple((old, new) for old, new in both if excess(new, old) is not None)
+    lowered = tuple((old, new) for old, new in both if excess(new, old) is None and excess(old, new) is not None)
     return Changes(
-        added=len(new.keys() - ours.keys()),
-        changed=sum(new[name] != ours[name] for name in new.keys() & ours.keys()),
-        removed=len(ours.keys() - new.keys()),
+        added=tuple(after[name] for name in sorted(after.keys() - before.keys())),
+        raised=raised,
+        lowered=lowered,
+        removed=tuple(before[name] for name in sorted(before.keys() - after.keys())),
     )
 
 

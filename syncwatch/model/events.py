@@ -49,6 +49,9 @@ class HostMemory(str, Enum):
     PINNED = "pinned"
 
 
+LIBRARIES = ("torch", "triton", "numpy", "syncwatch")
+"""Packages whose lines no reader of a report can edit, wherever they are installed."""
+
 LIBRARY_FILES = ("torch/", "triton/", "numpy/", "<stdlib>/", "syncwatch/")
 """How `Frame.file` begins where it is not the user's; up to the slash, as `torch_utils/` is theirs."""
 

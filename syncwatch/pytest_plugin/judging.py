@@ -81,7 +81,9 @@ def judge_test(
     report = report_of(replace(session, target=TARGET, recordings=named))
     policy = policy_of(limit, settings.policy)
     files = tuple(dict.fromkeys(site.file for site in report.sites))
-    comments = allows_of(report.sites, files, reader([Path.cwd(), settings.root]), CAUSES) if files else ()
+    comments = (
+        allows_of(report.sites, files, reader([settings.home, Path.cwd(), settings.root]), CAUSES) if files else ()
+    )
     known = None if limit.syncs is not None else baseline
     if update is not None and limit.syncs is None:
         entries = baseline_of(report, policy, comments, date.today())

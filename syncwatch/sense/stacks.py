@@ -10,17 +10,24 @@ import site
 import sys
 import sysconfig
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from syncwatch.model.events import LIBRARY_FILES, Frame
+from syncwatch.model.events import LIBRARIES, LIBRARY_FILES, Frame
+from syncwatch.model.project import current_root
+
+_STARTED_IN = current_root()
+"""For a watch that begins after the program has left its folder."""
 
 MAX_DEPTH = 32
 """Frames kept of each stack; a deeper stack is cut at its outer end."""
 
 _MAX_EXPRESSION = 200
+_PACKAGES = ("site-packages", "dist-packages")
 
 
 _RESUMED = re.compile(r"torch_dynamo_resume_in_(.+)_at_\d+")
@@ -38,6 +45,8 @@ class StackTable:
     of the first one. A walk of all 32 frames at every wait took 5 to 9 us, five times as long as this one.
     """
 
+    root: Path | None = field(default_factory=current_root)
+    """The folder that paths start from: the watched code may leave its own before they are needed."""
     _ids: dict[tuple[int, ...], int] = field(default_factory=dict)
     _stacks: list[tuple[tuple[CodeType, int, int], ...]] = field(default_factory=list)
     _is_library: dict[int, tuple[bool, CodeType]] = field(default_factory=dict)
@@ -54,7 +63,7 @@ class StackTable:
             key.append(frame.f_lasti)
             known = library.get(identity)
             if known is None:
-                known = library[identity] = (display_path(code.co_filename).startswith(LIBRARY_FILES), code)
+                known = library[identity] = (is_library(code, self.root), code)
             left = left - 1 if known[0] or left <= _CALLERS else _CALLERS
             frame = frame.f_back
         place = tuple(key)
@@ -68,10 +77,15 @@ class StackTable:
         """Return every distinct frame, and each stack as indices into them, innermost first."""
         indices: dict[Frame, int] = {}
         stacks = tuple(
-            tuple(indices.setdefault(_frame(code, line, lasti), len(indices)) for code, line, lasti in raw)
+            tuple(indices.setdefault(_frame(code, line, lasti, self.root), len(indices)) for code, line, lasti in raw)
             for raw in self._stacks
         )
         return tuple(indices), stacks
+
+
+def is_library(code: CodeType, root: Path | None) -> bool:
+    """Return whether `code` belongs to torch, to another library that is looked through, or to syncwatch."""
+    return display_path(code.co_filename, root).startswith(LIBRARY_FILES)
 
 
 def _walked(frame: FrameType | None) -> tuple[tuple[CodeType, int, int], ...]:
@@ -82,13 +96,13 @@ def _walked(frame: FrameType | None) -> tuple[tuple[CodeType, int, int], ...]:
     return tuple(found)
 
 
-def _frame(code: CodeType, line: int, lasti: int) -> Frame:
+def _frame(code: CodeType, line: int, lasti: int, root: Path | None) -> Frame:
     running, branches = _running(code, lasti)
     span = getattr(running, "positions", None)  # from Python 3.11 on
     if span is not None and span.lineno is not None:
         line = span.lineno
     return Frame(
-        file=display_path(code.co_filename),
+        file=display_path(code.co_filename, root),
         line=line,
         function=_RESUMED.sub(r"\1", getattr(code, "co_qualname", code.co_name)),
         code=linecache.getline(code.co_filename, line).strip(),
@@ -147,26 +161,45 @@ def _text(filename: str, span: Any) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def display_path(filename: str) -> str:
-    """Return `filename` without anything of this machine in it: relative to site-packages, the stdlib, or the checkout.
+def display_path(filename: str, root: Path | None) -> str:
+    """Return `filename` without anything of this machine in it: relative to site-packages, the stdlib, or the project.
 
     Home folders carry user names, and a path must be the same on the machine that gates and the one that measured.
+
+    Args:
+        filename: the file of a code object.
+        root: the folder of the project; what torch itself or another library has below it is still the library's.
     """
     if filename.startswith("<"):
         return filename
-    path = os.path.realpath(filename)
-    for root, prefix in _roots():
-        if path.startswith(root + os.sep):
-            return (prefix + path[len(root) + 1 :]).replace(os.sep, "/")
+    try:
+        path = os.path.realpath(filename)
+    except OSError:
+        # Relative to a folder that has been removed.
+        return os.path.basename(filename)
+    for folder, prefix, installed in _roots(root):
+        if path.startswith(folder.rstrip(os.sep) + os.sep):
+            shown = (prefix + path[len(folder.rstrip(os.sep)) + 1 :]).replace(os.sep, "/")
+            # The user's own folder `triton/` is no part of triton.
+            return f"./{shown}" if not installed and shown.startswith(LIBRARY_FILES) else shown
     return os.path.basename(path)
 
 
-def _roots() -> list[tuple[str, str]]:
-    """Return (folder, what stands for it), the first match winning."""
+def _roots(root: Path | None) -> Iterator[tuple[str, str, bool]]:
+    """Yield (folder, what stands for it, whether libraries are installed there), the first match winning."""
+    for name in LIBRARIES:
+        # Wherever it lies: an editable checkout and a copy under third_party/ are no less a library.
+        for folder in getattr(sys.modules.get(name), "__path__", ()):
+            yield os.path.realpath(folder), f"{name}/", True
     packages = [*site.getsitepackages(), site.getusersitepackages()]
-    packages += [entry for entry in sys.path if entry.rstrip(os.sep).endswith(("site-packages", "dist-packages"))]
-    stdlib = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    here = os.getcwd()
-    roots = [(root, "") for root in packages] + [(root, "<stdlib>/") for root in stdlib] + [(here, "")]
-    roots += [(entry, "") for entry in sys.path if entry]
-    return [(os.path.realpath(root), prefix) for root, prefix in roots]
+    packages += [entry for entry in sys.path if entry.rstrip(os.sep).endswith(_PACKAGES)]
+    for entry in filter(os.path.isabs, packages):
+        yield os.path.realpath(entry), "", True
+    for place in ("stdlib", "platstdlib"):
+        yield os.path.realpath(sysconfig.get_path(place)), "<stdlib>/", True
+    for folder in (root, _STARTED_IN):
+        if folder is not None:
+            yield os.path.realpath(folder), "", False
+    for entry in sys.path:
+        if os.path.isabs(entry):
+            yield os.path.realpath(entry), "", False

@@ -6,14 +6,15 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 from syncwatch.bench.replay.readers import Reader
 from syncwatch.bench.replay.ways import Original
-from syncwatch.model.events import LIBRARY_FILES
+from syncwatch.model.project import current_root
 from syncwatch.model.session import Line
-from syncwatch.sense.stacks import display_path
+from syncwatch.sense.stacks import display_path, is_library
 
 _DEEPEST = 16
 
@@ -64,6 +65,7 @@ class Tape:
     _cursors: dict[tuple[Line, str], Cursor] = field(default_factory=dict)
     _is_library: dict[int, tuple[bool, CodeType]] = field(default_factory=dict)
     """By the id of a code object, since its hash is of all its bytes; held, so that no id is given again."""
+    _root: Path | None = field(default_factory=current_root)
 
     def begin(self, step: int) -> None:
         """Note that `step` begins."""
@@ -113,7 +115,7 @@ class Tape:
         """Return whether a line in `code` is no user's."""
         known = self._is_library.get(id(code))
         if known is None:
-            known = self._is_library[id(code)] = (display_path(code.co_filename).startswith(LIBRARY_FILES), code)
+            known = self._is_library[id(code)] = (is_library(code, self._root), code)
         return known[0]
 
     def _values(self, line: Line, key: str) -> list[Any]:
@@ -130,5 +132,5 @@ class Tape:
             frame = frame.f_back
         if frame is None:
             return None
-        here = Line(display_path(frame.f_code.co_filename), frame.f_lineno or 0)
+        here = Line(display_path(frame.f_code.co_filename, self._root), frame.f_lineno or 0)
         return here if here in self.lines else None

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from syncwatch.model.events import LIBRARY_FILES, Frame
+from syncwatch.model.project import project_root
 
 _FUNCTION = re.compile(r"(?P<file>.+?)\((?P<line>\d{1,9})\): (?P<function>.+)", re.DOTALL)
 """As torch's tracer writes it; the line is that of the `def`."""
@@ -31,7 +32,7 @@ def frame_of(recorded: str) -> Frame | None:
 
 
 def shown(recorded: str) -> str:
-    """Return a file's name relative to site-packages, to the standard library or to the current folder.
+    """Return a file's name relative to site-packages, to the standard library or to the project's folder.
 
     torch has cut off what stood on `sys.path` already, so that a module of the standard library has a bare name.
     """
@@ -49,7 +50,7 @@ def shown(recorded: str) -> str:
 
 
 def _relative(path: str) -> str:
-    here = Path.cwd().as_posix().rstrip("/") + "/"
+    here = project_root(Path.cwd()).as_posix().rstrip("/") + "/"
     if path.startswith(here):
         return path[len(here) :]
     parts = [part for part in path.split("/") if part not in ("", ".", "..", "~")]

@@ -18,6 +18,7 @@ from syncwatch.sense.virtual.cuda_streams import (
     generator_class,
     stream_context,
 )
+from syncwatch.sense.virtual.early_imports import plain, replace
 from syncwatch.sense.virtual.engine import DebugMode, Engine
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.places import CUDA, Place, place_named
@@ -31,17 +32,18 @@ _MULTIPROCESSORS = 132
 def patch(patches: Patches, engine: Engine) -> None:
     """Replace the names of `torch.cuda`, `torch.accelerator`, and the few of `torch` that belong to them."""
     VirtualStream.engine = VirtualEvent.engine = engine
+    VirtualStream.stands_for, VirtualEvent.stands_for = torch.cuda.Stream, torch.cuda.Event
     for name, value in {**_device_functions(engine), **_stream_functions(engine), **_seed_functions(engine)}.items():
-        patches.set_if_there(torch.cuda, name, value)
+        replace(patches, torch.cuda, name, value)
     for name, value in memory_functions(engine.memory).items():
-        patches.set_if_there(torch.cuda, name, value)
-        patches.set_if_there(torch.cuda.memory, name, value)
+        replace(patches, torch.cuda, name, value)
+        replace(patches, torch.cuda.memory, name, value)
     for name, value in _seed_functions(engine).items():
-        patches.set_if_there(torch.cuda.random, name, value)
+        replace(patches, torch.cuda.random, name, value)
     for name in ("range_push", "range_pop", "mark", "range_start", "range_end"):
-        patches.set_if_there(torch.cuda.nvtx, name, lambda *args, **kwargs: 0)
+        replace(patches, torch.cuda.nvtx, name, lambda *args, **kwargs: 0)
     for name, value in _accelerator_functions(engine).items():
-        patches.set_if_there(torch.accelerator, name, value)
+        replace(patches, torch.accelerator, name, value)
     patches.set(torch, "Generator", generator_class(engine))
     patches.set(torch, "Stream", VirtualStream)
     patches.set(torch, "Event", VirtualEvent)
@@ -64,7 +66,7 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
         "current_device": lambda: 0,
         "set_device": set_device,
         "device": _DeviceContext,
-        "device_of": lambda obj: _DeviceContext(0),
+        "device_of": _DeviceOf,
         "_DeviceGuard": _DeviceContext,
         "get_device_name": lambda device=None: DEVICE_NAME,
         "get_device_capability": lambda device=None: CAPABILITY,
@@ -178,6 +180,13 @@ class _DeviceContext:
         return None
 
 
+class _DeviceOf(_DeviceContext):
+    """`with torch.cuda.device_of(x):`."""
+
+    def __init__(self, obj: Any) -> None:
+        _DeviceContext.__init__(self, 0)
+
+
 def _properties(engine: Engine) -> SimpleNamespace:
     return SimpleNamespace(
         name=DEVICE_NAME,
@@ -217,7 +226,7 @@ def _set_debug_mode(engine: Engine, debug_mode: int | str) -> None:
 
 def _patch_defaults(patches: Patches, engine: Engine) -> None:
     """Keep a default device of "cuda" away from torch: its own mode would sit below ours, next to the CPU build."""
-    plain_set, plain_get = torch.set_default_device, torch.get_default_device
+    plain_set, plain_get = plain(torch.set_default_device), plain(torch.get_default_device)
 
     def set_default_device(device: Any) -> None:
         engine.default_device = None
@@ -233,8 +242,8 @@ def _patch_defaults(patches: Patches, engine: Engine) -> None:
     before = plain_get()
     if before.type == "cuda":
         set_default_device(before)
-    patches.set(torch, "set_default_device", set_default_device)
-    patches.set(torch, "get_default_device", get_default_device)
+    replace(patches, torch, "set_default_device", set_default_device)
+    replace(patches, torch, "get_default_device", get_default_device)
 
 
 def _patch_autocast(patches: Patches) -> None:

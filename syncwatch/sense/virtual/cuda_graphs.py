@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from syncwatch.sense.virtual.early_imports import replace
 from syncwatch.sense.virtual.engine import Capture, Engine
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.quiet import quiet
@@ -77,6 +78,12 @@ class VirtualGraph:
     """Stands for `torch.cuda.CUDAGraph`: kernels are launched once a replay, however many there are."""
 
     engine: ClassVar[Engine]
+    stands_for: ClassVar[type]
+
+    @property  # type: ignore[misc]  # in `object` it can be set too
+    def __class__(self) -> type:
+        """The class of torch that this stands for: `isinstance` asks it of a class that was imported before."""
+        return self.stands_for
 
     def __init__(self, keep_graph: bool = False) -> None:
         self._recorded: Recorded | None = None
@@ -135,10 +142,15 @@ class VirtualGraph:
 def patch(patches: Patches, engine: Engine) -> None:
     """Replace the names of `torch.cuda` that graphs go by."""
     VirtualGraph.engine = engine
-    for owner in (torch.cuda, torch.cuda.graphs):
-        patches.set_if_there(owner, "CUDAGraph", VirtualGraph)
-        patches.set_if_there(owner, "graph_pool_handle", lambda: (0, 0))
-        patches.set_if_there(owner, "is_current_stream_capturing", lambda: engine.capture is not None)
+    VirtualGraph.stands_for = torch.cuda.CUDAGraph
+    replacements = {
+        "CUDAGraph": VirtualGraph,
+        "graph_pool_handle": lambda: (0, 0),
+        "is_current_stream_capturing": lambda: engine.capture is not None,
+    }
+    for name, value in replacements.items():
+        for owner in (torch.cuda, torch.cuda.graphs):
+            replace(patches, owner, name, value)
     # torch keeps the stream it captures on for ever; a virtual one must not outlive the device.
     patches.set(torch.cuda.graphs.graph, "default_capture_stream", None)
     patches.set(torch._C, "_host_emptyCache", lambda: None)

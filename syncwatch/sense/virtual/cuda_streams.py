@@ -18,6 +18,12 @@ class VirtualStream:
     """A stream of the virtual device."""
 
     engine: ClassVar[Engine]
+    stands_for: ClassVar[type]
+
+    @property  # type: ignore[misc]  # in `object` it can be set too
+    def __class__(self) -> type:
+        """The class of torch that this stands for: `isinstance` asks it of a class that was imported before."""
+        return self.stands_for
 
     def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
         known = kwargs.get("stream_id")
@@ -93,6 +99,12 @@ class VirtualEvent:
     """An event of the virtual device."""
 
     engine: ClassVar[Engine]
+    stands_for: ClassVar[type]
+
+    @property  # type: ignore[misc]  # in `object` it can be set too
+    def __class__(self) -> type:
+        """The class of torch that this stands for: `isinstance` asks it of a class that was imported before."""
+        return self.stands_for
 
     def __init__(
         self, device: Any = None, *, enable_timing: bool = False, blocking: bool = False, **kwargs: Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import warnings
@@ -25,7 +26,7 @@ from syncwatch.sense.virtual.streams import DEFAULT_STREAM, Span, StreamId, Thre
 
 SENSOR = "virtual"
 SYNC_WARNING = "called a synchronizing CUDA operation"
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parent) + os.sep
 
 
 class DebugMode(IntEnum):

@@ -17,7 +17,8 @@ class Patches:
 
     def set(self, owner: Any, name: str, value: Any) -> None:
         """Replace `owner.name`."""
-        before = vars(owner).get(name, _ABSENT)
+        # A function's own code is no entry of its dictionary.
+        before = owner.__code__ if name == "__code__" else vars(owner).get(name, _ABSENT)
         setattr(owner, name, value)
         self._undo.append(lambda: delattr(owner, name) if before is _ABSENT else setattr(owner, name, before))
 

@@ -52,3 +52,9 @@ def test_what_cannot_be_run_is_refused_with_a_sentence(make: object, text: str, 
 )
 def test_code_and_scenarios_are_told_apart(text: str, code: bool) -> None:
     assert target.is_code(text) is code
+
+
+def test_only_a_python_file_is_code(tmp_path: Path) -> None:
+    for name in ("run.json", "notes.txt", "train", "a:b"):
+        (tmp_path / name).write_text("print('ran')\n")
+        assert not target.is_code(str(tmp_path / name))

@@ -148,8 +148,8 @@ def test_what_is_no_trace_is_refused_with_a_sentence(path: Path, content: bytes,
 
 
 def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.json"):
-        with pytest.raises(SessionError, match="Cannot read"):
+    for path, said in ((tmp_path, "is a folder"), (tmp_path / "none.json", "Cannot read")):
+        with pytest.raises(SessionError, match=said):
             Trace(path)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
+import socket
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from syncwatch.errors import NotMeasuredError, SessionError, SyncwatchError, UsageError
-from syncwatch.formats.opening import holds_run, open_session
+from syncwatch.formats import packed
+from syncwatch.formats.opening import meant_as_run, open_session
 from syncwatch.model.codec import encode
 from syncwatch.model.session import Recorder
 from syncwatch.pipeline import write_run
@@ -84,6 +88,10 @@ PACKED_RUN = gzip.compress(encode(gdn_session()), mtime=0)
         (b"\x1f\x8bnot packed", "is packed and broken"),
         (PACKED_RUN[:-20], "is packed and broken"),
         (PACKED_RUN[:2000] + b"\xff" * 50 + PACKED_RUN[2050:], "is packed and broken"),
+        (gzip.compress(PACKED_RUN), "is packed twice"),
+        (b"\xfd7zXZ\x00" + bytes(50), "is packed by xz, and only gzip"),
+        (b"PK\x03\x04" + bytes(50), "is packed by zip, as torch.save does too"),
+        (b"\x28\xb5\x2f\xfd" + bytes(50), "is packed by zstd"),
         (gzip.compress(b"SQLite format 3\x00" + bytes(500)), "is a packed export of nsys"),
     ],
 )
@@ -98,17 +106,66 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     for name in ("gone.sqlite", "gone.nsys-rep"):
         with pytest.raises(SessionError, match=f"Cannot read .*{name}: No such file"):
             open_session(tmp_path / name)
-    with pytest.raises(SessionError, match="Is a directory"):
+    with pytest.raises(SessionError, match="is a folder, and only files are read"):
         open_session(tmp_path)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/random"])
+def test_a_device_is_no_file(device: str) -> None:
+    with pytest.raises(SessionError, match=f"{device} is a device, and only files are read"):
+        open_session(Path(device))
+
+
+def test_a_pipe_or_a_socket_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "trace.json")
+    os.mkfifo(tmp_path / "trace.nsys-rep")
+    for name in ("trace.json", "trace.nsys-rep"):
+        with pytest.raises(SessionError, match=f"{name} is a pipe.* to a file first"):
+            open_session(tmp_path / name)
+    with socket.socket(socket.AF_UNIX) as open_socket:
+        open_socket.bind(str(tmp_path / "s"))
+        with pytest.raises(SessionError, match="is a socket"):
+            open_session(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "begin", [b'{"a": "', b'{"traceEvents": [', b"[", b'{"schema": "'], ids=["run", "trace", "list", "session"]
+)
+def test_what_unpacks_to_gigabytes_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: bytes
+) -> None:
+    monkeypatch.setattr(packed, "_ALWAYS_BYTES", 8 << 20)
+    path = tmp_path / "bomb.json.gz"
+    path.write_bytes(gzip.compress(begin + b"0," * (8 << 20)))
+    tracemalloc.start()
+    with pytest.raises(SessionError, match=r"bomb.json.gz unpacks to more than 200 times its size.*gunzip"):
+        open_session(path)
+    assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    tracemalloc.stop()
+
+
+def test_a_real_trace_that_packs_well_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "_ALWAYS_BYTES", 0)
+    events = [{**TRACE["traceEvents"][0], "ts": number * 10} for number in range(5000)]
+    (tmp_path / "t.json").write_bytes(gzip.compress(json.dumps({"traceEvents": events}).encode()))
+    (recording,) = open_session(tmp_path / "t.json").recordings
+    assert len(recording.syncs) == 4999, "all but the profiler's own last one"
 
 
 def test_what_a_gate_takes_for_a_file(tmp_path: Path) -> None:
     nsys_export(tmp_path / "trace")
     (tmp_path / "train.py").write_text("[print(each) for each in range(3)]")
-    assert holds_run(tmp_path / "trace")
-    assert holds_run(Path("gone.nsys-rep")) and holds_run(Path("gone.json"))
-    assert not holds_run(tmp_path / "train.py")
-    assert not holds_run(Path("gdn-prefill")) and not holds_run(Path("pkg.mod:function")) and not holds_run(Path("\0"))
+    assert meant_as_run(tmp_path / "trace")
+    assert meant_as_run(Path("gone.nsys-rep")) and meant_as_run(Path("gone.json"))
+    assert not meant_as_run(tmp_path / "train.py")
+    for name in ("notes.txt", "model.pt", "train", "broken"):
+        (tmp_path / name).write_text("import torch\n")
+        assert meant_as_run(tmp_path / name), "it is read, and refused; it is never run"
+    assert (
+        not meant_as_run(Path("gdn-prefill"))
+        and not meant_as_run(Path("pkg.mod:function"))
+        and not meant_as_run(Path("\0"))
+    )
 
 
 @pytest.fixture

@@ -48,11 +48,16 @@ def test_what_was_written_is_read_again_and_written_the_same(path: Path) -> None
 
 
 def test_an_update_says_what_it_changed_and_leaves_other_targets_alone(path: Path) -> None:
-    update(path, entry("old"), entry("same"), entry("more"))
+    update(path, entry("old"), entry("same"), entry("more"), entry("less", calls=2.0))
     update(path, entry("theirs", target="serve.py"), target="serve.py")
-    changes = update(path, entry("same"), entry("more", sites=2), entry("new"))
-    assert changes == Changes(added=1, changed=1, removed=1)
-    assert {each.key.source for each in read_baseline(path)} == {"same", "more", "new", "theirs"}
+    changes = update(path, entry("same"), entry("more", sites=2), entry("less"), entry("new"))
+    assert changes == Changes(
+        added=(entry("new"),),
+        raised=((entry("more"), entry("more", sites=2)),),
+        lowered=((entry("less", calls=2.0), entry("less")),),
+        removed=(entry("old"),),
+    )
+    assert {each.key.source for each in read_baseline(path)} == {"same", "more", "less", "new", "theirs"}
 
 
 def test_both_sides_of_a_merge_can_be_kept(path: Path) -> None:

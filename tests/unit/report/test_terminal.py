@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from syncwatch.cli.options import shows_colour
+from syncwatch.cli.streams import shows_colour
 from syncwatch.model.finding import Report, WhatIf
 from syncwatch.model.session import Coverage, DeviceKind, Line
 from syncwatch.pipeline import report_of

@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
+from syncwatch.attribute.stacks import is_user
+from syncwatch.model.events import Frame
 from syncwatch.sense.stacks import StackTable, display_path
+
+ROOT = Path(__file__).parents[3]
 
 
 def captured(table: StackTable) -> int:
@@ -50,11 +55,11 @@ def test_paths_say_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.Mo
     import torch
 
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != os.sep])
-    assert display_path(str(torch.__file__)) == "torch/__init__.py"
-    assert display_path(str(rich.__file__)) == "rich/__init__.py"
-    assert display_path(os.__file__) == "<stdlib>/os.py"
-    assert display_path(str(tmp_path / "secret" / "prog.py")) == "prog.py"
-    assert display_path("<string>") == "<string>"
+    assert display_path(str(torch.__file__), ROOT) == "torch/__init__.py"
+    assert display_path(str(rich.__file__), ROOT) == "rich/__init__.py"
+    assert display_path(os.__file__, ROOT) == "<stdlib>/os.py"
+    assert display_path(str(tmp_path / "secret" / "prog.py"), ROOT) == "prog.py"
+    assert display_path("<string>", ROOT) == "<string>"
 
 
 class Truth:
@@ -101,3 +106,61 @@ def test_a_truth_test_is_placed_where_its_value_was_made(form: str, found: tuple
     asks(form, Truth(table))
 
     assert asked(table) == found
+
+
+@pytest.mark.parametrize(
+    ("package", "folder"),
+    [
+        ("torch", "checkouts/pytorch/torch"),
+        ("numpy", ".venv/lib/python3.11/site-packages/numpy"),
+        ("syncwatch", "third_party/syncwatch/syncwatch"),
+        ("triton", "triton/python/triton"),
+    ],
+)
+def test_a_library_below_the_project_stays_a_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, folder: str
+) -> None:
+    installed = types.ModuleType(package)
+    installed.__path__ = [str(tmp_path / folder)]
+    monkeypatch.setitem(sys.modules, package, installed)
+
+    shown = display_path(str(tmp_path / folder / "inner" / "a.py"), tmp_path)
+
+    assert shown == f"{package}/inner/a.py"
+    assert not is_user(Frame(shown, 1, "f", "", None))
+
+
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [
+        ("syncwatch_tools/a.py", "syncwatch_tools/a.py"),
+        ("syncwatch/a.py", "./syncwatch/a.py"),
+        ("torch/train.py", "./torch/train.py"),
+        ("runs/syncwatch/a.py", "runs/syncwatch/a.py"),
+        ("syncwatch.py", "syncwatch.py"),
+    ],
+)
+def test_a_file_of_the_users_is_theirs_whatever_its_folder_is_called(tmp_path: Path, file: str, shown: str) -> None:
+    found = display_path(str(tmp_path / file), tmp_path)
+    assert found == shown
+    assert is_user(Frame(found, 1, "f", "", None))
+
+
+def test_paths_start_from_the_project_wherever_the_command_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "sub" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "sub" / "inner")
+    assert display_path(str(tmp_path / "sub" / "a.py"), StackTable().root) == "sub/a.py"
+
+    (tmp_path / "sub" / "pyproject.toml").write_text("[tool.syncwatch]\n")
+    assert display_path(str(tmp_path / "sub" / "a.py"), StackTable().root) == "a.py"
+
+
+def test_a_folder_that_is_gone_takes_no_path_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert StackTable().root is None
+    assert display_path("a.py", None) == "a.py"
