@@ -1,4 +1,4 @@
-"""Answers: what does the command `syncwatch` do first? It supervises where code will be run, and is the program elsewhere."""
+"""Answers: what does the command `syncwatch` do first? It supervises where code will run, and else is the program."""
 
 from __future__ import annotations
 

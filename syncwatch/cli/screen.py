@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -63,18 +64,55 @@ def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-@contextlib.contextmanager
-def stdout_to_stderr(wanted: bool) -> Iterator[None]:
-    """Send what the watched code prints to stderr, so that stdout holds the report and nothing else."""
-    if not wanted:
-        yield
-        return
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+class OwnStreams:
+    """Keeps stdout and stderr while a target runs, which may replace, redirect or close them.
+
+    Args:
+        only_report: whether what the target prints goes to stderr, so that stdout holds the report and nothing else.
+    """
+
+    def __init__(self, *, only_report: bool) -> None:
+        self._only_report = only_report
+        self._kept: list[tuple[str, TextIO | None, int, int | None]] = []
+
+    def __enter__(self) -> OwnStreams:
+        self._kept = [(name, getattr(sys, name), number, _copy(number)) for name, number in _STREAMS]
+        if self._only_report:
+            sys.stdout.flush()
+            os.dup2(2, 1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Put both back as they were; a second time this does nothing."""
+        kept, self._kept = self._kept, []
+        for name, stream, number, copy in kept:
+            _flush(getattr(sys, name))
+            _flush(stream)
+            if copy is not None:
+                os.dup2(copy, number)
+                os.close(copy)
+            if stream is not None and stream.closed and copy is not None:
+                stream = open(number, "w", encoding=stream.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+_STREAMS = (("stdout", 1), ("stderr", 2))
+
+
+def _copy(number: int) -> int | None:
     try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
+        return os.dup(number)
+    except OSError:
+        # It was closed before we began.
+        return None
+
+
+def _flush(stream: TextIO | None) -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if stream is not None:
+            stream.flush()

@@ -59,7 +59,7 @@ def _can_start_again() -> bool:
 
 
 def supervise() -> int | None:
-    """Start this command once more as a child, wait for it, and return the exit code; None where it cannot be started."""
+    """Start this command once more as a child and return the exit code of both; None where it cannot be started."""
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
     environment = {**os.environ, VARIABLE: f"{writing}:{os.getpid()}"}
