@@ -1,5 +1,5 @@
 """Lets `python -m syncwatch` do what `syncwatch` does."""
 
-from syncwatch.cli.app import main
+from syncwatch.cli.entry import main
 
 main()

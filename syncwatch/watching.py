@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 
 from syncwatch.errors import UsageError
+from syncwatch.model.events import SyncEvent
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Environment, Recording, Session
+from syncwatch.model.session import DeviceKind, Environment, Recording, Session
 from syncwatch.pipeline import report_of
 from syncwatch.sense import forks
 from syncwatch.sense.base import Sensed, WatchedDevice
+from syncwatch.sense.children import Children
 from syncwatch.sense.device import DeviceChoice, open_device
+from syncwatch.sense.thread_ends import ThreadEnds
 
 VARIANT = "watched"
 """What the only variant of a watched block is called."""
@@ -45,14 +50,16 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         self._sensed: Sensed | None = None
         self._finished: Session | None = None
         self._environment: Environment | None = None
-        self._forks = 0
+        self._children = Children()
+        self._threads = ThreadEnds()
 
     def __enter__(self) -> watch:
         self._device = open_device(self._choice)
         self._stack.callback(self._device.close)
         self._environment = self._device.environment()
-        self._forks = forks.forks()
         try:
+            self._stack.enter_context(self._children)
+            self._stack.enter_context(self._threads)
             watching = self._device.watch if self._prices else self._device.lines
             self._sensed = self._stack.enter_context(watching(VARIANT))
         except BaseException:
@@ -66,7 +73,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         device, sensed = self._device, self._sensed
         if device is None or sensed is None or forks.is_child():
             return
-        self._stack.__exit__(None, None, None)
+        self._stack.close()
         missing = []
         if kind is not None:
             missing.append(f"The run was ended by {kind.__name__}; what came after it is not in the report.")
@@ -79,13 +86,43 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             return None
         return self._session(device, sensed.snapshot(), ["The process was ended while it ran: no prices, no end."])
 
+    def marks_steps(self) -> bool:
+        """Return whether the block has marked a step so far."""
+        sensed = self._sensed
+        return sensed is not None and sensed.snapshot is not None and bool(sensed.snapshot().steps)
+
+    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
+        """Tell of waits from now to the end of the process, beside the watch; see `WatchedDevice.stay`."""
+        if self._device is not None:
+            self._device.stay(tell)
+
+    def cut(self, missing: Sequence[str]) -> Session:
+        """End the watch where the process is about to end without coming back to the end of the block.
+
+        From any thread; but times of a CUDA GPU are known on the main thread alone. Nothing may be watched after it.
+
+        Args:
+            missing: what the run lacks, a sentence each; empty where it is complete.
+
+        Raises:
+            UsageError: outside the block.
+        """
+        device, sensed = self._device, self._sensed
+        if device is None or sensed is None or sensed.snapshot is None or self._finished is not None:
+            raise UsageError("Nothing is watched any more. Cut a watch inside its block.")
+        self._children.look()
+        if device.kind is DeviceKind.CUDA and threading.current_thread() is threading.main_thread():
+            self._stack.close()
+            recording = sensed.recording
+        else:
+            recording = sensed.snapshot()
+        self._finished = self._session(device, recording, list(missing))
+        return self._finished
+
     def _session(self, device: WatchedDevice, recording: Recording | None, missing: list[str]) -> Session:
         assert self._environment is not None
-        if recording is not None and forks.forks() > self._forks:
-            times = forks.forks() - self._forks
-            often = "once" if times == 1 else f"{times} times"
-            note = f"The process forked {often}; what its children did is not in the report."
-            recording = replace(recording, notes=(*recording.notes, note))
+        if recording is not None:
+            recording = replace(recording, notes=(*recording.notes, *self._children.notes()))
         return Session(
             target=self._target,
             device=device.kind,
@@ -94,6 +131,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             outputs_equal=None,
             complete=not missing,
             missing=tuple(missing),
+            unwatched=(*self._children.unwatched(), *self._threads.unwatched()),
         )
 
     @property

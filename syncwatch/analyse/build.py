@@ -99,6 +99,8 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
     figures = per_step(found, recording, window, costs, account)
     measured = sites(found, recording, window, costs, figures.gpu_span_us)
     notes = [*recording.notes, *not_recorded(recording)]
+    if recording.used_gpu is False:
+        notes.append("Nothing ran on the GPU. Look whether the target reaches its work there, on a CUDA device.")
     if account is not None and account.gpus > 1:
         notes.append(f"GPU figures are summed over {account.gpus} GPUs.")
     if late:
@@ -119,6 +121,7 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         pacing_waits=sum(sync.pacing and window.counts(sync.step) for sync in recording.syncs),
         coverage=recording.coverage,
         notes=tuple(notes),
+        used_gpu=recording.used_gpu,
     )
 
 

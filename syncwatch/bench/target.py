@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.util
-import runpy
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.abc import InspectLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
+from types import CodeType, ModuleType
 
+from syncwatch.bench.driving import drive
+from syncwatch.bench.ending import Ending
 from syncwatch.errors import UsageError
 from syncwatch.model.project import path_in, project_root
 
@@ -21,14 +26,41 @@ class Target:
 
     name: str
     """What the report calls it."""
-    call: Callable[[], object]
+    call: Callable[[], None]
     started_as: str
     """Its `sys.argv[0]`."""
+    folder: Path
+    """The first entry of its `sys.path`."""
 
-    def run(self, arguments: Sequence[str]) -> None:
-        """Run it with `arguments` as its `sys.argv[1:]`; whatever it raises passes through."""
-        with _as_main(self.started_as, arguments):
-            self.call()
+    def run(self, arguments: Sequence[str], on_error: Callable[[BaseException], None] = lambda error: None) -> object:
+        """Run it with `arguments` as its `sys.argv[1:]`, to the end of its threads and of what it gave `atexit`.
+
+        Args:
+            arguments: its own.
+            on_error: told of what it raised before its threads are joined, when Python would write the traceback.
+
+        Returns:
+            What it gave `sys.exit`; None where it just ended.
+
+        Raises:
+            BaseException: what it raised. After KeyboardInterrupt nothing is waited for any more.
+        """
+        status: object = None
+        with _as_main(self.started_as, arguments), _first_on_path(self.folder), Ending() as ending:
+            try:
+                self.call()
+            except SystemExit as end:
+                status = end.code
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                on_error(error)
+                ending.reach()
+                raise
+            ending.reach()
+        # What was in its globals ends with it, also where it stands in cycles, as every function with its globals does.
+        gc.collect()
+        return status
 
 
 def is_code(text: str) -> bool:
@@ -48,11 +80,13 @@ def script(text: str) -> Target:
         raise UsageError(f"The script {text} {what}. Give the path of a Python file, relative to this folder.")
 
     def call() -> None:
-        with _first_on_path(path.resolve().parent):
-            # As Python itself does: the code may leave the folder, and its lines must still be found.
-            runpy.run_path(str(path.absolute()), run_name="__main__")
+        # As Python itself does: the code may leave the folder, and its lines must still be found.
+        text_path = str(path.absolute())
+        loader = SourceFileLoader("__main__", text_path)
+        code = compile(path.read_bytes(), text_path, "exec")
+        _execute(code, __file__=text_path, __loader__=loader, __cached__=None)
 
-    return Target(_name_of(path, text), call, text)
+    return Target(_name_of(path, text), call, text, path.resolve().parent)
 
 
 def _name_of(path: Path, text: str) -> str:
@@ -68,11 +102,21 @@ def module(name: str) -> Target:
     """Return the module `name`, to be run as `python -m` would."""
 
     def call() -> None:
-        with _first_on_path(Path.cwd()):
-            _require(name, name)
-            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        spec = _main_spec(name)
+        code = spec.loader.get_code(spec.name) if isinstance(spec.loader, InspectLoader) else None
+        if code is None:
+            raise UsageError(f"{name} has no Python code to run. Name a module that is written in Python.")
+        sys.argv[0] = spec.origin or name
+        _execute(
+            code,
+            __file__=spec.origin,
+            __loader__=spec.loader,
+            __cached__=spec.cached,
+            __spec__=spec,
+            __package__=spec.parent,
+        )
 
-    return Target(name, call, name)
+    return Target(name, call, name, Path.cwd())
 
 
 def function(text: str) -> Target:
@@ -86,34 +130,57 @@ def function(text: str) -> Target:
         raise UsageError(f"{text!r} names no function. Write it as pkg.mod:function.")
 
     def call() -> None:
-        with _first_on_path(Path.cwd()):
-            _require(name, text)
-            found = getattr(importlib.import_module(name), attribute, None)
-            if not callable(found):
-                raise UsageError(f"{name} has no function {attribute!r}. Write the target as pkg.mod:function.")
-            found()
+        _require(name, text)
+        found = getattr(importlib.import_module(name), attribute, None)
+        if not callable(found):
+            raise UsageError(f"{name} has no function {attribute!r}. Write the target as pkg.mod:function.")
+        drive(found(), text)
 
-    return Target(text, call, text)
+    return Target(text, call, text, Path.cwd())
 
 
-def _require(name: str, target: str) -> None:
-    """Refuse a module that cannot be found; an import that fails inside it is the user's own error."""
+def _main_spec(name: str) -> ModuleSpec:
+    """Return the module that `python -m name` runs: of a package, its `__main__`."""
+    spec = _require(name, name)
+    if spec.submodule_search_locations is None:
+        return spec
+    found = importlib.util.find_spec(f"{name}.__main__")
+    if found is None:
+        raise UsageError(f"{name} is a package without __main__.py. Name the module in it that is to be run.")
+    return found
+
+
+def _execute(code: CodeType, **names: object) -> None:
+    """Run `code` as the module `__main__`, which it stays: threads and `atexit` callbacks may ask for it later.
+
+    `runpy` takes it away when the code has ended.
+    """
+    main = ModuleType("__main__")
+    vars(main).update({"__spec__": None, "__package__": None, **names})
+    sys.modules["__main__"] = main
+    exec(code, vars(main))
+
+
+def _require(name: str, target: str) -> ModuleSpec:
+    """Return where the module is, or refuse; an import that fails inside it is the user's own error."""
     try:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         found = None
     if found is None:
         raise UsageError(f"There is no module {name!r} for the target {target!r}. Run from the folder that holds it.")
+    return found
 
 
 @contextlib.contextmanager
 def _as_main(name: str, arguments: Sequence[str]) -> Iterator[None]:
-    before = sys.argv
+    argv, main = sys.argv, sys.modules["__main__"]
     sys.argv = [name, *arguments]
     try:
         yield
     finally:
-        sys.argv = before
+        sys.argv = argv
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from typing import Annotated
 
 import typer
 
 from syncwatch import __version__
-from syncwatch.cli import compare, doctor, explain, export, gate, listing, probe, report, run
+from syncwatch.cli import compare, doctor, entry, explain, export, gate, listing, probe, report, run
 from syncwatch.cli.screen import say
-from syncwatch.cli.streams import err, kept
-from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError
+from syncwatch.cli.streams import kept
+from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED
 
 app = typer.Typer(
     name="syncwatch",
@@ -53,22 +51,22 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; every refusal becomes a sentence on stderr and its exit code."""
-    with kept(for_good=True):
-        _main()
+    """Run the command line as the command `syncwatch` does."""
+    entry.main()
 
 
-def _main() -> None:
+def run_app() -> int:
+    """Run what the user typed, and return the exit code; a usage error is shown."""
     try:
-        app()
-    except SyncwatchError as error:
-        say(str(error))
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+        # Left to itself, typer ends with `sys.exit`, which a target may have replaced.
+        code = app(standalone_mode=False)
+    except typer.Abort:
         say("Interrupted.")
-        sys.exit(EXIT_INTERRUPTED)
-    except Exception:
-        # Python would end with 1, which here means "over policy".
-        err().write(traceback.format_exc())
-        say("This is a fault of syncwatch, and nothing was judged. Please report it with the lines above.")
-        sys.exit(EXIT_NOT_MEASURED)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+            raise
+        # What click calls a ClickException; which click that is differs between releases of typer.
+        error.show()
+        return int(error.exit_code)
+    return code if isinstance(code, int) else EXIT_CLEAN

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Union
 
 from syncwatch.model.session import Session
 from syncwatch.pipeline import write_run
@@ -15,6 +18,11 @@ from syncwatch.sense.forks import is_child
 
 _FIRST_S = 1.0
 """The first file is written after a second, each later one after twice the time, so that long runs hardly notice."""
+
+
+_SAME_S = 0.5
+
+_Handler = Union[Callable[[int, "FrameType | None"], object], int, None]  # noqa: UP007  # evaluated on Python 3.10
 
 
 class Terminated(KeyboardInterrupt):
@@ -27,48 +35,79 @@ class Checkpoints:
     def __init__(self, path: Path | None, snapshot: Callable[[], Session | None]) -> None:
         self._path = path
         self._snapshot = snapshot
+        self._ended = threading.Event()
+        self._writing = threading.Lock()
 
     @contextlib.contextmanager
     def every_now_and_then(self) -> Iterator[None]:
         """Write from a thread of its own while the block runs."""
-        ended = threading.Event()
-        thread = threading.Thread(target=self._write_until, args=(ended,), name="syncwatch checkpoints", daemon=True)
+        thread = threading.Thread(target=self._write_until_ended, name="syncwatch checkpoints", daemon=True)
         if self._path is not None:
             thread.start()
         try:
             yield
         finally:
-            ended.set()
+            self._ended.set()
             if thread.is_alive() and not is_child():
                 thread.join()
 
-    def _write_until(self, ended: threading.Event) -> None:
+    def _write_until_ended(self) -> None:
         pause = _FIRST_S
-        while not ended.wait(pause):
+        while not self._ended.wait(pause):
             self.write()
             pause *= 2
 
     def write(self) -> None:
         """Write now."""
-        session = self._snapshot()
-        if self._path is not None and session is not None:
-            # A full disk must not end the run; the last writing at its end says what is wrong.
-            with contextlib.suppress(OSError):
-                write_run(session, self._path)
+        with self._writing:
+            session = None if self._ended.is_set() else self._snapshot()
+            if self._path is not None and session is not None:
+                # A full disk must not end the run; the last writing at its end says what is wrong.
+                with contextlib.suppress(OSError):
+                    write_run(session, self._path)
+
+    def close(self) -> None:
+        """Write nothing more; one that is being written is waited for."""
+        self._ended.set()
+        with self._writing:
+            pass
 
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that a partial report is kept."""
+    """Let SIGTERM end the block as Ctrl-C does, so that a partial report is kept.
+
+    Who ends a whole group of processes ends supervisor and watched process, and the supervisor passes it on: a second
+    signal of one kind within half a second is the same one.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    heard: dict[int, float] = {}
+    before: dict[int, _Handler] = {}
+    ended = False
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        raise Terminated
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - heard.get(number, -_SAME_S) < _SAME_S:
+            return
+        heard[number] = now
+        if ended:
+            signal.signal(number, before[number])
+            os.kill(os.getpid(), number)
+            return
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, on_signal)
+    kinds = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        kinds.append(signal.SIGINT)
+    for kind in kinds:
+        before[kind] = signal.signal(kind, on_signal)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        ended = True
+        for kind in kinds:
+            # After a signal its copy may still come.
+            if signal.getsignal(kind) is on_signal and kind not in heard:
+                signal.signal(kind, before[kind])

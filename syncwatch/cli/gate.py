@@ -32,8 +32,8 @@ from syncwatch.cli.options import (
     show_and_keep,
 )
 from syncwatch.cli.outputs import require_writable
+from syncwatch.cli.recording import Finish, Request, is_scenario, record, target_file, words_of
 from syncwatch.cli.recording import Outcome as Run
-from syncwatch.cli.recording import Request, is_scenario, record, target_file, words_of
 from syncwatch.cli.screen import say
 from syncwatch.cli.streams import err
 from syncwatch.config import read_settings
@@ -156,20 +156,23 @@ def gate(
         lengths=lengths,
         output=output.absolute() if output is not None else None,
     )
-    run = _run(request, reached, step_range, only_report=only_report(outputs))
-    case = case_of(run.session, settings, _of_session(policy, run.session), reached.missing())
-    verdict = case.verdict(known)
-    if update and verdict.outcome is not Outcome.UNMEASURED:
-        changes = case.accept(verdict, path)
-        err().write("".join(f"{line}\n" for line in sentences(changes, path, case.report)))
-        verdict = case.verdict(baseline_for(settings, path, updating=False)[1])
-    show_and_keep(outputs, run.session, case.report, request.output, verdict)
-    if run.message is not None:
-        say(run.message)
-    elif verdict.outcome is not Outcome.CLEAN:
-        say(conclusion(case.report, verdict))
-    ended_early = run.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED)
-    raise typer.Exit(run.exit_code if ended_early else _exit_code(verdict.outcome))
+
+    def finish(run: Run) -> int:
+        case = case_of(run.session, settings, _of_session(policy, run.session), reached.missing())
+        verdict = case.verdict(known)
+        if update and verdict.outcome is not Outcome.UNMEASURED:
+            changes = case.accept(verdict, path)
+            err().write("".join(f"{line}\n" for line in sentences(changes, path, case.report)))
+            verdict = case.verdict(baseline_for(settings, path, updating=False)[1])
+        show_and_keep(outputs, run.session, case.report, request.output, verdict)
+        if run.message is not None:
+            say(run.message)
+        elif verdict.outcome is not Outcome.CLEAN:
+            say(conclusion(case.report, verdict))
+        ended_early = run.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED)
+        return run.exit_code if ended_early else _exit_code(verdict.outcome)
+
+    raise typer.Exit(finish(_run(request, reached, finish, step_range, only_report=only_report(outputs))))
 
 
 def _adjusted(policy: Policy, max_syncs: float | None, variants: tuple[str, ...], *, strict: bool) -> Policy:
@@ -184,13 +187,13 @@ def _of_session(policy: Policy, session: Session) -> Policy:
     return replace(policy, variants=tuple(recording.variant for recording in session.recordings))
 
 
-def _run(request: Request, reached: Reached, step_range: str | None, *, only_report: bool) -> Run:
+def _run(request: Request, reached: Reached, finish: Finish, step_range: str | None, *, only_report: bool) -> Run:
     saved = _saved(request)
     if saved is None:
         if step_range is not None:
             raise UsageError("--step-range names the steps of a trace. In code, mark them with `syncwatch.step()`.")
         with reached:
-            return record(request, only_report=only_report, candidate_only=True)
+            return record(request, finish, only_report=only_report, candidate_only=True)
     asked = replace(request, words=(), variants=(), output=None)
     if len(request.words) > 1 or asked != _NOTHING_ASKED:
         raise UsageError(f"{saved} is a saved run and is not run again. Leave out what says how to run it.")

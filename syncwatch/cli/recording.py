@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from syncwatch.cli.checkpoints import Checkpoints, Terminated, terminable
+from syncwatch.cli.delivery import deliver_late, is_supervised
+from syncwatch.cli.leaving import Leaving, Left
+from syncwatch.cli.refusing import exit_code_of
 from syncwatch.cli.screen import print_user_traceback, progress
 from syncwatch.cli.streams import only_documents, settle
 from syncwatch.errors import (
@@ -20,6 +26,7 @@ from syncwatch.errors import (
     SyncwatchError,
     UsageError,
 )
+from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import DeviceKind, Session
 from syncwatch.pipeline import waiting_lines
 from syncwatch.sense.device import DeviceChoice, open_device, require_torch
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = "syncwatch.scenarios"
 """The group under which packages offer them; here without `bench`, which needs torch."""
+_OURS = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +92,16 @@ def words_of(target: str | None, arguments: list[str] | None, module: str | None
     return words
 
 
-def record(request: Request, *, only_report: bool, candidate_only: bool = False) -> Outcome:
+Finish = Callable[[Outcome], int]
+"""Reports, and returns the exit code: what a command does with its run."""
+
+
+def record(request: Request, finish: Finish, *, only_report: bool, candidate_only: bool = False) -> Outcome:
     """Run what was asked and return what the sensors recorded.
 
     Args:
         request: what was asked.
+        finish: what the caller will do with the outcome; called here where the target leaves the process itself.
         only_report: whether stdout is for a report alone, so that the watched code prints to stderr.
         candidate_only: whether a scenario without named variants runs its last one instead of all.
 
@@ -106,7 +119,8 @@ def record(request: Request, *, only_report: bool, candidate_only: bool = False)
     _refuse_what_only_scenarios_take(request)
     with only_documents(only_report):
         arguments = request.words if request.module else request.words[1:]
-        return judged_by_prices(request, _run_code(_code_target(request), list(arguments), request))
+        outcome = _run_code(_code_target(request), list(arguments), request, finish)
+        return judged_by_prices(request, outcome)
 
 
 def target_file(words: tuple[str, ...], module: str | None) -> Path | None:
@@ -256,29 +270,91 @@ def _code_target(request: Request) -> Target:
     return target.function(name)
 
 
-def _run_code(target: Target, arguments: list[str], request: Request) -> Outcome:
+def _run_code(target: Target, arguments: list[str], request: Request, finish: Finish) -> Outcome:
     watching = watch(request.device.value, target=target.name, prices=request.prices is not False)
+    checkpoints = Checkpoints(request.output, watching.snapshot)
+
+    def conclude(left: Left) -> int:
+        def rest() -> int:
+            checkpoints.close()
+            outcome = _left(target.name, watching, left)
+            return finish(judged_by_prices(request, outcome))
+
+        return exit_code_of(rest)
+
+    status: object = None
     try:
-        with Checkpoints(request.output, watching.snapshot).every_now_and_then(), terminable(), watching:
-            target.run(arguments)
+        with checkpoints.every_now_and_then(), terminable(), watching, Leaving(conclude):
+            status = target.run(arguments, on_error=print_user_traceback)
+            _keep_listening(watching)
     except SyncwatchError:
         raise
     except KeyboardInterrupt as error:
         return _interrupted(watching.session, error)
-    except SystemExit as end:
-        if is_child():
-            _leave_child(end.code if isinstance(end.code, int) else int(end.code is not None))
-        if end.code in (None, 0):
-            return Outcome(replace(watching.session, complete=True, missing=()))
-        return _ended(target.name, watching.session, f"ended with exit status {end.code}")
-    except Exception as error:
-        print_user_traceback(error)
+    except BaseException as error:
         if is_child():
             _leave_child(1)
         return _ended(target.name, watching.session, f"raised {type(error).__name__}")
+    succeeded = status is None or (isinstance(status, int) and status == 0)
     if is_child():
-        _leave_child(0)
+        _leave_child(status if isinstance(status, int) else int(not succeeded))
+    if not succeeded:
+        return _ended(target.name, _cut_short(watching.session, "SystemExit"), f"ended with exit status {status}")
     return Outcome(watching.session)
+
+
+def _left(name: str, watching: watch, left: Left) -> Outcome:
+    """Return how a run ended whose target leaves the process without coming back."""
+    if left.status == 0:
+        return Outcome(watching.cut(()))
+    if left.status is not None:
+        session = watching.cut([_cut_short_by("os._exit")])
+        return _ended(name, session, f"ended with exit status {left.status}")
+    session = watching.cut([f"The target replaced itself by another program ({left.program}), which is not watched."])
+    message = (
+        f"{name} replaced itself by another program ({left.program}): the report covers what ran before. Watch that "
+        "program itself."
+    )
+    return Outcome(session, EXIT_NOT_MEASURED, message)
+
+
+def _cut_short(session: Session, how: str) -> Session:
+    return replace(session, complete=False, missing=(*session.missing, _cut_short_by(how)))
+
+
+def _cut_short_by(how: str) -> str:
+    return f"The run was ended by {how}; what came after it is not in the report."
+
+
+def _keep_listening(watching: watch) -> None:
+    """Let the supervisor hear of waits between the end of the watch and that of the process."""
+    if not is_supervised() or is_child():
+        return
+
+    # Where steps are marked, what is outside of them counts for nothing, as in the report.
+    judged = not watching.marks_steps()
+
+    def tell(event: SyncEvent | None) -> None:
+        if event is None or event.kind is SyncKind.ALLOCATION or event.pacing or event.explicit or event.allowed:
+            return
+        deliver_late(
+            f"After the report was made, the CPU waited for the GPU at {_caller()}, while Python ended. That is in no "
+            "report; end it before the target's code ends, then watch it again.",
+            judged=judged,
+        )
+
+    watching.stay(tell)
+
+
+def _caller() -> str:
+    """Return the line that waits: the innermost one that is neither ours nor torch's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if not path.is_relative_to(_OURS) and "torch" not in path.parts:
+            return f"{path.name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "a place that has no line"
 
 
 def _leave_child(code: int) -> NoReturn:

@@ -102,11 +102,16 @@ def run(
         # The target may leave this folder.
         output=output.absolute() if output is not None else None,
     )
-    _finish(record(request, only_report=only_report(outputs)), request.output, outputs)
+
+    def finish(outcome: Outcome) -> int:
+        return _finish(outcome, request.output, outputs)
+
+    raise typer.Exit(finish(record(request, finish, only_report=only_report(outputs))))
 
 
-def _finish(outcome: Outcome, output: Path | None, outputs: Iterable[Output]) -> None:
+def _finish(outcome: Outcome, output: Path | None, outputs: Iterable[Output]) -> int:
+    """Write and show what was recorded, and return the exit code."""
     show_and_keep(outputs, outcome.session, report_of(outcome.session), output)
     if outcome.message is not None:
         say(outcome.message)
-    raise typer.Exit(outcome.exit_code)
+    return outcome.exit_code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from syncwatch import __version__
@@ -52,7 +52,15 @@ def recording_of(process: Process) -> Recording:
         ),
         notes=(*_notes(process, unattributed=len(counted) - attributed), *process.notes),
         range_stacks=tuple(builder.nests.names),
+        used_gpu=_used_gpu(process, syncs),
     )
+
+
+def _used_gpu(process: Process, syncs: Sequence[SyncEvent]) -> bool | None:
+    """Return whether the trace has any work of the GPU; None where it would not say."""
+    if process.kernels or process.copies or syncs:
+        return True
+    return None if process.kernels is None or process.copies is None else False
 
 
 def _notes(process: Process, *, unattributed: int) -> Iterator[str]:

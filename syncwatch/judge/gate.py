@@ -103,7 +103,13 @@ def _not_measured(report: Report, variants: Iterable[Variant]) -> Iterator[Rulin
     if not report.variants:
         yield _unmeasured("The run recorded nothing.", None)
     for variant in variants:
-        if not variant.steps:
+        if variant.used_gpu is False:
+            yield _unmeasured(
+                f"{variant.name}: nothing ran on the GPU, so there is nothing to judge. Give the target arguments with "
+                "which it reaches its work on the device, and look whether that still is a CUDA device.",
+                variant,
+            )
+        elif not variant.steps:
             yield _unmeasured(f"{variant.name}: no step was measured after the warm-up.", variant)
         elif variant.coverage.seen is None and not variant.per_step.syncs:
             # Silence of sensors that cannot count must never look like health.

@@ -184,6 +184,8 @@ class Variant:
     """Waits of the runner itself, to keep its run-ahead; not counted above."""
     coverage: Coverage
     notes: tuple[str, ...]
+    used_gpu: bool | None = None
+    """Whether it gave the device anything to do; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

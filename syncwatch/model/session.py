@@ -105,6 +105,8 @@ class Recording:
     """Figures of the scenario's own by name, once for each round; empty where it has none."""
     replays: tuple[Replay, ...] = ()
     """What the step took without its host reads; empty where that was not asked."""
+    used_gpu: bool | None = None
+    """Whether it had a kernel, a copy, a wait or an allocation on the device; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

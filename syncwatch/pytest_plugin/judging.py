@@ -77,7 +77,8 @@ def judge_test(
     Raises:
         UsageError: if an allow comment is malformed, or the baseline cannot be written.
     """
-    named = tuple(replace(recording, variant=name) for recording in session.recordings)
+    # A test may use no GPU: marks are given to whole modules.
+    named = tuple(replace(recording, variant=name, used_gpu=None) for recording in session.recordings)
     report = report_of(replace(session, target=TARGET, recordings=named))
     policy = policy_of(limit, settings.policy)
     files = tuple(dict.fromkeys(site.file for site in report.sites))

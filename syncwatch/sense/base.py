@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from syncwatch.model.events import SyncEvent
 from syncwatch.model.session import DeviceKind, Environment, Recording
 from syncwatch.sense.recorder import Recorder
 
@@ -67,6 +68,12 @@ class WatchedDevice(Protocol):
 
     def lines(self, variant: str) -> AbstractContextManager[Sensed]:
         """Watch the lines of everything inside and no more, at next to no cost."""
+
+    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
+        """Tell of every wait from now to the end of the process, and of other work with None, from any thread.
+
+        For what the watched process does while Python ends. Nothing is recorded and nothing taken off again.
+        """
 
     def close(self) -> None:
         """Leave nothing patched."""

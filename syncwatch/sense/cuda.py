@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -45,6 +45,7 @@ class CudaDevice:
                 "There is no CUDA GPU here. Use --device virtual to run without one, or --device auto to choose."
             )
         self._hooked: dict[str, _Hooks] = {}
+        self._staying: contextlib.AbstractContextManager[None] | None = None
 
     def environment(self) -> Environment:
         """Return the versions, the GPU and its driver; without the GPU's name while the program does not use it."""
@@ -94,6 +95,11 @@ class CudaDevice:
                 yield sensed
         finally:
             sensed.recording = _lines(variant, hooks)
+
+    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
+        """Tell of every wait that torch's hooks see from now on; see `WatchedDevice.stay`."""
+        self._staying = _Hooks(Recorder(now_ns=time.time_ns, after=tell)).on(callbacks=False)
+        self._staying.__enter__()
 
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
@@ -192,7 +198,13 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
         coverage = Coverage(hooks.names, blind, _count(hooked) if hooks.sees_driver else None, _with_line(hooked))
         notes = (*hooks.notes, missing)
         plain = recorder.freeze(
-            variant, coverage, modelled=False, has_copies=hooks.sees_driver, has_kernels=False, notes=notes
+            variant,
+            coverage,
+            modelled=False,
+            has_copies=hooks.sees_driver,
+            has_kernels=False,
+            used_gpu=bool(hooked) or None,
+            notes=notes,
         )
         return replace(plain, syncs=hooked)
     plain = recorder.freeze(variant, Coverage((), (), None, 0), modelled=False)
@@ -219,6 +231,8 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
         copies=joined.copies,
         kernels=joined.kernels,
         threads=joined.threads,
+        # A wait without a line may be the profiler's own.
+        used_gpu=bool(joined.kernels or joined.copies) or any(event.stack is not None for event in joined.syncs),
         ranges=tuple(priced.recorder.ranges),
         notes=(*hooks.notes, *joined.notes),
     )
@@ -228,7 +242,9 @@ def _lines(variant: str, hooks: _Hooks) -> Recording:
     """Return what torch's hooks saw and counted; over 354 idioms on an H200 that was every wait through torch."""
     hooked = tuple(map(_without_half_a_time, hooks.recorder.syncs))
     coverage = Coverage(hooks.names, (_LIBRARIES, _C_COPIES, _TIMES), _count(hooked), _with_line(hooked))
-    plain = hooks.recorder.freeze(variant, coverage, modelled=False, has_copies=False, has_kernels=False)
+    plain = hooks.recorder.freeze(
+        variant, coverage, modelled=False, has_copies=False, has_kernels=False, used_gpu=bool(hooked) or None
+    )
     return replace(plain, syncs=hooked)
 
 

@@ -1,35 +1,103 @@
-"""Answers: did the watched process fork? Its children are not watched, and must not report as if they were it."""
+"""Answers: which processes were forked from the watched one, and did one of them use the GPU?
+
+A forked child has the sensors, and nobody who reads what they record. What it does with the GPU it notes in a page of
+memory that it shares with the watched process and with its own children.
+"""
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
+import sys
+from collections.abc import Callable
+from enum import IntFlag
+from typing import Any
 
 from syncwatch.sense import active
 
-_forks = 0
-_is_child = False
+_SLOTS = 4096
+_SLOT = struct.Struct("=iI")
 
 
-def forks() -> int:
-    """Return how often this process has forked since torch was watched first."""
-    return _forks
+class Did(IntFlag):
+    """What a forked process did."""
+
+    NOTHING = 0
+    USED_GPU = 1
+    BECAME_PYTHON = 2
+    BECAME_OTHER = 4
+    """It replaced itself by another program, which is none of Python."""
+
+
+_owner = os.getpid()
+_page: mmap.mmap | None = None
+
+
+def begin() -> None:
+    """Let this process be the watched one, whose forks are noted; nothing where a watch around this one did so."""
+    global _owner, _page
+    if _page is None or not active.recorders():
+        _owner = os.getpid()
+        # Anonymous and shared: a fork keeps it, another program in the place of the process does not.
+        _page = mmap.mmap(-1, _SLOTS * _SLOT.size)
 
 
 def is_child() -> bool:
-    """Return whether this process is the child of a fork of the watched one."""
-    return _is_child
+    """Return whether this process was forked from the watched one."""
+    return os.getpid() != _owner
 
 
-def _in_parent() -> None:
-    global _forks
-    _forks += 1
+def note(what: Did) -> None:
+    """Note what this process does, if it was forked from the watched one."""
+    if is_child():
+        _write(os.getpid(), what)
+
+
+def forked() -> dict[int, Did]:
+    """Return what every process did that was forked since `begin`, also from one that was, by its id."""
+    if _page is None:
+        return {}
+    return {pid: Did(did) for pid, did in _SLOT.iter_unpack(_page[:]) if pid}
+
+
+def _write(pid: int, what: Did) -> None:
+    """Write into the slot of this process; no other writes there, so nothing is locked."""
+    if _page is None:
+        return
+    for step in range(_SLOTS):
+        place = (pid + step) % _SLOTS * _SLOT.size
+        known, did = _SLOT.unpack_from(_page, place)
+        if known in (0, pid):
+            _SLOT.pack_into(_page, place, pid, did | what)
+            return
 
 
 def _in_child() -> None:
-    global _is_child
-    _is_child = True
+    note(Did.NOTHING)
+    for recorder in active.recorders():
+        recorder.after = _on_gpu_work
     active.clear()
+    _watch_initialisation()
 
 
-# Only while someone watches do forks matter; the count before is subtracted by whoever asks.
-os.register_at_fork(after_in_parent=_in_parent, after_in_child=_in_child)
+def _on_gpu_work(_event: object) -> None:
+    note(Did.USED_GPU)
+
+
+def _watch_initialisation() -> None:
+    """Note it when this child turns to CUDA, which begins with this call for torch's C++ code too."""
+    cuda: Any = sys.modules.get("torch.cuda")
+    plain: Callable[[], None] | None = getattr(cuda, "_lazy_init", None)
+    # On the virtual device it is another function, and says nothing.
+    if plain is None or plain.__module__ != "torch.cuda":
+        return
+
+    def lazy_init() -> None:
+        note(Did.USED_GPU)
+        plain()
+
+    cuda._lazy_init = lazy_init
+
+
+os.register_at_fork(after_in_child=_in_child)

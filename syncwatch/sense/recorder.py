@@ -45,6 +45,9 @@ class Recorder:
     """What turns notes into events, of sensors that only note while the run goes on."""
     built_ns: dict[int, int] = field(default_factory=dict)
     """Host time spent building metadata, by step."""
+    after: Callable[[SyncEvent | None], None] | None = None
+    """Told instead of this recorder of what happens when the recording has ended, or in the child of a fork: of a wait,
+    or None for other work."""
     pacing: bool = False
     """Set by the runner around its own waits."""
     _stacks: StackTable = field(default_factory=StackTable)
@@ -118,24 +121,26 @@ class Recorder:
         thread: int | None = None,
     ) -> None:
         """Record that the calling thread waited, or `thread` in its place."""
-        self.syncs.append(
-            SyncEvent(
-                step=self.step(),
-                thread=self.thread() if thread is None else thread,
-                kind=kind,
-                explicit=explicit,
-                op=op,
-                stack=stack,
-                stream=stream,
-                start_ns=start_ns,
-                end_ns=end_ns,
-                pacing=self.pacing,
-                seen_by=(sensor,),
-                api=api,
-                within=self.within(),
-                allowed=scope.ALLOWED.get(),
-            )
+        event = SyncEvent(
+            step=self.step(),
+            thread=self.thread() if thread is None else thread,
+            kind=kind,
+            explicit=explicit,
+            op=op,
+            stack=stack,
+            stream=stream,
+            start_ns=start_ns,
+            end_ns=end_ns,
+            pacing=self.pacing,
+            seen_by=(sensor,),
+            api=api,
+            within=self.within(),
+            allowed=scope.ALLOWED.get(),
         )
+        if self.after is not None:
+            self.after(event)
+        else:
+            self.syncs.append(event)
 
     def surroundings(self) -> tuple[int | None, int, bool, int | None, str | None]:
         """Return step, thread, pacing, range stack and permission of the calling thread or task."""
@@ -161,6 +166,9 @@ class Recorder:
         called: tuple[str, int, int] | None = None,
     ) -> None:
         """Record a copy of `size` bytes that the calling thread asked for, by the runtime call `called`."""
+        if self.after is not None:
+            self.after(None)
+            return
         thread = self.thread()
         self.copies.append(
             CopyEvent(
@@ -189,6 +197,9 @@ class Recorder:
             end_ns: when it ended.
             called: name, begin and end of the runtime call that launched it.
         """
+        if self.after is not None:
+            self.after(None)
+            return
         call = Call(self.thread(), *called)
         self.kernels.append(KernelEvent(self.step(), stream, name, start_ns, end_ns, call))
 
@@ -201,6 +212,7 @@ class Recorder:
         rounds_ns: tuple[tuple[int, ...], ...] = (),
         has_copies: bool = True,
         has_kernels: bool = True,
+        used_gpu: bool | None = None,
         notes: tuple[str, ...] = (),
     ) -> Recording:
         """Return everything recorded so far as one immutable recording.
@@ -212,6 +224,7 @@ class Recorder:
             rounds_ns: honest step times, a tuple for each round.
             has_copies: whether copies were recorded at all; if not they become None, not empty.
             has_kernels: whether kernels were recorded at all.
+            used_gpu: whether the device had anything to do; None where that is not known.
             notes: what a reader should know.
         """
         self.flush()
@@ -230,6 +243,7 @@ class Recorder:
             ranges=tuple(self.ranges),
             coverage=coverage,
             notes=notes,
+            used_gpu=used_gpu,
             range_stacks=tuple(self._range_stacks),
             host_build_ns=tuple(self.built_ns.get(step.index, 0) for step in self.steps if not step.warmup)
             if self.built_ns

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+from syncwatch.model.events import SyncEvent
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active
 from syncwatch.sense.base import Sensed
@@ -44,16 +45,23 @@ class WatchedVirtualDevice:
     def watch(self, variant: str) -> Iterator[Sensed]:
         """Watch everything inside; see `WatchedDevice.watch`."""
         recorder = Recorder(now_ns=self._device.now_ns)
-        sensed = Sensed(variant, snapshot=lambda: self._frozen(variant, recorder))
+        allocations = self._device.engine.memory.allocations
+        sensed = Sensed(variant, snapshot=lambda: self._frozen(variant, recorder, allocations))
         try:
             with self._recording(recorder):
                 yield sensed
         finally:
-            sensed.recording = self._frozen(variant, recorder)
+            sensed.recording = self._frozen(variant, recorder, allocations)
 
     def lines(self, variant: str) -> AbstractContextManager[Sensed]:
         """Watch everything inside: times cost nothing more here."""
         return self.watch(variant)
+
+    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
+        """Tell of everything from now to the end of the process; see `WatchedDevice.stay`."""
+        # A device of its own, so that the one that is watched can be taken off.
+        device = VirtualDevice()
+        device.start(Recorder(now_ns=device.now_ns, after=tell))
 
     def close(self) -> None:
         """Take the device off."""
@@ -69,7 +77,9 @@ class WatchedVirtualDevice:
             active.pop(recorder)
             self._device.record_into(None)
 
-    def _frozen(self, variant: str, recorder: Recorder) -> Recording:
+    def _frozen(self, variant: str, recorder: Recorder, allocations: int) -> Recording:
         seen = sum(not event.pacing for event in recorder.syncs)
         coverage = Coverage((VirtualDevice.name,), VirtualDevice.blind_to, seen, seen)
-        return recorder.freeze(variant, coverage, modelled=True, notes=tuple(sorted(self._device.engine.notes)))
+        engine = self._device.engine
+        used = bool(recorder.kernels or recorder.copies or seen) or engine.memory.allocations > allocations
+        return recorder.freeze(variant, coverage, modelled=True, used_gpu=used, notes=tuple(sorted(engine.notes)))

@@ -1,0 +1,103 @@
+"""Answers: how does the process that watches tell its supervisor what it found? Through a pipe; see `supervisor`."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from dataclasses import dataclass
+
+from syncwatch.cli.supervisor import VARIABLE
+
+_DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux."""
+_SIGKILL = 9
+_MOST = 20
+"""Late sentences: a pipe that nobody reads yet holds 64 KiB, and must never hold up the target."""
+
+
+@dataclass(slots=True)
+class _Pipe:
+    """This process's end of the pipe."""
+
+    number: int
+    owner: int
+    """The id of the process that may write: the child of a fork must not."""
+    inode: int
+    told: int = 0
+
+    def write(self, line: str) -> None:
+        """Write one line, if the number still is the pipe: a target may have closed what it did not open."""
+        if os.getpid() != self.owner:
+            return
+        try:
+            if os.fstat(self.number).st_ino == self.inode:
+                os.write(self.number, f"{line}\n".encode(errors="backslashreplace"))
+        except OSError:
+            # Nothing delivered is exit 3.
+            return
+
+
+_pipe: _Pipe | None = None
+
+
+def adopt() -> bool:
+    """Return whether this process has a supervisor; what tells of it goes no further, to no child of the target.
+
+    From then on the process ends when its supervisor does, where the system can do that.
+    """
+    global _pipe
+    number, _, supervisor = os.environ.pop(VARIABLE, "").partition(":")
+    if not (number.isdecimal() and supervisor.isdecimal() and os.getppid() == int(supervisor)):
+        return False
+    try:
+        found = os.fstat(int(number))
+        if not stat.S_ISFIFO(found.st_mode):
+            return False
+        os.set_inheritable(int(number), False)
+        os.set_blocking(int(number), False)
+    except OSError:
+        return False
+    _pipe = _Pipe(int(number), os.getpid(), found.st_ino)
+    _die_with(int(supervisor))
+    return True
+
+
+def is_supervised() -> bool:
+    """Return whether this process has a supervisor and may speak to it."""
+    return _pipe is not None and _pipe.owner == os.getpid()
+
+
+def deliver(code: int) -> None:
+    """Tell the supervisor what to end with; nothing where there is none."""
+    if _pipe is not None:
+        _pipe.write(f"code {code}")
+
+
+def deliver_late(sentence: str, *, judged: bool) -> None:
+    """Tell the supervisor of something seen after the report was made.
+
+    Args:
+        sentence: what was seen.
+        judged: whether it would have changed the verdict, so that a clean one no longer holds.
+    """
+    pipe = _pipe
+    if pipe is not None and pipe.told < _MOST:
+        pipe.told += 1
+        text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in sentence)
+        pipe.write(f"{'late' if judged else 'remark'} {text}")
+
+
+def _die_with(supervisor: int) -> None:
+    """Let the system end this process when its supervisor is killed; nothing where it cannot."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    try:
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, _SIGKILL, 0, 0, 0)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != supervisor:
+        # It was killed before the system was asked.
+        os._exit(_SIGKILL)
