@@ -95,6 +95,9 @@ class Site:
     """Of a site without a line, the innermost NVTX range that is not torch's own, each number in it as `#`."""
     exact_line: bool = True
     """Whether `line` waits; else the trace tells no more than the line on which the function is defined."""
+    nests: tuple[tuple[str, ...], ...] = ()
+    """Each nest of ranges that its calls ran in, one of them empty where a call ran in none; empty where all ran in the
+    one nest that `ranges` is."""
 
     @property
     def waiter(self) -> str:

@@ -13,7 +13,7 @@ from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.names import WINDOW_RANGE
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
-from syncwatch.sense import active
+from syncwatch.sense import active, heard_ranges
 from syncwatch.sense.base import Sensed, Sensor
 from syncwatch.sense.copies import Copies
 from syncwatch.sense.cupti import Cupti
@@ -156,7 +156,8 @@ def _listening(recorder: Recorder) -> Iterator[None]:
     """Let `recorder` number the steps and hear the ranges."""
     active.push(recorder)
     try:
-        yield
+        with heard_ranges.heard():
+            yield
     finally:
         active.pop(recorder)
 
@@ -222,7 +223,7 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
         copies=joined.copies,
         kernels=joined.kernels,
         threads=joined.threads,
-        ranges=tuple(priced.recorder.ranges),
+        ranges=priced.recorder.every_range(),
         notes=(*hooks.notes, *joined.notes),
     )
 
