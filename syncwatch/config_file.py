@@ -25,6 +25,7 @@ _KEYS = {
     "": (
         "implicit",
         "explicit",
+        "outside_steps",
         "unwatched",
         "strict",
         "baseline",

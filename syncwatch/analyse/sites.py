@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from syncwatch.analyse.price import Price, Prices
 from syncwatch.analyse.timeline import Window
@@ -29,13 +30,13 @@ class _Tally:
     calls: int = 0
     prices: list[Price | None] = field(default_factory=list)
     stacks: set[_StackKey] = field(default_factory=set)
-    steps: set[int | None] = field(default_factory=set)
+    steps: Counter[int | None] = field(default_factory=Counter)
     within: dict[int | None, None] = field(default_factory=dict)
 
     def add(self, sync: SyncEvent, price: Price | None) -> None:
         self.calls += 1
         self.prices.append(price)
-        self.steps.add(sync.step)
+        self.steps[sync.step] += 1
         if sync.stack is not None:
             self.stacks.add((sync.thread, sync.stack))
         self.within[sync.within] = None
@@ -59,7 +60,7 @@ def sites(
             tally = tallies.setdefault(_key(item), _Tally(item.finding, item.sync))
             tally.add(item.sync, costs.get(id(item.sync)))
     moved = _bytes_by_stack(recording, window)
-    found_sites = (_site(tally, recording, moved, window.steps, span_us) for tally in tallies.values())
+    found_sites = (_site(tally, recording, moved, window, span_us) for tally in tallies.values())
     return tuple(sorted(found_sites, key=_badness))
 
 
@@ -84,9 +85,9 @@ def _api(sync: SyncEvent) -> str:
 
 
 def _site(
-    tally: _Tally, recording: Recording, moved: Mapping[_StackKey, int] | None, steps: int, span_us: float | None
+    tally: _Tally, recording: Recording, moved: Mapping[_StackKey, int] | None, window: Window, span_us: float | None
 ) -> Site:
-    finding = tally.finding
+    finding, steps = tally.finding, window.steps
     copied = None if moved is None or not tally.stacks else sum(moved.get(stack, 0) for stack in tally.stacks)
     cost = totals(tally.prices, steps)
     nests = [() if index is None else recording.range_stacks[index] for index in tally.within]
@@ -119,7 +120,16 @@ def _site(
         range=finding.range,
         exact_line=finding.exact_line,
         nests=() if nests == [names] else _distinct(nests),
+        calls_by_step=_by_step(tally.steps, window),
     )
+
+
+def _by_step(calls: Mapping[int | None, int], window: Window) -> tuple[tuple[int, int], ...]:
+    """Return the calls of each step that counts, in order, equal ones in a row together."""
+    if window.measured is None or window.one:
+        return ((sum(calls.values()), 1),)
+    steps = sorted(window.measured, key=lambda step: -1 if step is None else step)
+    return tuple((count, len(list(same))) for count, same in groupby(calls.get(step, 0) for step in steps))
 
 
 def _distinct(nests: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:

@@ -80,8 +80,8 @@ def judge_test(
     named = tuple(replace(recording, variant=name) for recording in session.recordings)
     report = report_of(replace(session, target=TARGET, recordings=named))
     policy = policy_of(limit, settings.policy)
-    files = tuple(dict.fromkeys(site.file for site in report.sites))
-    comments = allows_of(report.sites, files, reader([Path.cwd(), settings.root]), CAUSES) if files else ()
+    files = tuple(dict.fromkeys(site.file for site in report.places))
+    comments = allows_of(report.places, files, reader([Path.cwd(), settings.root]), CAUSES) if files else ()
     known = None if limit.syncs is not None else baseline
     if update is not None and limit.syncs is None:
         entries = baseline_of(report, policy, comments, date.today())
@@ -112,6 +112,8 @@ def policy_of(limit: Limit, policy: Policy) -> Policy:
         paths=policy.paths,
         ranges=policy.ranges,
         budgets=Budgets(syncs=limit.syncs),
+        outside_steps=policy.outside_steps,
+        unwatched=policy.unwatched,
         allows=(*policy.allows, *named),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import nvtx
@@ -37,7 +37,7 @@ def nests(code: Callable[[torch.Tensor], object]) -> list[tuple[str, ...]]:
     return [() if sync.within is None else recording.range_stacks[sync.within] for sync in recording.syncs]
 
 
-@annotate("decorated")
+@annotate("decorated")  # type: ignore[untyped-decorator]  # nvtx has no types
 def decorated(value: torch.Tensor, *, fails: bool = False) -> float:
     if fails:
         raise ValueError
@@ -197,7 +197,7 @@ def test_domains_have_their_own_stacks() -> None:
 
 
 def test_generators_keep_their_own_ranges() -> None:
-    def rows(value: torch.Tensor, name: str) -> Iterator[float]:
+    def rows(value: torch.Tensor, name: str) -> Generator[float, None, None]:
         with torch_range(name):
             yield value.item()
 
