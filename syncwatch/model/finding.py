@@ -201,7 +201,7 @@ class Variant:
     coverage: Coverage
     notes: tuple[str, ...]
     outside_sites: tuple[Site, ...] = ()
-    """Lines that wait outside every step, before the first too; figures of the whole run. Empty where none is marked."""
+    """Lines that wait outside every step, before the first too; figures of the whole run. Empty without steps."""
     worst_step: WorstStep | None = None
     """What budgets are held against; None where no step was measured."""
 

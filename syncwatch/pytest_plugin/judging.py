@@ -24,6 +24,7 @@ from syncwatch.model.verdict import (
     Policy,
     Reason,
     Rule,
+    Ruling,
     Severity,
     Verdict,
 )
@@ -52,7 +53,8 @@ class Judged:
         first, *rest = self.verdict.reasons
         more = f" And {plural(len(rest), 'more reason')}." if rest else ""
         shown = VerdictReporter(width).render(self.report, self.verdict)
-        return f"{limit.marker}: {crop_right(printable(first), _MAX_HEADLINE)}{more}\n\n{shown}"
+        marker = "" if first.startswith(f"{limit.marker}: ") else f"{limit.marker}: "
+        return f"{marker}{crop_right(printable(first), _MAX_HEADLINE)}{more}\n\n{shown}"
 
 
 def judge_test(
@@ -63,6 +65,7 @@ def judge_test(
     *,
     name: str,
     update: Path | None,
+    idle: str | None = None,
 ) -> Judged:
     """Return what is to be said of one test.
 
@@ -73,6 +76,7 @@ def judge_test(
         baseline: the known sites; None where there is no baseline. A budget of the marker's own goes without.
         name: the node id.
         update: the baseline to write what is found to; None to leave it.
+        idle: why nothing in it could have waited; None where it used the device.
 
     Raises:
         UsageError: if an allow comment is malformed, or the baseline cannot be written.
@@ -88,7 +92,7 @@ def judge_test(
         update_baseline(update, TARGET, (name,), entries)
         known = entries
     verdict = judge_of(report, policy, comments=comments, baseline=known)
-    return Judged(report, _of_this_test(verdict))
+    return Judged(report, _of_this_test(verdict if idle is None else _unmeasured(verdict, idle, name)))
 
 
 def policy_of(limit: Limit, policy: Policy) -> Policy:
@@ -120,6 +124,11 @@ def policy_of(limit: Limit, policy: Policy) -> Policy:
 
 def _level(limit: Limit, word: str) -> Level:
     return Level.DISALLOW if not limit.kinds or word in limit.kinds else Level.ALLOW
+
+
+def _unmeasured(verdict: Verdict, why: str, name: str) -> Verdict:
+    ruling = Ruling(Severity.FAIL, Reason.UNMEASURED, why, why, name)
+    return replace(verdict, outcome=Outcome.UNMEASURED, rulings=(ruling, *verdict.rulings))
 
 
 def _of_this_test(verdict: Verdict) -> Verdict:

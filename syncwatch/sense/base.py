@@ -68,5 +68,8 @@ class WatchedDevice(Protocol):
     def lines(self, variant: str) -> AbstractContextManager[Sensed]:
         """Watch the lines of everything inside and no more, at next to no cost."""
 
+    def used(self) -> int | None:
+        """Return a count of what was done on the device so far; None where nothing counts it."""
+
     def close(self) -> None:
         """Leave nothing patched."""

@@ -95,6 +95,10 @@ class CudaDevice:
         finally:
             sensed.recording = _lines(variant, hooks)
 
+    def used(self) -> int | None:
+        """Return 0 while nothing initialised CUDA; after that nothing counts what the hooks do not see."""
+        return None if torch.cuda.is_initialized() else 0
+
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
 

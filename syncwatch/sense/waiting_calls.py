@@ -57,4 +57,3 @@ def _calls() -> Iterator[tuple[Any, str, SyncKind, bool]]:
     yield torch._C, "_cuda_synchronize", SyncKind.DEVICE, True
     yield torch._C, "_accelerator_synchronizeDevice", SyncKind.DEVICE, True
     yield torch.cuda.Event, "synchronize", SyncKind.EVENT, True
-    yield torch.cuda.Event, "elapsed_time", SyncKind.EVENT, False

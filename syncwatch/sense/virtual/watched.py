@@ -55,6 +55,11 @@ class WatchedVirtualDevice:
         """Watch everything inside: times cost nothing more here."""
         return self.watch(variant)
 
+    def used(self) -> int | None:
+        """Return how many kernels, copies, waits and allocations there were since it is on."""
+        engine = self._device.engine
+        return engine.used + engine.memory.allocations
+
     def close(self) -> None:
         """Take the device off."""
         self._device.stop()

@@ -1,4 +1,4 @@
-"""Answers: does a range count, whoever made it and however its function was imported? Judged by what waits inside it."""
+"""Answers: does a range count, whoever made it and however its function was imported? Judged by the waits in it."""
 
 from __future__ import annotations
 
