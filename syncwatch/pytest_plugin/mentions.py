@@ -1,4 +1,4 @@
-"""Answers: does a test module speak of syncwatch? Read from its source, before it is imported."""
+"""Answers: does a test module use our markers or our fixture? Read from its source, before it is imported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WORDS = frozenset({*HELP, FIXTURE})
 
 @cache
 def speaks_of_us(path: Path) -> bool:
-    """Return whether the file at `path` names our markers, fixture or package; False where it cannot be read."""
+    """Return whether the file at `path` names our markers or our fixture; False where it cannot be read."""
     try:
         with tokenize.open(path) as file:
             source = file.read()
@@ -27,18 +27,11 @@ def speaks_of_us(path: Path) -> bool:
 
 def _names_us(node: ast.AST) -> bool:
     if isinstance(node, ast.Attribute):
-        return node.attr in _WORDS
+        return node.attr in HELP
     if isinstance(node, ast.Name):
-        return node.id in _WORDS
+        return node.id in HELP
     if isinstance(node, ast.arg):
-        return node.arg in _WORDS
-    if isinstance(node, ast.Constant):
-        # `usefixtures("syncwatch")`, `getattr(pytest.mark, "no_sync")`.
-        return isinstance(node.value, str) and node.value in _WORDS
-    if isinstance(node, ast.Import):
-        return any(_is_ours(alias.name) for alias in node.names)
-    return isinstance(node, ast.ImportFrom) and node.module is not None and _is_ours(node.module)
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == FIXTURE
+        return node.arg == FIXTURE
+    # `usefixtures("syncwatch")`, `getattr(pytest.mark, "no_sync")`. To import the package says nothing: a test may
+    # watch by itself, and choose its device.
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in _WORDS
