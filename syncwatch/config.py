@@ -42,6 +42,7 @@ class _Allow(msgspec.Struct, forbid_unknown_fields=True):
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
     implicit: Level = Level.DISALLOW
     explicit: Level = Level.LOG
+    outside_steps: Level = Level.DISALLOW
     unwatched: Level = Level.DISALLOW
     strict: bool = False
     baseline: _Text | None = None
@@ -103,6 +104,7 @@ def read_settings(start: Path, given: Path | None = None) -> Settings:
         ranges=_rules(config, "ranges", table.ranges),
         budgets=Budgets(**msgspec.structs.asdict(table.budgets)),
         allows=_allows(config, table.allow),
+        outside_steps=table.outside_steps,
         unwatched=table.unwatched,
         strict=table.strict,
     )

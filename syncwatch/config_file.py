@@ -24,6 +24,7 @@ _KEYS = {
     "": (
         "implicit",
         "explicit",
+        "outside_steps",
         "unwatched",
         "strict",
         "baseline",

@@ -57,7 +57,7 @@ def case_of(session: Session, settings: Settings, policy: Policy, unreached: Seq
     """
     report = report_of(session)
     files = user_files(session, settings.home)
-    comments = allows_of(report.sites, files, reader([settings.home, settings.start, settings.root]), CAUSES)
+    comments = allows_of(report.places, files, reader([settings.home, settings.start, settings.root]), CAUSES)
     return Case(report, policy, comments, settings, tuple(unreached))
 
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from syncwatch.errors import UsageError
 from syncwatch.model.events import SyncEvent
 from syncwatch.model.finding import Report
-from syncwatch.model.session import DeviceKind, Environment, Recording, Session
+from syncwatch.model.session import DeviceKind, Recording, Session
 from syncwatch.pipeline import report_of
 from syncwatch.sense import forks
 from syncwatch.sense.base import Sensed, WatchedDevice
@@ -49,14 +49,12 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         self._device: WatchedDevice | None = None
         self._sensed: Sensed | None = None
         self._finished: Session | None = None
-        self._environment: Environment | None = None
         self._children = Children()
         self._threads = ThreadEnds()
 
     def __enter__(self) -> watch:
         self._device = open_device(self._choice)
         self._stack.callback(self._device.close)
-        self._environment = self._device.environment()
         try:
             self._stack.enter_context(self._children)
             self._stack.enter_context(self._threads)
@@ -85,11 +83,6 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         if device is None or sensed is None or sensed.snapshot is None or self._finished is not None:
             return None
         return self._session(device, sensed.snapshot(), ["The process was ended while it ran: no prices, no end."])
-
-    def marks_steps(self) -> bool:
-        """Return whether the block has marked a step so far."""
-        sensed = self._sensed
-        return sensed is not None and sensed.snapshot is not None and bool(sensed.snapshot().steps)
 
     def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
         """Tell of waits from now to the end of the process, beside the watch; see `WatchedDevice.stay`."""
@@ -120,13 +113,12 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         return self._finished
 
     def _session(self, device: WatchedDevice, recording: Recording | None, missing: list[str]) -> Session:
-        assert self._environment is not None
         if recording is not None:
             recording = replace(recording, notes=(*recording.notes, *self._children.notes()))
         return Session(
             target=self._target,
             device=device.kind,
-            environment=self._environment,
+            environment=device.environment(),
             recordings=() if recording is None else (recording,),
             outputs_equal=None,
             complete=not missing,

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from syncwatch.judge.gate import judge
-from syncwatch.model.finding import Report, Site
+from syncwatch.model.finding import Report, Site, WorstStep
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Reason, Severity, Verdict
 from syncwatch.pipeline import report_of
@@ -30,6 +30,7 @@ def site(
     explicit: bool = False,
     ranges: tuple[str, ...] = (),
     allowed: str | None = None,
+    by_step: tuple[tuple[int, int], ...] = (),
 ) -> Site:
     """Return one line that waits."""
     return replace(
@@ -43,21 +44,23 @@ def site(
         explicit=explicit,
         ranges=ranges,
         allowed=allowed,
+        calls_by_step=by_step,
     )
 
 
 def report(
     *sites: Site,
+    outside: Sequence[Site] = (),
     target: str = "train.py",
     device: DeviceKind = DeviceKind.CUDA,
     per_step: Mapping[str, Any] | None = None,
+    worst_step: WorstStep | None = None,
 ) -> Report:
     """Return a whole report of one variant; `per_step` replaces figures of the step."""
     variant = _REPORT.variants[0]
     figures = replace(variant.per_step, syncs=sum(each.calls_per_step for each in sites), **(per_step or {}))
-    return replace(
-        _REPORT, target=target, device=device, variants=(replace(variant, sites=tuple(sites), per_step=figures),)
-    )
+    judged = replace(variant, sites=tuple(sites), per_step=figures, outside_sites=tuple(outside), worst_step=worst_step)
+    return replace(_REPORT, target=target, device=device, variants=(judged,))
 
 
 def verdict_on(

@@ -12,8 +12,9 @@ from syncwatch.analyse.compare import compare, price_overhead, step_time
 from syncwatch.analyse.per_step import per_step
 from syncwatch.analyse.price import prices
 from syncwatch.analyse.sites import only_in_warmup, sites
-from syncwatch.analyse.timeline import split_early, timeline_of, warmup_of, window_of
+from syncwatch.analyse.timeline import outside_of, split_early, timeline_of, warmup_of, window_of
 from syncwatch.analyse.what_if import what_if
+from syncwatch.analyse.worst_step import worst_step
 from syncwatch.model.collector import collector_off
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Comparison, Report, Variant, recorder_of
@@ -87,7 +88,8 @@ def merge(coverages: Iterable[Coverage]) -> Coverage:
 def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Variant:
     """Return what one recording shows, given its attributed waits."""
     window, warmup = window_of(recording), warmup_of(recording)
-    early, late = split_early((item.sync for item in found), window)
+    outside = outside_of(recording)
+    early, _ = split_early((item.sync for item in found), window)
     lineless = sum(
         window.counts(item.sync.step) and item.finding.file == NO_LINE
         for item in found
@@ -103,8 +105,6 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         notes.append("Nothing ran on the GPU. Look whether the target reaches its work there, on a CUDA device.")
     if account is not None and account.gpus > 1:
         notes.append(f"GPU figures are summed over {account.gpus} GPUs.")
-    if late:
-        notes.append(f"{_counted(late)} outside every step {'is' if late == 1 else 'are'} not counted.")
     if lineless and recording.frames:
         notes.append(f"{_counted(lineless)} {'has' if lineless == 1 else 'have'} no Python line outside torch.")
     return Variant(
@@ -122,6 +122,8 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         coverage=recording.coverage,
         notes=tuple(notes),
         used_gpu=recording.used_gpu,
+        outside_sites=() if outside is None else sites(found, recording, outside, costs, None),
+        worst_step=worst_step(found, recording, window, costs, figures),
     )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from syncwatch.analyse.price import Price, Prices
 from syncwatch.analyse.timeline import Window
 from syncwatch.analyse.totals import totals
 from syncwatch.model.events import CopyEvent, Direction, SyncEvent
 from syncwatch.model.finding import NO_LINE, Attributed, Finding, Site
+from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Recording
 
+_STEP = f"{STEP_RANGE} "
 _StackKey = tuple[int, int]
 _SiteKey = tuple[str, str, int, str, "str | None", "str | None", "str | None"]
 """Cause, file, line, function; the call and the range where there is no line; the reason for which it is allowed."""
@@ -27,17 +30,16 @@ class _Tally:
     calls: int = 0
     prices: list[Price | None] = field(default_factory=list)
     stacks: set[_StackKey] = field(default_factory=set)
-    steps: set[int | None] = field(default_factory=set)
-    within: dict[int, None] = field(default_factory=dict)
+    steps: Counter[int | None] = field(default_factory=Counter)
+    within: dict[int | None, None] = field(default_factory=dict)
 
     def add(self, sync: SyncEvent, price: Price | None) -> None:
         self.calls += 1
         self.prices.append(price)
-        self.steps.add(sync.step)
+        self.steps[sync.step] += 1
         if sync.stack is not None:
             self.stacks.add((sync.thread, sync.stack))
-        if sync.within is not None:
-            self.within[sync.within] = None
+        self.within[sync.within] = None
 
 
 def sites(
@@ -58,7 +60,7 @@ def sites(
             tally = tallies.setdefault(_key(item), _Tally(item.finding, item.sync))
             tally.add(item.sync, costs.get(id(item.sync)))
     moved = _bytes_by_stack(recording, window)
-    found_sites = (_site(tally, recording, moved, window.steps, span_us) for tally in tallies.values())
+    found_sites = (_site(tally, recording, moved, window, span_us) for tally in tallies.values())
     return tuple(sorted(found_sites, key=_badness))
 
 
@@ -83,11 +85,13 @@ def _api(sync: SyncEvent) -> str:
 
 
 def _site(
-    tally: _Tally, recording: Recording, moved: Mapping[_StackKey, int] | None, steps: int, span_us: float | None
+    tally: _Tally, recording: Recording, moved: Mapping[_StackKey, int] | None, window: Window, span_us: float | None
 ) -> Site:
-    finding = tally.finding
+    finding, steps = tally.finding, window.steps
     copied = None if moved is None or not tally.stacks else sum(moved.get(stack, 0) for stack in tally.stacks)
     cost = totals(tally.prices, steps)
+    nests = [() if index is None else recording.range_stacks[index] for index in tally.within]
+    names = tuple(dict.fromkeys(name for nest in nests for name in nest))
     return Site(
         code=finding.code,
         title=finding.title,
@@ -110,17 +114,30 @@ def _site(
         stream_idle_us=cost.stream_idle_us,
         step_share=None if cost.idle_us is None or not span_us else min(1.0, cost.idle_us / span_us),
         bytes=None if copied is None else round(copied / steps),
-        ranges=_ranges(recording, tally.within),
+        ranges=names,
         allowed=tally.sync.allowed,
         hint=finding.hint,
         range=finding.range,
         exact_line=finding.exact_line,
+        nests=() if nests == [names] else _distinct(nests),
+        calls_by_step=_by_step(tally.steps, window),
     )
 
 
-def _ranges(recording: Recording, within: Iterable[int]) -> tuple[str, ...]:
-    """Return the names of all ranges around the calls of a site, outermost first, each once."""
-    return tuple(dict.fromkeys(name for index in within for name in recording.range_stacks[index]))
+def _by_step(calls: Mapping[int | None, int], window: Window) -> tuple[tuple[int, int], ...]:
+    """Return the calls of each step that counts, in order, equal ones in a row together."""
+    if window.measured is None or window.one:
+        return ((sum(calls.values()), 1),)
+    steps = sorted(window.measured, key=lambda step: -1 if step is None else step)
+    return tuple((count, len(list(same))) for count, same in groupby(calls.get(step, 0) for step in steps))
+
+
+def _distinct(nests: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """Return each nest once: those that differ by the number of our own step alone are one."""
+    kept: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for nest in nests:
+        kept.setdefault(tuple(STEP_RANGE if name.startswith(_STEP) else name for name in nest), nest)
+    return tuple(kept.values())
 
 
 def _badness(site: Site) -> tuple[bool, float, float, int, str, str, int, str, str]:

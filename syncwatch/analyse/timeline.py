@@ -20,15 +20,17 @@ Stream = tuple[int, int]
 class Window:
     """The steps that count."""
 
-    measured: frozenset[int] | None
+    measured: frozenset[int | None] | None
     """Indices of the steps after warm-up; None where no step was marked, so that the whole run is one."""
     first_ns: int | None
     """When the first measured step began."""
+    one: bool = False
+    """Whether all of it counts as one step."""
 
     @property
     def steps(self) -> int:
         """Return the number of measured steps."""
-        return 1 if self.measured is None else len(self.measured)
+        return 1 if self.measured is None or self.one else len(self.measured)
 
     def counts(self, step: int | None) -> bool:
         """Return whether an event of `step` counts."""
@@ -46,6 +48,17 @@ def window_of(recording: Recording) -> Window:
 def warmup_of(recording: Recording) -> Window:
     """Return the steps of `recording` that warm up."""
     return Window(frozenset(step.index for step in recording.steps if step.warmup), None)
+
+
+def outside_of(recording: Recording) -> Window | None:
+    """Return what lies outside every step of `recording`, as one step; None where no step was marked.
+
+    A step that began and never ended, as in a thread that was still running, is no step.
+    """
+    if not recording.steps:
+        return None
+    ended = {step.index for step in recording.steps}
+    return Window(frozenset({None, *(sync.step for sync in recording.syncs if sync.step not in ended)}), None, one=True)
 
 
 def split_early(syncs: Iterable[SyncEvent], window: Window) -> tuple[int, int]:

@@ -47,8 +47,8 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
     distinct lines, not of events.
     """
     places = [locate([recording.frames[index] for index in stack]) for stack in recording.stacks]
-    ranges = [range_of(names) for names in recording.range_stacks]
     recorder = recorder_of(recording.coverage)
+    ranges = [range_of(names, heard=recorder is Recorder.SYNCWATCH) for names in recording.range_stacks]
     moved = _moved(recording)
     behind = None if recorder is Recorder.SYNCWATCH else CopiesBefore(recording)
     known: dict[_Likeness, Finding] = {}

@@ -331,16 +331,13 @@ def _keep_listening(watching: watch) -> None:
     if not is_supervised() or is_child():
         return
 
-    # Where steps are marked, what is outside of them counts for nothing, as in the report.
-    judged = not watching.marks_steps()
-
     def tell(event: SyncEvent | None) -> None:
         if event is None or event.kind is SyncKind.ALLOCATION or event.pacing or event.explicit or event.allowed:
             return
         deliver_late(
             f"After the report was made, the CPU waited for the GPU at {_caller()}, while Python ended. That is in no "
             "report; end it before the target's code ends, then watch it again.",
-            judged=judged,
+            judged=True,
         )
 
     watching.stay(tell)

@@ -67,3 +67,14 @@ class Process:
     """What a reader should know of this trace, a sentence each."""
     blind_to: tuple[str, ...] = ()
     """What this trace cannot tell, a phrase each, as `Python lines`."""
+    unwatched: tuple[str, ...] = ()
+    """What hides waits in this trace, a sentence each: rows that are not there, or do not say what they are."""
+
+    def hides(self) -> tuple[str, ...]:
+        """Return what hides waits, a sentence each."""
+        work: tuple[KernelEvent | CopyEvent, ...] = (*(self.kernels or ()), *(self.copies or ()))
+        if self.records_calls and work and all(each.call is None for each in work):
+            # A capture that began late lacks the calls of its first work alone.
+            asked = f"{self.name} worked on the GPU, and the trace holds none of the calls that asked for it"
+            return (*self.unwatched, f"{asked}: waits are missing too. Record it again, from its start.")
+        return self.unwatched

@@ -42,29 +42,38 @@ def variant_scope(variant: str) -> str:
     return _PROCESS.sub("process", valid(variant))
 
 
+def outside_scope(variant: str) -> str:
+    """Return the name that entries of `variant` have outside every step: there calls are of the whole run."""
+    return f"{variant_scope(variant)} (outside every step)"
+
+
 def larger(entry: KnownSite, other: KnownSite) -> KnownSite:
     """Return which of two entries of one key knows of more lines, or of more calls."""
     return max(entry, other, key=lambda each: (each.sites, each.calls_per_step))
 
 
-def entries_of(target: str, variant: str, sites: Iterable[Site]) -> tuple[KnownSite, ...]:
-    """Return one entry for each key among `sites`, with the number of its lines and their calls a step."""
+def entries_of(target: str, scope: str, sites: Iterable[Site]) -> tuple[KnownSite, ...]:
+    """Return one entry for each key among `sites`, with the number of its lines and their calls a step.
+
+    Args:
+        target: what ran.
+        scope: the name that entries of the variant have, as `variant_scope` or `outside_scope` gives it.
+        sites: to be known.
+    """
     grouped: dict[SiteKey, list[Site]] = defaultdict(list)
     for site in sites:
         grouped[key_of(site)].append(site)
     return tuple(
-        KnownSite(
-            scope_of(target), variant_scope(variant), key, len(same), math.fsum(each.calls_per_step for each in same)
-        )
+        KnownSite(scope_of(target), scope, key, len(same), math.fsum(each.calls_per_step for each in same))
         for key, same in grouped.items()
     )
 
 
-def known_to(baseline: Sequence[KnownSite], target: str, variant: str) -> Mapping[SiteKey, KnownSite]:
-    """Return the entries for one variant of `target`; where a merge left two for one key, the larger one counts."""
+def known_to(baseline: Sequence[KnownSite], target: str, scope: str) -> Mapping[SiteKey, KnownSite]:
+    """Return the entries for one scope of `target`; where a merge left two for one key, the larger one counts."""
     known: dict[SiteKey, KnownSite] = {}
     for entry in baseline:
-        if entry.target == scope_of(target) and entry.variant == variant_scope(variant):
+        if entry.target == scope_of(target) and entry.variant == scope:
             known[entry.key] = larger(known.get(entry.key, entry), entry)
     return known
 

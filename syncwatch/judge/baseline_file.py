@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from syncwatch.errors import UsageError
-from syncwatch.judge.baseline import excess, scope_of, variant_scope
+from syncwatch.judge.baseline import excess, outside_scope, scope_of, variant_scope
 from syncwatch.model.codec import write_bytes
 from syncwatch.model.verdict import KnownSite, SiteKey
 
@@ -95,7 +95,9 @@ def update_baseline(
     try:
         with FileLock(_lock_of(path), timeout=_LOCK_LIMIT_S):
             before = read(path) if path.exists() else ()
-            scope = {(scope_of(target), variant_scope(variant)) for variant in variants}
+            scope = {
+                (scope_of(target), name(variant)) for variant in variants for name in (variant_scope, outside_scope)
+            }
             ours = {_identity(entry): entry for entry in before if (entry.target, entry.variant) in scope}
             others = [entry for entry in before if (entry.target, entry.variant) not in scope]
             new = {_identity(entry): entry for entry in entries}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 
 from syncwatch.judge.allows import expired
@@ -49,17 +50,19 @@ def judge(
     shared = Counter(variant_scope(variant.name) for variant in variants)
     for variant in variants:
         found = sort_sites(variant, policy, allows, today)
-        used |= found.used
-        rulings += found.rulings
-        if baseline is None:
-            rulings += by_budget(found, variant, policy)
-        else:
-            known = known_to(baseline, report.target, variant.name)
-            rulings += by_baseline(found, variant, known, report.target)
+        outside = sort_sites(variant, _of_trace(policy, report), allows, today, outside=True)
+        for part in (found, outside):
+            used |= part.used
+            rulings += part.rulings
+            if baseline is None:
+                rulings += by_budget(part, policy)
+                continue
+            known = known_to(baseline, report.target, part.scope)
+            rulings += by_baseline(part, known, report.target)
             # What part of a run did not reach is not gone, nor what another process of one entry still does.
             if whole and shared[variant_scope(variant.name)] == 1:
-                rulings += gone(found, variant, known, report.target, strict=policy.strict)
-        rulings += judge_budgets(variant, policy, report.device, found.syncs)
+                rulings += gone(part, known, report.target, strict=policy.strict)
+        rulings += judge_budgets(variant, policy, report.device, found.syncs, found.most_syncs)
     rulings += (_unused(allow, today) for allow in allows if allow not in used)
     rulings += (Ruling(Severity.WARN, Reason.REMARK, note, note) for note in report.notes)
     ordered = sorted(rulings, key=lambda ruling: _ORDER.index(ruling.severity))
@@ -72,15 +75,22 @@ def baseline_of(report: Report, policy: Policy, comments: Sequence[Allow], today
     entries = (
         entry
         for variant in _judged(report, policy)[0]
-        for entry in entries_of(
-            report.target, variant.name, (site for site, _ in sort_sites(variant, policy, allows, today).disallowed)
-        )
+        for outside in (False, True)
+        for found in [sort_sites(variant, _of_trace(policy, report), allows, today, outside=outside)]
+        for entry in entries_of(report.target, found.scope, (site for site, _ in found.disallowed))
     )
     largest: dict[tuple[str, SiteKey], KnownSite] = {}
     for entry in entries:
         known = largest.setdefault((entry.variant, entry.key), entry)
         largest[entry.variant, entry.key] = larger(known, entry)
     return tuple(largest.values())
+
+
+def _of_trace(policy: Policy, report: Report) -> Policy:
+    """Return `policy` for what lies outside the steps: of a trace they are what the user chose to look at."""
+    if report.recorder is Recorder.SYNCWATCH or policy.outside_steps is not Level.DISALLOW:
+        return policy
+    return replace(policy, outside_steps=Level.LOG)
 
 
 def _judged(report: Report, policy: Policy) -> tuple[Sequence[Variant], list[str]]:

@@ -27,13 +27,22 @@ class Ruled:
     """Whether no rule spoke of it."""
 
 
-def level_of(site: Site, policy: Policy) -> Ruled:
+def level_of(site: Site, policy: Policy, *, outside: bool = False) -> Ruled:
     """Return the level of `site`: a range says more than a path, a path more than a cause, a cause more than a default.
 
     What the user asked for, and calls of the allocator, are only ever loosened by a range or a path: the causes and the
-    defaults say whether they fail.
+    defaults say whether they fail. Of calls in several nests of ranges the strictest counts: a line that may wait in
+    one of them may not wait in all. Outside every step, `outside_steps` loosens what the rules say, and never tightens.
     """
-    scoped = _by_range(site, policy.ranges) or _by_path(site, policy.paths)
+    nests = site.nests or (site.ranges,)
+    ruled = max((_level_in(site, nest, policy) for nest in nests), key=lambda ruled: _LOOSENESS[ruled.level])
+    if outside and _LOOSENESS[policy.outside_steps] < _LOOSENESS[ruled.level]:
+        return Ruled(policy.outside_steps, "outside_steps", default=False)
+    return ruled
+
+
+def _level_in(site: Site, nest: Sequence[str], policy: Policy) -> Ruled:
+    scoped = _by_range(nest, policy.ranges) or _by_path(site, policy.paths)
     base = _by_cause(site, policy.causes) or _default(site, policy)
     if scoped is None:
         return base
@@ -66,8 +75,8 @@ def _compiled(pattern: str) -> GitIgnoreSpec:
     return GitIgnoreSpec.from_lines([pattern])
 
 
-def _by_range(site: Site, rules: Sequence[Rule]) -> Ruled | None:
-    for name in reversed(site.ranges):
+def _by_range(nest: Sequence[str], rules: Sequence[Rule]) -> Ruled | None:
+    for name in reversed(nest):
         for rule in reversed(rules):
             if fnmatchcase(name, rule.pattern):
                 return _ruled("ranges", rule)

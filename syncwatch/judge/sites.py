@@ -1,23 +1,34 @@
-"""Answers: may each line of one variant wait? Its allows first, then its level, then the baseline or the budget."""
+"""Answers: may each line of one variant wait? Its allows first, then its level, then the baseline or the budget.
+
+The lines that wait outside every step are asked apart from those of the steps: their calls are those of the whole run,
+no budget of a step speaks of them, and the baseline knows them by another name.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 from syncwatch.judge.allows import covering, expired
-from syncwatch.judge.baseline import entries_of, excess, key_of
+from syncwatch.judge.baseline import entries_of, excess, key_of, outside_scope, variant_scope
 from syncwatch.judge.policy import level_of
 from syncwatch.model.finding import NO_LINE, Site, Variant
 from syncwatch.model.verdict import Allow, KnownSite, Level, Policy, Reason, Ruling, Severity, SiteKey
+
+_ADVICE = (
+    '. Mark it with syncwatch.step(warmup=True), allow it with a reason, or set outside_steps = "log" in the policy'
+)
 
 
 @dataclass(slots=True)
 class Sorted:
     """The sites of one variant, by what the allows and levels say of them."""
 
+    variant: Variant
+    outside: bool
+    """Whether these are the ones outside every step."""
     rulings: list[Ruling] = field(default_factory=list)
     """On the sites that need no further question."""
     disallowed: list[tuple[Site, str]] = field(default_factory=list)
@@ -26,64 +37,89 @@ class Sorted:
 
     @property
     def syncs(self) -> float:
-        """The disallowed synchronizations a step."""
+        """The disallowed synchronizations a step, on average."""
         return sum(site.calls_per_step for site, _ in self.disallowed)
 
+    @property
+    def most_syncs(self) -> float:
+        """The disallowed synchronizations of the step that has the most."""
+        by_step: Counter[int] = Counter()
+        for site, _ in self.disallowed:
+            steps = (calls for calls, times in site.calls_by_step for _ in range(times))
+            by_step.update({number: calls for number, calls in enumerate(steps) if calls})
+        return max(self.syncs, *by_step.values(), 0)
 
-def sort_sites(variant: Variant, policy: Policy, allows: Sequence[Allow], today: date) -> Sorted:
-    """Return the sites of `variant`, those that are settled with their ruling."""
-    found = Sorted()
-    for site in variant.sites:
+    @property
+    def scope(self) -> str:
+        """The name that baseline entries of these have."""
+        return outside_scope(self.variant.name) if self.outside else variant_scope(self.variant.name)
+
+
+def sort_sites(
+    variant: Variant, policy: Policy, allows: Sequence[Allow], today: date, *, outside: bool = False
+) -> Sorted:
+    """Return the sites of `variant`, those that are settled with their ruling.
+
+    Args:
+        variant: whose.
+        policy: with the levels.
+        allows: the reasons that were given.
+        today: the day that expiries are held against.
+        outside: whether to take the sites outside every step.
+    """
+    found = Sorted(variant, outside)
+    for site in variant.outside_sites if outside else variant.sites:
         entries = covering(site, allows)
         found.used.update(entries)
         valid = [entry for entry in entries if not expired(entry, today)]
         if site.allowed is not None or valid:
             reason = site.allowed if site.allowed is not None else valid[0].reason
-            found.rulings.append(_ruling(Severity.NOTE, Reason.ALLOWED, site, variant, f"allowed: {reason}"))
+            found.rulings.append(_ruling(Severity.NOTE, Reason.ALLOWED, site, found, f"allowed: {reason}"))
         elif entries:
             said = f"the allow at {entries[0].file}:{entries[0].line} ended on {entries[0].until} ({entries[0].reason})"
-            found.rulings.append(_ruling(Severity.FAIL, Reason.EXPIRED_ALLOW, site, variant, said))
+            found.rulings.append(_ruling(Severity.FAIL, Reason.EXPIRED_ALLOW, site, found, said))
         else:
-            _by_level(found, site, variant, policy)
+            _by_level(found, site, policy)
     return found
 
 
-def _by_level(found: Sorted, site: Site, variant: Variant, policy: Policy) -> None:
-    ruled = level_of(site, policy)
+def _by_level(found: Sorted, site: Site, policy: Policy) -> None:
+    ruled = level_of(site, policy, outside=found.outside)
     if ruled.level is Level.DISALLOW:
         found.disallowed.append((site, ruled.by))
     elif ruled.level is Level.LOG:
-        found.rulings.append(_ruling(Severity.WARN, Reason.LOGGED, site, variant, f"logged by {ruled.by}"))
+        found.rulings.append(_ruling(Severity.WARN, Reason.LOGGED, site, found, f"logged by {ruled.by}"))
     elif not ruled.default:
-        found.rulings.append(_ruling(Severity.NOTE, Reason.ALLOWED, site, variant, f"allowed by {ruled.by}"))
+        found.rulings.append(_ruling(Severity.NOTE, Reason.ALLOWED, site, found, f"allowed by {ruled.by}"))
 
 
-def by_budget(found: Sorted, variant: Variant, policy: Policy) -> Iterator[Ruling]:
+def by_budget(found: Sorted, policy: Policy) -> Iterator[Ruling]:
     """Yield the rulings on the disallowed sites where there is no baseline: together they keep the budget or not."""
-    limit = policy.budgets.syncs or 0.0
-    over = not found.syncs <= limit
+    limit = 0.0 if found.outside else policy.budgets.syncs or 0.0
+    over = not found.most_syncs <= limit
     for site, by in found.disallowed:
         if over:
-            yield _ruling(Severity.FAIL, Reason.NOT_ALLOWED, site, variant, f"disallowed by {by}", limit=0.0)
+            said = f"disallowed by {by}{_ADVICE if found.outside else ''}"
+            yield _ruling(Severity.FAIL, Reason.NOT_ALLOWED, site, found, said, limit=0.0)
         else:
-            yield _ruling(Severity.NOTE, Reason.WITHIN_BUDGET, site, variant, f"within the budget of {limit:g}")
+            yield _ruling(Severity.NOTE, Reason.WITHIN_BUDGET, site, found, f"within the budget of {limit:g}")
 
 
-def by_baseline(found: Sorted, variant: Variant, known: Mapping[SiteKey, KnownSite], target: str) -> Iterator[Ruling]:
-    """Yield the rulings on the disallowed sites where there is a baseline, of which `known` is this variant's part."""
+def by_baseline(found: Sorted, known: Mapping[SiteKey, KnownSite], target: str) -> Iterator[Ruling]:
+    """Yield the rulings on the disallowed sites where there is a baseline, of which `known` is their part."""
     by_key: dict[SiteKey, list[Site]] = defaultdict(list)
     for site, _ in found.disallowed:
         by_key[key_of(site)].append(site)
-    now = _now(found, variant, target)
+    now = _now(found, target)
     for key, sites in by_key.items():
-        yield from _against(known.get(key), now[key], sites, variant)
+        yield from _against(known.get(key), now[key], sites, found)
 
 
-def _against(before: KnownSite | None, now: KnownSite, sites: Sequence[Site], variant: Variant) -> Iterator[Ruling]:
+def _against(before: KnownSite | None, now: KnownSite, sites: Sequence[Site], found: Sorted) -> Iterator[Ruling]:
     if before is None:
         for site in sites:
-            said = "new: it is not in the baseline"
-            yield _ruling(Severity.FAIL, Reason.NEW_SITE, site, variant, said, limit=0.0)
+            said = f"new: it is not in the baseline{_ADVICE if found.outside else ''}"
+            yield _ruling(Severity.FAIL, Reason.NEW_SITE, site, found, said, limit=0.0)
         return
     more = excess(now, before)
     # Equal lines cannot be told apart; the last ones stand for what is new.
@@ -91,24 +127,24 @@ def _against(before: KnownSite | None, now: KnownSite, sites: Sequence[Site], va
     surplus = 0 if more is None else max(1, now.sites - before.sites)
     for index, site in enumerate(ordered):
         if more is None or index < len(ordered) - surplus:
-            yield _ruling(Severity.NOTE, Reason.KNOWN, site, variant, "in the baseline")
+            yield _ruling(Severity.NOTE, Reason.KNOWN, site, found, "in the baseline")
         else:
             measured, limit, noun = more
+            noun = noun.replace("a step", "in the run") if found.outside else noun
             said = f"{measured:g} {_plural(noun, measured)}, the baseline knows {limit:g}"
-            yield _ruling(Severity.FAIL, Reason.RISEN, site, variant, said, measured=measured, limit=limit)
+            yield _ruling(Severity.FAIL, Reason.RISEN, site, found, said, measured=measured, limit=limit)
 
 
-def gone(
-    found: Sorted, variant: Variant, known: Mapping[SiteKey, KnownSite], target: str, *, strict: bool
-) -> Iterator[Ruling]:
+def gone(found: Sorted, known: Mapping[SiteKey, KnownSite], target: str, *, strict: bool) -> Iterator[Ruling]:
     """Yield a ruling for each entry of `known` that has more lines or calls than were seen."""
-    now = _now(found, variant, target)
+    now = _now(found, target)
     for key, before in known.items():
         after = now.get(key)
         if after is None:
             said, measured, limit = "no longer waits or is allowed now", 0.0, before.calls_per_step
         elif fewer := excess(before, after):
             limit, measured, noun = fewer
+            noun = noun.replace("a step", "in the run") if found.outside else noun
             said = f"{measured:g} {_plural(noun, measured)} left of {limit:g}"
         else:
             continue
@@ -118,7 +154,7 @@ def gone(
             reason=Reason.GONE,
             message=f"{_known_as(key)}: {why}",
             why=why,
-            variant=variant.name,
+            variant=found.variant.name,
             key=key,
             file=key.path,
             measured=measured,
@@ -126,27 +162,29 @@ def gone(
         )
 
 
-def _now(found: Sorted, variant: Variant, target: str) -> dict[SiteKey, KnownSite]:
-    return {entry.key: entry for entry in entries_of(target, variant.name, [site for site, _ in found.disallowed])}
+def _now(found: Sorted, target: str) -> dict[SiteKey, KnownSite]:
+    return {entry.key: entry for entry in entries_of(target, found.scope, [site for site, _ in found.disallowed])}
 
 
 def _ruling(
     severity: Severity,
     reason: Reason,
     site: Site,
-    variant: Variant,
+    found: Sorted,
     said: str,
     *,
     measured: float | None = None,
     limit: float | None = None,
 ) -> Ruling:
+    said = f"outside every step, {said}" if found.outside else said
     return Ruling(
         severity=severity,
         reason=reason,
         message=f"{_named(site)}: {said}.",
         why=f"{said}.",
-        variant=variant.name,
+        variant=found.variant.name,
         site=site,
+        outside=found.outside,
         key=key_of(site),
         file=None if site.file == NO_LINE else site.file,
         line=site.line or None,

@@ -95,6 +95,11 @@ class Site:
     """Of a site without a line, the innermost NVTX range that is not torch's own, each number in it as `#`."""
     exact_line: bool = True
     """Whether `line` waits; else the trace tells no more than the line on which the function is defined."""
+    nests: tuple[tuple[str, ...], ...] = ()
+    """Each nest of ranges that its calls ran in, one of them empty where a call ran in none; empty where all ran in the
+    one nest that `ranges` is."""
+    calls_by_step: tuple[tuple[int, int], ...] = ()
+    """The calls of the measured steps in order, steps in a row that have as many as one entry: calls in each, steps."""
 
     @property
     def waiter(self) -> str:
@@ -136,6 +141,17 @@ class PerStep:
 
 
 @dataclass(frozen=True, slots=True)
+class WorstStep:
+    """The most that any one measured step had, each figure for itself; None where it was not measured."""
+
+    syncs: int | None
+    d2h_copies: int | None
+    d2h_bytes: int | None
+    host_blocked_us: float | None
+    gpu_idle_us: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class StepTime:
     """The time of one step in milliseconds."""
 
@@ -171,7 +187,7 @@ class Variant:
     sites: tuple[Site, ...]
     """Worst first."""
     warmup_syncs: int
-    """Synchronizations before the first measured step."""
+    """Synchronizations before the first measured step; of those outside every step, `outside_sites` has the lines."""
     warmup_sites: tuple[Site, ...]
     """Lines that waited in warm-up alone: lazy initialisation, autotuning, module loading; a warm-up step each."""
     price_overhead: float | None
@@ -186,6 +202,10 @@ class Variant:
     notes: tuple[str, ...]
     used_gpu: bool | None = None
     """Whether it gave the device anything to do; None where that is not known."""
+    outside_sites: tuple[Site, ...] = ()
+    """Lines that wait outside every step, before the first too; figures of the whole run. Empty without steps."""
+    worst_step: WorstStep | None = None
+    """What budgets are held against; None where no step was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,3 +248,8 @@ class Report:
     def sites(self) -> tuple[Site, ...]:
         """Every site of every variant, the first variant's first, worst first within each."""
         return tuple(site for variant in self.variants for site in variant.sites)
+
+    @property
+    def places(self) -> tuple[Site, ...]:
+        """Every site that is judged: `sites`, and those outside every step."""
+        return tuple(site for variant in self.variants for site in (*variant.sites, *variant.outside_sites))

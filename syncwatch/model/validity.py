@@ -39,7 +39,8 @@ def _faults(recording: Recording) -> Iterator[str]:
     spans += [(each.start_ns, each.end_ns) for each in timed if each.start_ns is not None and each.end_ns is not None]
     if not all(-_FARTHEST <= start <= end < _FARTHEST for start, end in spans):
         yield "something ends before it begins"
-    if not all(0 <= time < _FARTHEST for times in recording.rounds_ns for time in times):
+    passes = (*recording.rounds_ns, recording.priced_ns, recording.host_build_ns)
+    if not all(0 <= time < _FARTHEST for times in passes for time in times):
         yield "a step has no time that can be"
     counts = (recording.coverage.seen, recording.coverage.attributed)
     if not all(count is None or 0 <= count < _FARTHEST for count in counts):

@@ -94,6 +94,8 @@ class Policy:
     allows: tuple[Allow, ...] = ()
     variants: tuple[str, ...] = ()
     """The variants to judge; empty for the last one, which is the candidate."""
+    outside_steps: Level = Level.DISALLOW
+    """The most that becomes of waits outside every step, in a run that marks its steps; rules may only loosen it."""
     unwatched: Level = Level.DISALLOW
     """What becomes of a run of which a part was not watched: at `disallow` it could not be measured."""
     strict: bool = False
@@ -177,6 +179,8 @@ class Ruling:
     measured: float | None = None
     """A step, in the unit of the budget; None where nothing was counted."""
     limit: float | None = None
+    outside: bool = False
+    """Whether `site` waits outside every step, so that its figures are those of the whole run."""
 
 
 class Outcome(str, Enum):

@@ -24,6 +24,7 @@ from syncwatch.model.verdict import (
     Policy,
     Reason,
     Rule,
+    Ruling,
     Severity,
     Verdict,
 )
@@ -52,7 +53,8 @@ class Judged:
         first, *rest = self.verdict.reasons
         more = f" And {plural(len(rest), 'more reason')}." if rest else ""
         shown = VerdictReporter(width).render(self.report, self.verdict)
-        return f"{limit.marker}: {crop_right(printable(first), _MAX_HEADLINE)}{more}\n\n{shown}"
+        marker = "" if first.startswith(f"{limit.marker}: ") else f"{limit.marker}: "
+        return f"{marker}{crop_right(printable(first), _MAX_HEADLINE)}{more}\n\n{shown}"
 
 
 def judge_test(
@@ -63,6 +65,7 @@ def judge_test(
     *,
     name: str,
     update: Path | None,
+    idle: str | None = None,
 ) -> Judged:
     """Return what is to be said of one test.
 
@@ -73,6 +76,7 @@ def judge_test(
         baseline: the known sites; None where there is no baseline. A budget of the marker's own goes without.
         name: the node id.
         update: the baseline to write what is found to; None to leave it.
+        idle: why nothing in it could have waited; None where it used the device.
 
     Raises:
         UsageError: if an allow comment is malformed, or the baseline cannot be written.
@@ -81,17 +85,16 @@ def judge_test(
     named = tuple(replace(recording, variant=name, used_gpu=None) for recording in session.recordings)
     report = report_of(replace(session, target=TARGET, recordings=named))
     policy = policy_of(limit, settings.policy)
-    files = tuple(dict.fromkeys(site.file for site in report.sites))
-    comments = (
-        allows_of(report.sites, files, reader([settings.home, Path.cwd(), settings.root]), CAUSES) if files else ()
-    )
+    files = tuple(dict.fromkeys(site.file for site in report.places))
+    read = reader([settings.home, Path.cwd(), settings.root])
+    comments = allows_of(report.places, files, read, CAUSES) if files else ()
     known = None if limit.syncs is not None else baseline
     if update is not None and limit.syncs is None:
         entries = baseline_of(report, policy, comments, date.today())
         update_baseline(update, TARGET, (name,), entries)
         known = entries
     verdict = judge_of(report, policy, comments=comments, baseline=known)
-    return Judged(report, _of_this_test(verdict))
+    return Judged(report, _of_this_test(verdict if idle is None else _unmeasured(verdict, idle, name)))
 
 
 def policy_of(limit: Limit, policy: Policy) -> Policy:
@@ -115,12 +118,19 @@ def policy_of(limit: Limit, policy: Policy) -> Policy:
         paths=policy.paths,
         ranges=policy.ranges,
         budgets=Budgets(syncs=limit.syncs),
+        outside_steps=policy.outside_steps,
+        unwatched=policy.unwatched,
         allows=(*policy.allows, *named),
     )
 
 
 def _level(limit: Limit, word: str) -> Level:
     return Level.DISALLOW if not limit.kinds or word in limit.kinds else Level.ALLOW
+
+
+def _unmeasured(verdict: Verdict, why: str, name: str) -> Verdict:
+    ruling = Ruling(Severity.FAIL, Reason.UNMEASURED, why, why, name)
+    return replace(verdict, outcome=Outcome.UNMEASURED, rulings=(ruling, *verdict.rulings))
 
 
 def _of_this_test(verdict: Verdict) -> Verdict:

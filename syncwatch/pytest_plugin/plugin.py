@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Generator
 from pathlib import Path
@@ -10,18 +11,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncwatch.errors import SyncwatchError
+from syncwatch.pytest_plugin.asked import Asked
+from syncwatch.pytest_plugin.idle import idle_sentence, skipped_for_want_of_a_gpu
 from syncwatch.pytest_plugin.marks import HELP, Limit, limit_of
-from syncwatch.pytest_plugin.results import ATTRIBUTE, Results
+from syncwatch.pytest_plugin.mentions import FIXTURE, speaks_of_us
+from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results
 
 if TYPE_CHECKING:
     from syncwatch.pytest_plugin.watched import Watching
     from syncwatch.watching import watch
 
-FIXTURE = "syncwatch"
-
 _WATCHING = pytest.StashKey["Watching"]()
 _LIMIT = pytest.StashKey[Limit | None]()
 _FOUND = pytest.StashKey[str]()
+_USED = pytest.StashKey[int | None]()
+_ASKED = pytest.StashKey[Asked]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,10 +52,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Choose Triton's interpreter before any kernel is defined, where the virtual device was asked for by name."""
+    """Before any conftest: hear who asks for a GPU, and put the virtual device on where it was asked for by name."""
+    asked = early_config.stash[_ASKED] = Asked()
+    asked.listen()
+    early_config.add_cleanup(asked.stop)
     if early_config.known_args_namespace.syncwatch_device == "virtual":
+        # For kernels that conftests and test modules define.
         os.environ["TRITON_INTERPRET"] = "1"
+        _try_device(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,14 +74,33 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Put the device on while a module that speaks of us is imported: what it learns of the GPU there, it keeps."""
+    if not _is_ours(collector):
+        return (yield)
+    _try_device(collector.config)
+    try:
+        report = yield
+    finally:
+        _put_off(collector.config)
+    if report.skipped:
+        _say_skipped(report, collector)
+    return report
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Put the device on before fixtures make tensors on it."""
     if not _is_watched(item):
+        if _is_ours(item):
+            _try_device(item.config)
         return
     try:
         item.stash[_LIMIT] = limit_of(item.iter_markers())
-        _watching(item.config).device()
+        item.stash[_USED] = _watching(item.config).device().used()
     except SyncwatchError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
@@ -81,7 +110,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Watch a marked test, and fail it where it waits too much; a test that fails by itself is not judged."""
     limit = item.stash.get(_LIMIT, None)
     if limit is None:
-        return (yield)
+        result = yield
+        idle = _idle(item, FIXTURE) if _is_watched(item) else None
+        if idle is not None:
+            pytest.fail(idle, pytrace=False)
+        return result
     from syncwatch.model.codec import encode
     from syncwatch.watching import watch
 
@@ -89,7 +122,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     with watch(watching.device().kind.value, prices=False) as watched:
         result = yield
     try:
-        judged = watching.judge(watched.session, limit, item.nodeid)
+        judged = watching.judge(watched.session, limit, item.nodeid, _idle(item, limit.marker))
     except SyncwatchError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     item.stash[_FOUND] = encode(judged).decode()
@@ -98,15 +131,29 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return result
 
 
+def _idle(item: pytest.Item, asked_by: str) -> str | None:
+    """Return what to say of a watched test that left the device alone: nothing in it could have waited."""
+    before, after = item.stash.get(_USED, None), _watching(item.config).device().used()
+    if before is None or before != after:
+        return None
+    return idle_sentence(asked_by, item.path, _asked(item.config))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """Take the device off, unless the next test is watched too: they may share fixtures."""
+    """Take the device off, unless the next test is on it too: they may share fixtures."""
     try:
         return (yield)
     finally:
-        watching = item.config.stash.get(_WATCHING, None)
-        if watching is not None and not (nextitem is not None and _is_watched(nextitem)):
-            watching.close()
+        if nextitem is None or not (_is_watched(nextitem) or _is_ours(nextitem)):
+            _put_off(item.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing patched."""
+    watching = config.stash.get(_WATCHING, None)
+    if watching is not None:
+        watching.close()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -118,7 +165,23 @@ def pytest_runtest_makereport(
     if call.when == "call" and _FOUND in item.stash:
         setattr(report, ATTRIBUTE, item.stash[_FOUND])
         del item.stash[_FOUND]
+    if report.skipped and not hasattr(report, "wasxfail") and _is_watched(item):
+        _say_skipped(report, item)
     return report
+
+
+def _say_skipped(report: pytest.TestReport | pytest.CollectReport, node: pytest.Item | pytest.Collector) -> None:
+    """Hand on that what was to be watched was skipped; it fails where that is because nobody saw the virtual GPU."""
+    from syncwatch.model.session import DeviceKind
+
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    setattr(report, SKIPPED, reason)
+    watching = node.config.stash.get(_WATCHING, None)
+    virtual = watching is not None and watching.kind is DeviceKind.VIRTUAL
+    said = skipped_for_want_of_a_gpu(reason, node.path, _asked(node.config)) if virtual else None
+    if said is not None:
+        report.outcome = "failed"
+        report.longrepr = said
 
 
 @pytest.fixture(name=FIXTURE)
@@ -134,6 +197,31 @@ def _is_watched(item: pytest.Item) -> bool:
     return any(mark.name in HELP for mark in item.iter_markers()) or FIXTURE in getattr(item, "fixturenames", ())
 
 
+def _is_ours(node: pytest.Item | pytest.Collector) -> bool:
+    """Return whether the device is on while `node` is collected and run: its module speaks of us, or all are meant."""
+    if node.config.known_args_namespace.syncwatch_device == "virtual":
+        return True
+    module = node.getparent(pytest.Module)
+    return module is not None and speaks_of_us(module.path)
+
+
+def _asked(config: pytest.Config) -> Asked:
+    return config.stash.get(_ASKED, None) or Asked()
+
+
+def _try_device(config: pytest.Config) -> None:
+    """Put the device on if it can be; a test that needs it says later why it cannot."""
+    with contextlib.suppress(SyncwatchError):
+        _watching(config).device()
+
+
+def _put_off(config: pytest.Config) -> None:
+    """Take the device off; where it was asked for by name it stays on to the end."""
+    watching = config.stash.get(_WATCHING, None)
+    if watching is not None and config.known_args_namespace.syncwatch_device != "virtual":
+        watching.close()
+
+
 def _watching(config: pytest.Config) -> Watching:
     """Return what is kept in this process; made when the first test is watched, since it imports torch."""
     known = config.stash.get(_WATCHING, None)
@@ -141,11 +229,12 @@ def _watching(config: pytest.Config) -> Watching:
         from syncwatch.pytest_plugin.watched import Watching
         from syncwatch.sense.device import DeviceChoice
 
-        baseline = config.getoption("--syncwatch-baseline")
+        # Before the conftests are loaded the configuration is not whole.
+        given = config.known_args_namespace
         known = config.stash[_WATCHING] = Watching(
-            choice=DeviceChoice(config.getoption("--syncwatch-device")),
+            choice=DeviceChoice(given.syncwatch_device),
             root=config.rootpath,
-            given_baseline=None if baseline is None else Path(baseline),
-            updates=config.getoption("--syncwatch-update-baseline"),
+            given_baseline=None if given.syncwatch_baseline is None else Path(given.syncwatch_baseline),
+            updates=given.syncwatch_update_baseline,
         )
     return known

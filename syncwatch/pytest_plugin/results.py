@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 ATTRIBUTE = "syncwatch_found"
 """Of a test report: what was found, as JSON; xdist carries it from the worker."""
+
+SKIPPED = "syncwatch_skipped"
+"""Of a report: why a test that was to be watched, or its module, was skipped."""
 
 
 class Results:
@@ -29,12 +33,23 @@ class Results:
     def __init__(self, asked: list[str]) -> None:
         self._outputs = _outputs(asked) if asked else ()
         self._packed: list[str] = []
+        self._skipped: dict[str, str] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what one test gave."""
         packed = getattr(report, ATTRIBUTE, None)
         if packed is not None:
             self._packed.append(packed)
+        self._keep_skipped(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep that a module was skipped."""
+        self._keep_skipped(report)
+
+    def _keep_skipped(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        reason = getattr(report, SKIPPED, None)
+        if reason is not None:
+            self._skipped[report.nodeid] = reason
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the reports, in the process that has every test."""
@@ -56,6 +71,8 @@ class Results:
             terminalreporter.write_line(f"syncwatch: {_summary(self._found())}")
         elif self._outputs:
             terminalreporter.write_line("syncwatch: no test was watched, so no report was written.", yellow=True)
+        if self._skipped:
+            terminalreporter.write_line(f"syncwatch: {_skips(self._skipped)}", yellow=True)
 
     def _found(self) -> Judged:
         import msgspec
@@ -74,6 +91,13 @@ def _outputs(asked: list[str]) -> tuple[Output, ...]:
             name = output.form.value
             raise UsageError(f"--syncwatch-report {name} names no file. Write it as --syncwatch-report {name}=FILE.")
     return outputs
+
+
+def _skips(skipped: Mapping[str, str]) -> str:
+    """Return one sentence on what was skipped, so that it is not taken for watched."""
+    first, reason = next(iter(skipped.items()))
+    more = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+    return f"skipped and not judged: {first} ({reason.removeprefix('Skipped: ')}){more}."
 
 
 def _summary(found: Judged) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from syncwatch.config import Settings, read_settings
 from syncwatch.gating import baseline_for
-from syncwatch.model.session import Session
+from syncwatch.model.session import DeviceKind, Session
 from syncwatch.model.verdict import KnownSite
 from syncwatch.pytest_plugin.judging import Judged, judge_test
 from syncwatch.pytest_plugin.marks import Limit
@@ -26,6 +26,8 @@ class Watching:
     given_baseline: Path | None
     updates: bool
     """Whether the baseline is written."""
+    kind: DeviceKind | None = None
+    """Of the device that was on last; None where none was."""
     _device: WatchedDevice | None = None
 
     @cached_property
@@ -45,6 +47,7 @@ class Watching:
         """
         if self._device is None:
             self._device = open_device(self.choice)
+            self.kind = self._device.kind
         return self._device
 
     def close(self) -> None:
@@ -53,12 +56,12 @@ class Watching:
             self._device.close()
             self._device = None
 
-    def judge(self, session: Session, limit: Limit, name: str) -> Judged:
-        """Return what is to be said of the test called `name`.
+    def judge(self, session: Session, limit: Limit, name: str, idle: str | None = None) -> Judged:
+        """Return what is to be said of the test called `name`; `idle` is why nothing in it could have waited.
 
         Raises:
             UsageError: if the configuration, the baseline or an allow comment is malformed.
         """
         path, known = self._baseline
         update = path if self.updates else None
-        return judge_test(session, limit, self.settings, known, name=name, update=update)
+        return judge_test(session, limit, self.settings, known, name=name, update=update, idle=idle)

@@ -75,5 +75,8 @@ class WatchedDevice(Protocol):
         For what the watched process does while Python ends. Nothing is recorded and nothing taken off again.
         """
 
+    def used(self) -> int | None:
+        """Return a count of what was done on the device so far; None where nothing counts it."""
+
     def close(self) -> None:
         """Leave nothing patched."""

@@ -12,10 +12,10 @@ import torch
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
-from syncwatch.sense import active
+from syncwatch.sense import active, heard_ranges
 from syncwatch.sense.base import Sensed, Sensor
 from syncwatch.sense.copies import Copies
-from syncwatch.sense.cuda_start import has_gpu, is_initialized
+from syncwatch.sense.cuda_start import has_gpu, is_initialized, is_used_without_torch
 from syncwatch.sense.cupti import Cupti
 from syncwatch.sense.debug_mode import DebugMode
 from syncwatch.sense.environment import environment
@@ -101,6 +101,10 @@ class CudaDevice:
         self._staying = _Hooks(Recorder(now_ns=time.time_ns, after=tell)).on(callbacks=False)
         self._staying.__enter__()
 
+    def used(self) -> int | None:
+        """Return 0 while nothing initialised CUDA; after that nothing counts what the hooks do not see."""
+        return None if is_initialized() else 0
+
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
 
@@ -164,7 +168,8 @@ def _listening(recorder: Recorder) -> Iterator[None]:
     """Let `recorder` number the steps and hear the ranges."""
     active.push(recorder)
     try:
-        yield
+        with heard_ranges.heard():
+            yield
     finally:
         active.pop(recorder)
 
@@ -203,7 +208,7 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
             modelled=False,
             has_copies=hooks.sees_driver,
             has_kernels=False,
-            used_gpu=bool(hooked) or None,
+            used_gpu=_used_gpu(hooked),
             notes=notes,
         )
         return replace(plain, syncs=hooked)
@@ -233,7 +238,7 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
         threads=joined.threads,
         # A wait without a line may be the profiler's own.
         used_gpu=bool(joined.kernels or joined.copies) or any(event.stack is not None for event in joined.syncs),
-        ranges=tuple(priced.recorder.ranges),
+        ranges=priced.recorder.every_range(),
         notes=(*hooks.notes, *joined.notes),
     )
 
@@ -243,9 +248,16 @@ def _lines(variant: str, hooks: _Hooks) -> Recording:
     hooked = tuple(map(_without_half_a_time, hooks.recorder.syncs))
     coverage = Coverage(hooks.names, (_LIBRARIES, _C_COPIES, _TIMES), _count(hooked), _with_line(hooked))
     plain = hooks.recorder.freeze(
-        variant, coverage, modelled=False, has_copies=False, has_kernels=False, used_gpu=bool(hooked) or None
+        variant, coverage, modelled=False, has_copies=False, has_kernels=False, used_gpu=_used_gpu(hooked)
     )
     return replace(plain, syncs=hooked)
+
+
+def _used_gpu(hooked: Sequence[SyncEvent]) -> bool | None:
+    """Return whether the program used the GPU, as far as it can be told without a record of its work."""
+    if hooked:
+        return True
+    return None if is_initialized() or is_used_without_torch() else False
 
 
 def _without_half_a_time(event: SyncEvent) -> SyncEvent:

@@ -10,9 +10,9 @@ from typing import Any
 import nvtx
 import torch
 
-from syncwatch.model.events import RangeEvent, Step
-from syncwatch.model.names import BUILD_RANGE, PACING_RANGE, STEP_RANGE
-from syncwatch.sense import active, scope
+from syncwatch.model.events import Step
+from syncwatch.model.names import PACING_RANGE, STEP_RANGE
+from syncwatch.sense import active, range_ledger, scope
 from syncwatch.sense.recorder import Recorder
 
 
@@ -23,36 +23,28 @@ class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.
         name: what the range is called; keep ':', ',', '/' and '@' out, which nsys filters cannot take.
     """
 
-    __slots__ = ("_name", "_outer", "_profiled", "_started")
+    __slots__ = ("_name", "_profiled")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._started: list[tuple[Any, int]] = []
         self._profiled: Any = None
-        self._outer: tuple[str, ...] = ()
 
     def __enter__(self) -> None:
-        nvtx.push_range(self._name)
-        self._outer = scope.RANGES.get()
-        scope.RANGES.set((*self._outer, self._name))
-        if active.profiling():
-            self._profiled = torch.autograd.profiler.record_function(self._name)
-            self._profiled.__enter__()
-        self._started = [(recorder, recorder.now_ns()) for recorder in active.recorders()]
+        with range_ledger.deaf():
+            nvtx.push_range(self._name)
+            if active.profiling():
+                self._profiled = torch.autograd.profiler.record_function(self._name)
+                self._profiled.__enter__()
+        range_ledger.begin(scope.Entered(self._name, self, scope.Ends.WITH_ITS_BLOCK), ours=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for recorder, start in self._started:
-            end = recorder.now_ns()
-            recorder.ranges.append(RangeEvent(recorder.thread(), self._name, start, end))
-            number = recorder.step() if self._name == BUILD_RANGE else None
-            if number is not None:
-                recorder.built_ns[number] = recorder.built_ns.get(number, 0) + end - start
-        scope.RANGES.set(self._outer)
-        if self._profiled is not None:
-            self._profiled.__exit__(kind, error, trace)
-        nvtx.pop_range()
+        range_ledger.end(self)
+        with range_ledger.deaf():
+            if self._profiled is not None:
+                self._profiled.__exit__(kind, error, trace)
+            nvtx.pop_range()
 
 
 class step:  # noqa: N801  # used as `with syncwatch.step():`

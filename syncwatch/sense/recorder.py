@@ -19,6 +19,7 @@ from syncwatch.model.events import (
     SyncEvent,
     SyncKind,
 )
+from syncwatch.model.names import BUILD_RANGE
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense import scope
 from syncwatch.sense.stacks import StackTable
@@ -41,6 +42,8 @@ class Recorder:
     steps: list[Step] = field(default_factory=list)
     current_step: int | None = None
     """The step that threads of no step of their own, such as autograd's, work for."""
+    open_ranges: dict[scope.Entered, tuple[int, int]] = field(default_factory=dict)
+    """The ranges that were entered and not left so far, with their thread and begin."""
     sources: list[Callable[[], None]] = field(default_factory=list)
     """What turns notes into events, of sensors that only note while the run goes on."""
     built_ns: dict[int, int] = field(default_factory=dict)
@@ -77,8 +80,32 @@ class Recorder:
 
     def within(self) -> int | None:
         """Return the number of the stack of ranges that the calling thread or task is in; None outside every range."""
-        names = scope.RANGES.get()
+        names = scope.ranges()
         return self._range_stacks.setdefault(names, len(self._range_stacks)) if names else None
+
+    def range_begins(self, entered: scope.Entered) -> None:
+        """Note that the calling thread entered a range."""
+        self.open_ranges[entered] = self.thread(), self.now_ns()
+
+    def range_ends(self, entered: scope.Entered) -> None:
+        """Record a range that was entered, in whichever thread it ends."""
+        begun = self.open_ranges.pop(entered, None)
+        if begun is None:
+            return
+        thread, start = begun
+        # The virtual device has a clock for each thread.
+        end = max(start, self.now_ns())
+        self.ranges.append(RangeEvent(thread, entered.name, start, end))
+        number = self.step() if entered.name == BUILD_RANGE else None
+        if number is not None:
+            self.built_ns[number] = self.built_ns.get(number, 0) + end - start
+
+    def every_range(self) -> tuple[RangeEvent, ...]:
+        """Return the ranges so far; those that nobody has left last until now."""
+        now = self.now_ns() if self.open_ranges else 0
+        begun = list(self.open_ranges.items())
+        unended = (RangeEvent(thread, each.name, start, max(start, now)) for each, (thread, start) in begun)
+        return (*self.ranges, *unended)
 
     def stack(self, frame: FrameType | None = None) -> int:
         """Return the id of the caller's stack, or of the stack that ends in `frame`."""
@@ -240,7 +267,7 @@ class Recorder:
             syncs=tuple(self.syncs),
             copies=tuple(self.copies) if has_copies else None,
             kernels=tuple(self.kernels) if has_kernels else None,
-            ranges=tuple(self.ranges),
+            ranges=self.every_range(),
             coverage=coverage,
             notes=notes,
             used_gpu=used_gpu,

@@ -68,4 +68,3 @@ def _calls() -> Iterator[tuple[Any, str, SyncKind, bool]]:
     yield torch.cuda.Event, "synchronize", SyncKind.EVENT, True
     # torch.cuda.Event has a method of its own, so that no wait is heard of twice.
     yield torch.Event, "synchronize", SyncKind.EVENT, True
-    yield torch.cuda.Event, "elapsed_time", SyncKind.EVENT, False

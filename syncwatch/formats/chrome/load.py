@@ -83,15 +83,17 @@ def _imported(path: Path, trace: Trace, found: Collected, step_range: str | None
         )
     gpus = _value(trace, "deviceProperties", list[_Gpu]) or []
     gpu = next((each.name for each in gpus if each.name is not None), None)
+    processes = processes_in(trace, found, step_range)
     match = _BY_TENSORBOARD.fullmatch(path.name)
     return Session(
         target=path.name if match is None else match["rest"],
         device=DeviceKind.CUDA,
         environment=environment_of(gpu),
-        recordings=tuple(recording_of(process) for process in processes_in(trace, found, step_range)),
+        recordings=tuple(map(recording_of, processes)),
         outputs_equal=None,
         complete=True,
         recorder=Recorder.TORCH_PROFILER,
+        unwatched=tuple(sentence for process in processes for sentence in process.hides()),
     )
 
 

@@ -101,7 +101,19 @@ class _Builder:
             surroundings=Surroundings(self.host, self.base_ns),
             notes=(*notes, *self._notes(copies, kernels, is_recorded=is_recorded)),
             blind_to=tuple(self._blind_to()),
+            unwatched=tuple(self._hidden(name)),
         )
+
+    def _hidden(self, name: str) -> Iterator[str]:
+        """Yield what hides waits of this process."""
+        texts, numbers = self.host.names.texts, self.host.calls.names
+        unnamed = sum(not texts[number].strip() for number in numbers)
+        again = "Record the program again, and let the profiler write the file to its end."
+        if unnamed:
+            said = f"Of {len(numbers)} calls of {name} {unnamed} have no name in the trace"
+            yield f"{said}, so waits among them are missing. {again}"
+        if self.found.left_out:
+            yield f"{self.found.left_out} rows of the trace cannot be read, so waits among them are missing. {again}"
 
     def _launches(self) -> bool:
         """Return whether the host asked for work."""

@@ -10,14 +10,16 @@ from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.formats.building import environment_of, recording_of
 from syncwatch.formats.nsys.load_own import OWN_TABLE, session_of
 from syncwatch.formats.nsys.read_calls import (
+    CallCounts,
     Threads,
+    call_counts,
     call_names,
     index_calls,
     process_number,
     thread_names,
     waiting_calls,
 )
-from syncwatch.formats.nsys.read_file import GRAPH, KERNEL, MEMCPY, RUNTIME, SYNCHRONIZATION, NsysFile, opened
+from syncwatch.formats.nsys.read_file import GRAPH, KERNEL, MEMCPY, NsysFile, opened
 from syncwatch.formats.nsys.read_ranges import ranges_of
 from syncwatch.formats.nsys.read_work import Surroundings, copies_of, devices_of, kernels_of
 from syncwatch.formats.process import Operator, Process
@@ -52,7 +54,8 @@ def load(path: Path, step_range: str | None = None, *, of: Path | None = None) -
             if step_range is not None:
                 raise UsageError(f"{named} is an export of syncwatch, and knows its steps. Leave --step-range out.")
             return session_of(file, named)
-        recordings = tuple(recording_of(process) for process in _processes(file, step_range))
+        processes = tuple(_processes(file, step_range))
+        recordings = tuple(map(recording_of, processes))
         if not recordings:
             raise NotMeasuredError(
                 f"{named} holds nothing of CUDA. Record the program again with `nsys profile --trace=cuda,nvtx`."
@@ -66,6 +69,7 @@ def load(path: Path, step_range: str | None = None, *, of: Path | None = None) -
         outputs_equal=None,
         complete=True,
         recorder=Recorder.NSYS,
+        unwatched=tuple(sentence for process in processes for sentence in process.hides()),
     )
 
 
@@ -76,21 +80,22 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
     known_calls = call_names(file)
     devices = devices_of(file)
     waits = waiting_calls(file, known_calls, threads, devices)
-    keys = sorted(devices.keys() | waits.keys())
+    calls = call_counts(file)
+    keys = sorted(devices.keys() | waits.keys() | calls.unnamed.keys())
     ranges = ranges_of(file, threads)
     steps = _steps({key: ranges[key] for key in keys}, step_range)
     around = Surroundings(known_calls, threads, {key: StepClock(steps[key]) for key in keys})
     kernels, copies = kernels_of(file, around), copies_of(file, around)
     labels = _labels(keys)
-    records_calls = file.has(RUNTIME) or file.has(SYNCHRONIZATION)
     # nsys leaves out a table that has no rows; whether there was nothing to record, the calls tell.
     records_kernels = _holds(file, KERNEL, GRAPH) or not any(map(is_launch, known_calls.values()))
     records_copies = _holds(file, MEMCPY) or (records_kernels and not any(map(is_copy, known_calls.values())))
-    notes = (
-        *_missing(records_calls=records_calls, records_kernels=records_kernels, records_copies=records_copies),
-        *_graph_notes(file),
-    )
     for key in keys:
+        records_calls = key in calls.every or key in calls.waited
+        notes = (
+            *_missing(records_calls=records_calls, records_kernels=records_kernels, records_copies=records_copies),
+            *_graph_notes(file),
+        )
         yield Process(
             name=labels[key],
             recorder=Recorder.NSYS,
@@ -104,7 +109,20 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
             surroundings=_Nothing(),
             notes=notes,
             blind_to=_BLIND_TO,
+            unwatched=tuple(_hidden(labels[key], key, calls, records_copies=records_copies)),
         )
+
+
+def _hidden(name: str, key: int, calls: CallCounts, *, records_copies: bool) -> Iterator[str]:
+    """Yield what hides waits of one process."""
+    every, unnamed = calls.every.get(key, 0), calls.unnamed.get(key, 0)
+    again = "Export the report again with `nsys export --type sqlite`."
+    if unnamed:
+        yield f"Of {every} calls of {name} {unnamed} have no name in the file, so waits among them are missing. {again}"
+    if not every and key in calls.waited:
+        yield f"The file holds no calls of {name}, so its waits inside copies and in the allocator are missing. {again}"
+    if every and not records_copies:
+        yield f"The file holds no copies of {name}, so its waits inside copies are missing. {again}"
 
 
 def _holds(file: NsysFile, *tables: str) -> bool:

@@ -150,6 +150,31 @@ def _without_call(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    """How many calls the file holds of each process."""
+
+    every: Mapping[int, int]
+    unnamed: Mapping[int, int]
+    """Those whose name the file does not have: each may be a wait."""
+    waited: frozenset[int]
+    """The processes of which CUPTI saw waits for itself."""
+
+
+def call_counts(file: NsysFile) -> CallCounts:
+    """Return how many calls there are; after `index_calls`."""
+    every: dict[int, int] = {}
+    unnamed: dict[int, int] = {}
+    if file.has(RUNTIME):
+        process = f"coalesce({file.columns(RUNTIME, ('globalTid',))}, 0) >> {PROCESS_BITS}"
+        every = dict(file.rows(f"SELECT {process}, count(*) FROM {RUNTIME} GROUP BY 1").fetchall())
+        known = "SELECT id FROM StringIds WHERE length(CAST(value AS TEXT)) > 0"
+        where = f"WHERE nameId NOT IN ({known})" if file.has("StringIds", "id", "value") else ""
+        unnamed = dict(file.rows(f"SELECT {process}, count(*) FROM {RUNTIME} {where} GROUP BY 1").fetchall())
+    waited = frozenset(key for (key,) in file.rows("SELECT DISTINCT process FROM waited"))
+    return CallCounts(every, unnamed, waited)
+
+
 def call_names(file: NsysFile) -> dict[int, str]:
     """Return what the calls of the runtime are called, by `nameId`."""
     return {number: call_name(text) for number, text in file.texts(RUNTIME, "nameId").items()}

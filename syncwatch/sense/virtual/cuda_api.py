@@ -40,8 +40,7 @@ def patch(patches: Patches, engine: Engine) -> None:
         replace(patches, torch.cuda.memory, name, value)
     for name, value in _seed_functions(engine).items():
         replace(patches, torch.cuda.random, name, value)
-    for name in ("range_push", "range_pop", "mark", "range_start", "range_end"):
-        replace(patches, torch.cuda.nvtx, name, lambda *args, **kwargs: 0)
+    _patch_profilers(patches)
     for name, value in _accelerator_functions(engine).items():
         replace(patches, torch.accelerator, name, value)
     patches.set(torch, "Generator", generator_class(engine))
@@ -222,6 +221,32 @@ def _set_debug_mode(engine: Engine, debug_mode: int | str) -> None:
     if debug_mode not in tuple(DebugMode):
         raise RuntimeError("invalid value of debug_mode, expected 0, 1 or 2")
     engine.debug_mode = DebugMode(debug_mode)
+
+
+def _patch_profilers(patches: Patches) -> None:
+    """Let programs start and stop the tools that would watch them: here nobody listens, and it succeeds."""
+    done = SimpleNamespace(cudaProfilerStart=lambda: 0, cudaProfilerStop=lambda: 0)
+    patches.set_if_there(torch.cuda.profiler, "cudart", lambda: done)
+    patches.set_if_there(torch.cuda.profiler, "check_error", lambda code: None)
+
+    def enter(self: Any) -> Any:
+        if not self.enabled:
+            return None
+        if self.entered:
+            raise RuntimeError("NVTX annotation context manager is not reentrant")
+        self.entered = True
+        # As torch does, before it turns on what only a build for CUDA has.
+        torch.cuda.synchronize()
+        return self
+
+    def leave(self: Any, *exception: object) -> bool | None:
+        if not self.enabled:
+            return None
+        torch.cuda.synchronize()
+        return False
+
+    patches.set(torch.autograd.profiler.emit_nvtx, "__enter__", enter)
+    patches.set(torch.autograd.profiler.emit_nvtx, "__exit__", leave)
 
 
 def _patch_defaults(patches: Patches, engine: Engine) -> None:

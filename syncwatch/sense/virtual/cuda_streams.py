@@ -142,13 +142,18 @@ class VirtualEvent:
     def elapsed_time(self, end_event: VirtualEvent) -> float:
         """Return the ms from this event to `end_event` on the virtual clock.
 
+        The host does not wait for them.
+
         Raises:
             ValueError: if either is not timed or was not recorded.
+            torch.AcceleratorError: if either has not passed, as on CUDA.
         """
         if not self._timed or not end_event._timed:
             raise ValueError("Both events must be created with argument 'enable_timing=True'.")
         if self._moment is None or end_event._moment is None:
             raise ValueError("Both events must be recorded before calculating elapsed time.")
+        if not (self.query() and end_event.query()):
+            raise torch.AcceleratorError("CUDA error: device not ready")
         return elapsed_ms(self._moment, end_event._moment)
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from syncwatch.model.events import SyncKind
+from syncwatch.sense import heard_ranges
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual import (
     callbacks,
@@ -152,6 +153,8 @@ class _Machine:
             triton_launch.patch(self._patches, self.engine)
             triton_numbers.patch(self._patches)
             threads.patch(self._patches, self.engine, self.modes)
+            heard_ranges.listen()
+            self._patches.undo_with(heard_ranges.stop_listening)
             self._modes.enter_context(self.modes())
         except BaseException:
             self._modes.close()

@@ -87,6 +87,8 @@ class Engine:
     debug_mode: DebugMode = DebugMode.DEFAULT
     capture: Capture | None = None
     """The CUDA graph that is being captured, if one is: a wait fails then, as it does on CUDA."""
+    used: int = 0
+    """How many kernels, copies and waits there were so far."""
     notes: set[str] = field(default_factory=set)
     """What a reader of the recording should know, a sentence each."""
     generator: torch.Generator = field(default_factory=torch.Generator)
@@ -119,6 +121,7 @@ class Engine:
 
     def kernel(self, state: ThreadState, name: str, duration: int) -> Span:
         """Launch a kernel on the thread's current stream, or put it into the graph that is captured."""
+        self.used += 1
         if self.capture is not None:
             self.capture.kernels.append((name, duration))
             now = self.clock.work(state.ident, self.rates.view_ns)
@@ -179,6 +182,7 @@ class Engine:
         Raises:
             SyncError: if a guard around the running code disallows it.
         """
+        self.used += 1
         frame = frame or user_frame()
         direction, size = (None, 0) if copy is None else (copy.direction, copy.size)
         tell(Wait(kind, explicit, op, frame, direction, size))
@@ -221,6 +225,7 @@ class Engine:
             )
 
     def _copy(self, state: ThreadState, call: RuntimeCall, op: str, frame: FrameType | None) -> None:
+        self.used += 1
         pinned = call.memory is HostMemory.PINNED
         engine = Direction.D2D if call.direction is None else call.direction
         span = self.clock.copy(

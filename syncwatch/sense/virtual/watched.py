@@ -63,6 +63,11 @@ class WatchedVirtualDevice:
         device = VirtualDevice()
         device.start(Recorder(now_ns=device.now_ns, after=tell))
 
+    def used(self) -> int | None:
+        """Return how many kernels, copies, waits and allocations there were since it is on."""
+        engine = self._device.engine
+        return engine.used + engine.memory.allocations
+
     def close(self) -> None:
         """Take the device off."""
         self._device.stop()

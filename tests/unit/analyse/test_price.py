@@ -120,8 +120,4 @@ def test_notes_name_what_the_figures_leave_out() -> None:
     known = recording(steps=steps(1), syncs=[sync(0, stack=None), sync(None)], notes=("From the sensor.",))
     variant = variant_of(known)
     assert variant.sites[0].file == NO_LINE
-    assert variant.notes == (
-        "From the sensor.",
-        "1 synchronization outside every step is not counted.",
-        "1 synchronization has no Python line outside torch.",
-    )
+    assert variant.notes == ("From the sensor.", "1 synchronization has no Python line outside torch.")

@@ -68,6 +68,9 @@ class Device:
     def lines(self, variant: str) -> contextlib.AbstractContextManager[Sensed]:
         return self.sense(variant)
 
+    def used(self) -> int | None:
+        return None
+
     def close(self) -> None:
         pass
 
