@@ -13,6 +13,7 @@ from syncwatch.pipeline import report_of
 from syncwatch.sense import forks
 from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.device import DeviceChoice, open_device
+from syncwatch.sense.tried import newer_than_tried
 
 VARIANT = "watched"
 """What the only variant of a watched block is called."""
@@ -94,6 +95,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             outputs_equal=None,
             complete=not missing,
             missing=tuple(missing),
+            notes=newer_than_tried(self._environment.torch, self._environment.triton),
         )
 
     @property
