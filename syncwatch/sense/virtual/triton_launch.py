@@ -17,6 +17,10 @@ from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.quiet import quiet
 
 _VARIABLE = "TRITON_INTERPRET"
+_NOT_TUNED = (
+    "Triton's autotuner took the first configuration of each kernel; on a GPU it times them all in the first call, and "
+    "waits while it does."
+)
 
 
 def require_interpreter() -> None:
@@ -91,6 +95,26 @@ def patch(patches: Patches, engine: Engine) -> None:
     # collects them.
     patches.set_if_there(executor, "_init_args_hst", lambda self, given, named: (list(given), dict(named)))
     patches.set_if_there(executor, "_restore_args_dev", lambda self, *arguments: None)
+    _choose_without_timing(patches, engine)
+
+
+def _choose_without_timing(patches: Patches, engine: Engine) -> None:
+    """Let an autotuner take the first of its configurations: the interpreter's times say nothing of a GPU."""
+    from triton.runtime import autotuner
+
+    owner: Any = getattr(autotuner, "Autotuner", None)
+    plain = getattr(owner, "_bench", None)
+    if plain is None:
+        return
+
+    def bench(self: Any, *arguments: Any, **named: Any) -> Any:
+        given = getattr(self, "_do_bench", None)
+        if not engine.active or not str(getattr(given, "__module__", "triton")).startswith("triton"):
+            return plain(self, *arguments, **named)
+        engine.notes.add(_NOT_TUNED)
+        return [0.0, 0.0, 0.0]
+
+    patches.set(owner, "_bench", bench)
 
 
 def _mend_numbers(patches: Patches) -> str | None:

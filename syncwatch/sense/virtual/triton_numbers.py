@@ -92,9 +92,8 @@ def _patch_atomics(patches: Patches, interpreter: Any) -> None:
     plain_update, plain_swap = builder.create_atomic_rmw, builder.create_atomic_cas
     memory, kinds = interpreter._interpreter, interpreter._ir.ATOMIC_OP
     read, write = memory.load, memory.store
-    # By name: a Triton that lacks one of them has no kernel that asks for it.
-    operations = {"FADD": np.add, "ADD": np.add, "MAX": np.fmax, "MIN": np.fmin, "XCHG": lambda old, new: new}
-    known = {getattr(kinds, name): operation for name, operation in operations.items() if hasattr(kinds, name)}
+    # Triton refuses the others for bfloat16 by itself.
+    known = {kinds.FADD: np.add, kinds.XCHG: lambda old, new: new}
 
     def update(self: Any, kind: Any, ptr: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         if not _is_bfloat16(value.dtype) or kind not in known:
