@@ -18,6 +18,7 @@ from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.children import Children
 from syncwatch.sense.device import DeviceChoice, open_device
 from syncwatch.sense.thread_ends import ThreadEnds
+from syncwatch.sense.tried import newer_than_tried
 
 VARIANT = "watched"
 """What the only variant of a watched block is called."""
@@ -113,17 +114,19 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         return self._finished
 
     def _session(self, device: WatchedDevice, recording: Recording | None, missing: list[str]) -> Session:
+        environment = device.environment()
         if recording is not None:
             recording = replace(recording, notes=(*recording.notes, *self._children.notes()))
         return Session(
             target=self._target,
             device=device.kind,
-            environment=device.environment(),
+            environment=environment,
             recordings=() if recording is None else (recording,),
             outputs_equal=None,
             complete=not missing,
             missing=tuple(missing),
             unwatched=(*self._children.unwatched(), *self._threads.unwatched()),
+            notes=newer_than_tried(environment.torch, environment.triton),
         )
 
     @property

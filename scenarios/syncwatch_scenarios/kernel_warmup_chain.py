@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import triton
 from syncwatch_kernels.gdn.constants import CHUNK_SIZE
+from syncwatch_kernels.gdn.launch import Kernel
 
 from syncwatch_scenarios import kernel_warmup_kernels as kernels
 
@@ -175,9 +176,14 @@ def tunable(configs: Mapping[str, Sequence[triton.Config]], benchmark: Benchmark
         benchmark: times a configuration; Triton's own where None.
     """
     return {
-        name: triton.autotune(configs=list(configs[name]), key=list(_KEY), do_bench=benchmark)(kernel)
+        name: triton.autotune(configs=list(configs[name]), key=_key_of(kernel), do_bench=benchmark)(kernel)
         for name, kernel in _KERNELS.items()
     }
+
+
+def _key_of(kernel: Kernel) -> list[str]:
+    """Return the names of the key that `kernel` takes: Triton 3.9 refuses others, and before it passed over them."""
+    return [name for name in _KEY if name in kernel.arg_names]
 
 
 def _blocks(size: int, *offered: int) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from syncwatch.bench.what_if import WhatIf
 from syncwatch.model.session import DeviceKind, Line, Recording, Replay, Session
 from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.ranges import annotate, pacing, step
+from syncwatch.sense.tried import newer_than_tried
 
 ROUNDS = 5
 """Interleaved rounds of the time pass, where nothing else was asked; the interval of the ratio is drawn over them."""
@@ -89,15 +90,17 @@ class ScenarioRun:
     def session(self) -> Session:
         """Return everything that was recorded so far."""
         missing = () if self._complete else (f"The run ended early, in the phase: {self._phase}.",)
+        environment = self._device.environment()
         return Session(
             target=self._scenario.name,
             device=self._device.kind,
-            environment=self._device.environment(),
+            environment=environment,
             recordings=tuple(self._recordings()),
             outputs_equal=self._outputs_equal,
             complete=self._complete,
             missing=missing,
             parameters=self._parameters,
+            notes=newer_than_tried(environment.torch, environment.triton),
         )
 
     def _recordings(self) -> Iterator[Recording]:

@@ -17,8 +17,8 @@ def doctor() -> None:
     """Say what is installed, which sensors work here, and why the others do not."""
     require_torch()
     from syncwatch.bench.probing.table import SHIPPED, ProbedTable
-    from syncwatch.sense.environment import installed
     from syncwatch.sense.survey import survey
+    from syncwatch.sense.tried import installed, newer_here
 
     console = Console(highlight=False)
     packages = _table("package", "version")
@@ -32,6 +32,8 @@ def doctor() -> None:
         here = entry.unavailable or "works"
         sensors.add_row(entry.name, here, entry.sees, "; ".join(entry.blind_to) or "nothing known")
     console.print(sensors, "")
+    for sentence in newer_here():
+        console.print(sentence, "", soft_wrap=True)
     known = ProbedTable.load(SHIPPED).environment
     console.print(f"The virtual device's table was measured on {known.gpu} with torch {known.torch}.", soft_wrap=True)
     if installed("torch") != known.torch:

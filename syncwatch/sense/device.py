@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from enum import Enum
 
@@ -10,8 +9,7 @@ from typing_extensions import assert_never
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.base import WatchedDevice
-
-MINIMUM_TORCH = (2, 9)
+from syncwatch.sense.tried import OLDEST_TORCH, is_too_old, not_there
 
 
 class DeviceChoice(str, Enum):
@@ -39,10 +37,22 @@ def open_device(choice: DeviceChoice) -> WatchedDevice:
 
         return CudaDevice()
     if choice is DeviceChoice.VIRTUAL:
+        return _virtual_device()
+    assert_never(choice)
+
+
+def _virtual_device() -> WatchedDevice:
+    """Return the virtual device; names of torch that it uses and that are gone are a sentence, not a traceback.
+
+    Raises:
+        NotMeasuredError: if it cannot be put on here.
+    """
+    try:
         from syncwatch.sense.virtual.watched import WatchedVirtualDevice
 
         return WatchedVirtualDevice()
-    assert_never(choice)
+    except (ImportError, AttributeError) as error:
+        raise NotMeasuredError(not_there(f"cannot be put on ({error})")) from error
 
 
 def _is_virtual() -> bool:
@@ -59,11 +69,11 @@ def require_torch() -> None:
     Raises:
         NotMeasuredError: with what to install.
     """
-    wanted = ".".join(map(str, MINIMUM_TORCH))
     try:
         import torch
     except ImportError as error:
-        raise NotMeasuredError(f"torch cannot be imported ({error}). Install torch {wanted} or newer.") from error
-    found = re.match(r"(\d+)\.(\d+)", str(torch.__version__))
-    if found is None or (int(found[1]), int(found[2])) < MINIMUM_TORCH:
-        raise NotMeasuredError(f"torch {torch.__version__} is too old to be watched. Install torch {wanted} or newer.")
+        raise NotMeasuredError(f"torch cannot be imported ({error}). Install torch {OLDEST_TORCH} or newer.") from error
+    if is_too_old(str(torch.__version__)):
+        raise NotMeasuredError(
+            f"torch {torch.__version__} is too old to be watched. Install torch {OLDEST_TORCH} or newer."
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 
 import torch
 
 from syncwatch import __version__
 from syncwatch.model.session import DeviceKind, Environment
+from syncwatch.sense.tried import installed
 
 
 def environment(device: DeviceKind, gpu: str | None) -> Environment:
@@ -21,14 +21,6 @@ def environment(device: DeviceKind, gpu: str | None) -> Environment:
         python=platform.python_version(),
         syncwatch=__version__,
     )
-
-
-def installed(package: str) -> str | None:
-    """Return the installed version of `package`, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _driver() -> str | None:

@@ -13,6 +13,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Kernel(Protocol):
     """A compiled function that is launched as `kernel[grid](...)`."""
 
+    arg_names: Sequence[str]
+
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., object]:
         """Return the launcher for `grid`."""
 

@@ -22,7 +22,6 @@ from syncwatch.sense.virtual import (
     threads,
     torch_functions,
     triton_launch,
-    triton_numbers,
 )
 from syncwatch.sense.virtual.dispatch_mode import VirtualDispatchMode
 from syncwatch.sense.virtual.engine import Engine
@@ -151,7 +150,6 @@ class _Machine:
             storages.patch(self._patches, self.engine)
             foreach.patch(self._patches)
             triton_launch.patch(self._patches, self.engine)
-            triton_numbers.patch(self._patches)
             threads.patch(self._patches, self.engine, self.modes)
             heard_ranges.listen()
             self._patches.undo_with(heard_ranges.stop_listening)

@@ -10,11 +10,17 @@ from typing import Any
 import torch
 
 from syncwatch.errors import NotMeasuredError
+from syncwatch.sense.tried import newer_here, not_there
+from syncwatch.sense.virtual import triton_numbers
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.quiet import quiet
 
 _VARIABLE = "TRITON_INTERPRET"
+_NOT_TUNED = (
+    "Triton's autotuner took the first configuration of each kernel; on a GPU it times them all in the first call, and "
+    "waits while it does."
+)
 
 
 def require_interpreter() -> None:
@@ -50,23 +56,77 @@ def _compiled_kernel() -> str | None:
 
 
 def patch(patches: Patches, engine: Engine) -> None:
-    """Make each launch in the interpreter one kernel on the current stream, and hide its copies of the arguments."""
+    """Make each launch in the interpreter one kernel on the current stream, that works on the arguments themselves.
+
+    Raises:
+        NotMeasuredError: if this Triton launches kernels by other names.
+    """
     if importlib.util.find_spec("triton") is None:
         return
-    from triton.runtime import interpreter
+    try:
+        from triton.runtime import interpreter
+        from triton.runtime.errors import InterpreterError
 
-    plain = interpreter.GridExecutor.__call__
+        executor: Any = interpreter.GridExecutor
+        plain = executor.__call__
+    except (ImportError, AttributeError) as error:
+        raise NotMeasuredError(not_there(f"cannot run Triton kernels ({error})")) from error
+    refusal = _mend_numbers(patches)
 
     def launch(self: Any, *arguments: Any, **named: Any) -> None:
-        if not engine.active:
+        if not engine.active or named.get("warmup"):
             plain(self, *arguments, **named)
             return
+        if refusal is not None:
+            raise NotMeasuredError(refusal)
         with quiet():
-            plain(self, *arguments, **named)
+            try:
+                plain(self, *arguments, **named)
+            except InterpreterError as error:
+                if newer_here():
+                    raise NotMeasuredError(not_there(f"cannot run the kernel {_name(self)} ({error})")) from error
+                raise
             size = _bytes([*arguments, *named.values()])
         engine.kernel(engine.state(), _name(self), engine.rates.kernel_ns(size))
 
-    patches.set(interpreter.GridExecutor, "__call__", launch)
+    patches.set(executor, "__call__", launch)
+    # The interpreter copies what a kernel is given from the GPU and back. Here that is host memory already; and in
+    # torch 2.9 the copies, which are in a reference cycle, take the marks of their storages with them when Python
+    # collects them.
+    patches.set_if_there(executor, "_init_args_hst", lambda self, given, named: (list(given), dict(named)))
+    patches.set_if_there(executor, "_restore_args_dev", lambda self, *arguments: None)
+    _choose_without_timing(patches, engine)
+
+
+def _choose_without_timing(patches: Patches, engine: Engine) -> None:
+    """Let an autotuner take the first of its configurations: the interpreter's times say nothing of a GPU."""
+    from triton.runtime import autotuner
+
+    owner: Any = getattr(autotuner, "Autotuner", None)
+    plain = getattr(owner, "_bench", None)
+    if plain is None:
+        return
+
+    def bench(self: Any, *arguments: Any, **named: Any) -> Any:
+        given = getattr(self, "_do_bench", None)
+        if not engine.active or not str(getattr(given, "__module__", "triton")).startswith("triton"):
+            return plain(self, *arguments, **named)
+        engine.notes.add(_NOT_TUNED)
+        return [0.0, 0.0, 0.0]
+
+    patches.set(owner, "_bench", bench)
+
+
+def _mend_numbers(patches: Patches) -> str | None:
+    """Mend what the interpreter computes; return why no kernel may run where that cannot be done, else None."""
+    mended = Patches()
+    try:
+        triton_numbers.patch(mended)
+    except (ImportError, AttributeError, TypeError) as error:
+        mended.restore()
+        return not_there(f"cannot run Triton kernels: bfloat16 would be wrong ({error})")
+    patches.undo_with(mended.restore)
+    return None
 
 
 def _name(executor: Any) -> str:
