@@ -88,11 +88,11 @@ PACKED_RUN = gzip.compress(encode(gdn_session()), mtime=0)
         (b"\x1f\x8bnot packed", "is packed and broken"),
         (PACKED_RUN[:-20], "is packed and broken"),
         (PACKED_RUN[:2000] + b"\xff" * 50 + PACKED_RUN[2050:], "is packed and broken"),
-        (gzip.compress(PACKED_RUN), "is packed twice"),
+        (gzip.compress(PACKED_RUN, mtime=0), "is packed twice"),
         (b"\xfd7zXZ\x00" + bytes(50), "is packed by xz, and only gzip"),
         (b"PK\x03\x04" + bytes(50), "is packed by zip, as torch.save does too"),
         (b"\x28\xb5\x2f\xfd" + bytes(50), "is packed by zstd"),
-        (gzip.compress(b"SQLite format 3\x00" + bytes(500)), "is a packed export of nsys"),
+        (gzip.compress(b"SQLite format 3\x00" + bytes(500), mtime=0), "is a packed export of nsys"),
     ],
 )
 def test_what_is_none_of_these_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
