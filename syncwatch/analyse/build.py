@@ -16,6 +16,7 @@ from syncwatch.analyse.timeline import outside_of, split_early, timeline_of, war
 from syncwatch.analyse.what_if import what_if
 from syncwatch.analyse.worst_step import worst_step
 from syncwatch.model.collector import collector_off
+from syncwatch.model.compact import work_of
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Comparison, Report, Variant, recorder_of
 from syncwatch.model.session import Coverage, Recorder, Recording, Session
@@ -49,7 +50,7 @@ def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Rep
 
 def _beside_others(variants: Sequence[Variant], recordings: Sequence[Recording]) -> tuple[Variant, ...]:
     """Return `variants` with a note where another process may have kept the same GPU busy."""
-    gpus = [{kernel.device for kernel in recording.kernels or ()} for recording in recordings]
+    gpus = [{gpu for gpu, *_ in work_of(recording.kernels or ())} for recording in recordings]
     users = Counter(gpu for used in gpus for gpu in used)
     return tuple(
         replace(variant, notes=(*variant.notes, _OWN_WORK)) if any(users[gpu] > 1 for gpu in used) else variant

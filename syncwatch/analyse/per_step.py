@@ -9,7 +9,8 @@ from syncwatch.analyse.price import Prices
 from syncwatch.analyse.sites import counted_copies
 from syncwatch.analyse.timeline import Window
 from syncwatch.analyse.totals import NOT_MEASURED, Totals, totals, us_a_step
-from syncwatch.model.events import CopyEvent, Direction, SyncKind
+from syncwatch.model.compact import work_of
+from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.finding import Attributed, PerStep, recorder_of
 from syncwatch.model.session import Recorder, Recording
 
@@ -25,7 +26,7 @@ def per_step(
     # No wait and no sensor that counts is silence, not health.
     watched = bool(syncs) or recording.coverage.seen is not None
     cost = totals([costs.get(id(item.sync)) for item in syncs], window.steps) if watched else NOT_MEASURED
-    copies = None if recording.copies is None else counted_copies(recording, window)
+    copied = None if recording.copies is None else _copied(recording, window)
     steps = window.steps
     recorded = bool(syncs) or _counts_waits(recording)
     return PerStep(
@@ -33,10 +34,10 @@ def per_step(
         explicit_syncs=sum(item.finding.explicit for item in syncs) / steps if recorded else None,
         allowed_syncs=sum(item.sync.allowed is not None for item in syncs) / steps if recorded else None,
         allocator_calls=(len(counted) - len(syncs)) / steps if _sees_allocator(recording) else None,
-        d2h_copies=_number(copies, Direction.D2H, steps),
-        d2h_bytes=_bytes(copies, Direction.D2H, steps),
-        h2d_copies=_number(copies, Direction.H2D, steps),
-        h2d_bytes=_bytes(copies, Direction.H2D, steps),
+        d2h_copies=None if copied is None else copied[Direction.D2H][0] / steps,
+        d2h_bytes=None if copied is None else copied[Direction.D2H][1] / steps,
+        h2d_copies=None if copied is None else copied[Direction.H2D][0] / steps,
+        h2d_bytes=None if copied is None else copied[Direction.H2D][1] / steps,
         host_blocked_us=cost.blocked_us,
         drain_wait_us=cost.drain_us,
         call_overhead_us=cost.overhead_us,
@@ -65,16 +66,17 @@ def _sees_allocator(recording: Recording) -> bool:
     return bool({"runtime_calls", "cupti"} & set(recording.coverage.sensors))
 
 
-def _number(copies: Sequence[CopyEvent] | None, direction: Direction, steps: int) -> float | None:
-    return None if copies is None else sum(copy.direction is direction for copy in copies) / steps
-
-
-def _bytes(copies: Sequence[CopyEvent] | None, direction: Direction, steps: int) -> float | None:
-    return None if copies is None else sum(copy.bytes for copy in copies if copy.direction is direction) / steps
+def _copied(recording: Recording, window: Window) -> dict[Direction, tuple[int, int]]:
+    """Return how many copies went each way in the steps that count, and how many bytes."""
+    found = dict.fromkeys(Direction, (0, 0))
+    for copy in counted_copies(recording, window):
+        count, size = found[copy.direction]
+        found[copy.direction] = (count + 1, size + copy.bytes)
+    return found
 
 
 def _kernel_us(recording: Recording, window: Window) -> float | None:
     if recording.kernels is None:
         return None
-    spent = sum(kernel.end_ns - kernel.start_ns for kernel in recording.kernels if window.counts(kernel.step))
+    spent = sum(end - start for _, _, step, start, end in work_of(recording.kernels) if window.counts(step))
     return us_a_step(spent, window.steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncwatch.analyse.bubbles import bubbles
@@ -45,52 +45,54 @@ Prices = Mapping[int, Price]
 """The price of each timed wait by its `id`."""
 
 
-_Timed = tuple[SyncEvent, Span]
-
-
 def prices(recording: Recording, timeline: Timeline) -> Prices:
     """Return the price of every wait of `recording` that has a time, by the work of the GPU that it was for.
 
     The runner's pacing waits take part, so that their idle time is charged to nobody else. A GPU that never worked
     while another did is nobody's to keep busy.
     """
-    timed = [
-        (sync, (sync.start_ns, sync.end_ns))
-        for sync in recording.syncs
-        if sync.start_ns is not None and sync.end_ns is not None
-    ]
+    timed = [sync for sync in recording.syncs if sync.start_ns is not None and sync.end_ns is not None]
     gpus = timeline.gpus
     if gpus is None:
-        return {id(sync): Price(end - start, None, None, None) for sync, (start, end) in timed}
+        return {id(sync): Price(stop - start, None, None, None) for sync, (start, stop) in _with_spans(timed)}
     priced: dict[int, Price] = {}
-    by_gpu: dict[int, list[_Timed]] = defaultdict(list)
-    for wait in timed:
-        by_gpu[wait[0].device].append(wait)
+    by_gpu: dict[int, list[SyncEvent]] = defaultdict(list)
+    for sync in timed:
+        by_gpu[sync.device].append(sync)
     for gpu, waits in by_gpu.items():
         if gpu in gpus or not gpus:
             streams = {stream: spans for (owner, stream), spans in timeline.streams.items() if owner == gpu}
             priced.update(_on_gpu(waits, gpus.get(gpu, ()), streams, timeline.end_ns))
-    for sync, (start, stop) in timed:
+    for sync, (start, stop) in _with_spans(timed):
         if id(sync) not in priced:
             priced[id(sync)] = Price(stop - start, 0, (stop, stop), (stop, stop))
     return priced
 
 
+def _with_spans(timed: Iterable[SyncEvent]) -> Iterator[tuple[SyncEvent, Span]]:
+    """Yield each wait with its begin and its end, which it has."""
+    for sync in timed:
+        if sync.start_ns is not None and sync.end_ns is not None:
+            yield sync, (sync.start_ns, sync.end_ns)
+
+
 def _on_gpu(
-    timed: Sequence[_Timed], busy: tuple[Span, ...], by_stream: Mapping[int, tuple[Span, ...]], end_ns: int
+    timed: Sequence[SyncEvent], busy: tuple[Span, ...], by_stream: Mapping[int, tuple[Span, ...]], end_ns: int
 ) -> Iterator[tuple[int, Price]]:
     """Yield the price of each wait for one GPU, but for the allocator calls that did not wait."""
     drain = _Drain(busy, by_stream)
-    drained = [drain.within(sync.stream, span) for sync, span in timed]
-    # An allocator call that did not wait leaves the idle time around it to the wait that caused it.
-    waits = [
-        (sync, span, drained_ns)
-        for (sync, span), drained_ns in zip(timed, drained, strict=True)
-        if sync.kind is not SyncKind.ALLOCATION or drained_ns
-    ]
-    idle = bubbles([span for _, span, _ in waits], busy, end_ns)
-    of_stream = _stream_idle([sync for sync, _, _ in waits], [span for _, span, _ in waits], by_stream, idle, end_ns)
-    for (sync, (start, stop), drained_ns), gap, stream_gap in zip(waits, idle, of_stream, strict=True):
+    waits: list[SyncEvent] = []
+    drained: list[int] = []
+    for sync, span in _with_spans(timed):
+        waited_ns = drain.within(sync.stream, span)
+        # An allocator call that did not wait leaves the idle time around it to the wait that caused it.
+        if sync.kind is not SyncKind.ALLOCATION or waited_ns:
+            waits.append(sync)
+            drained.append(waited_ns)
+    spans = [span for _, span in _with_spans(waits)]
+    idle = bubbles(spans, busy, end_ns)
+    of_stream = _stream_idle(waits, spans, by_stream, idle, end_ns)
+    for sync, (start, stop), drained_ns, gap, stream_gap in zip(waits, spans, drained, idle, of_stream, strict=True):
         yield id(sync), Price(stop - start, drained_ns, gap, stream_gap)
 
 
@@ -110,7 +112,9 @@ def _stream_idle(
     for stream, members in groups.items():
         gaps = bubbles([spans[index] for index in members], by_stream[stream], end_ns)
         for index, gap in zip(members, gaps, strict=True):
-            result[index] = gap
+            # Else one object is enough; on a single stream all are the same.
+            if gap != result[index]:
+                result[index] = gap
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -164,6 +164,6 @@ def _bytes_by_stack(recording: Recording, window: Window) -> Mapping[_StackKey, 
     return moved
 
 
-def counted_copies(recording: Recording, window: Window) -> list[CopyEvent]:
-    """Return the copies of the steps that count; none where no sensor recorded copies."""
-    return [copy for copy in recording.copies or () if window.counts(copy.step)]
+def counted_copies(recording: Recording, window: Window) -> Iterator[CopyEvent]:
+    """Yield the copies of the steps that count; none where no sensor recorded copies."""
+    return (copy for copy in recording.copies or () if window.counts(copy.step))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
+from syncwatch.model.compact import Work, work_of
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
 
@@ -97,12 +98,10 @@ def timeline_of(recording: Recording) -> Timeline:
     if recording.kernels is None or recording.copies is None:
         return Timeline(None, {}, end)
     known: dict[tuple[int, int | None], list[Span]] = defaultdict(list)
-    for kernel in recording.kernels:
-        known[kernel.device, kernel.stream].append((kernel.start_ns, kernel.end_ns))
-    for copy in recording.copies:
-        if copy.start_ns is not None and copy.end_ns is not None:
-            known[copy.device, copy.stream].append((copy.start_ns, copy.end_ns))
-    merged = {stream: union(spans) for stream, spans in known.items()}
+    for gpu, stream, _, begun, until in _work(recording):
+        known[gpu, stream].append((begun, until))
+    # One after the other, so that what was merged is let go of.
+    merged = {key: union(known.pop(key)) for key in list(known)}
     parts: dict[int, list[tuple[Span, ...]]] = defaultdict(list)
     for (gpu, _), spans in merged.items():
         parts[gpu].append(spans)
@@ -116,7 +115,7 @@ def timeline_of(recording: Recording) -> Timeline:
 def extents(recording: Recording, window: Window) -> dict[int, Span]:
     """Return when the first and the last work of the steps that count began and ended, by GPU."""
     found: dict[int, Span] = {}
-    for gpu, step, start, end in chain(_kernels(recording), _copies(recording)):
+    for gpu, _, step, start, end in _work(recording):
         if window.counts(step):
             first, last = found.get(gpu, (start, end))
             if gpu not in found or start < first or end > last:
@@ -124,14 +123,8 @@ def extents(recording: Recording, window: Window) -> dict[int, Span]:
     return found
 
 
-def _kernels(recording: Recording) -> Iterator[tuple[int, int | None, int, int]]:
-    return ((each.device, each.step, each.start_ns, each.end_ns) for each in recording.kernels or ())
-
-
-def _copies(recording: Recording) -> Iterator[tuple[int, int | None, int, int]]:
-    for copy in recording.copies or ():
-        if copy.start_ns is not None and copy.end_ns is not None:
-            yield copy.device, copy.step, copy.start_ns, copy.end_ns
+def _work(recording: Recording) -> Iterator[Work]:
+    return chain(work_of(recording.kernels or ()), work_of(recording.copies or ()))
 
 
 def union(spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -153,8 +146,7 @@ def union(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 def end_of(recording: Recording) -> int:
     """Return the last moment that the recording knows of."""
-    ends = [step.end_ns for step in recording.steps]
-    ends += [sync.end_ns for sync in recording.syncs if sync.end_ns is not None]
-    ends += [kernel.end_ns for kernel in recording.kernels or ()]
-    ends += [copy.end_ns for copy in recording.copies or () if copy.end_ns is not None]
-    return max(ends, default=0)
+    steps = (step.end_ns for step in recording.steps)
+    syncs = (sync.end_ns for sync in recording.syncs if sync.end_ns is not None)
+    work = (end for _, _, _, _, end in _work(recording))
+    return max(chain(steps, syncs, work), default=0)

@@ -8,17 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 
-from syncwatch.model.events import (
-    Call,
-    CopyEvent,
-    Direction,
-    HostMemory,
-    KernelEvent,
-    RangeEvent,
-    Step,
-    SyncEvent,
-    SyncKind,
-)
+from syncwatch.model.compact import CompactCopies, CompactKernels, CompactSyncs
+from syncwatch.model.events import Call, Direction, HostMemory, RangeEvent, Step, SyncEvent, SyncKind
 from syncwatch.model.names import BUILD_RANGE
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense import scope
@@ -30,14 +21,15 @@ from syncwatch.sense.threads import thread_name
 class Recorder:
     """Gathers events from any thread; `freeze` makes the recording.
 
-    Appending to a list is atomic under the GIL, so that sensors take a lock only to name a thread or intern a stack.
+    Adding an event is atomic under the GIL, so that sensors take a lock only for what was never there before: a thread,
+    a stack, or an event unlike all others.
     """
 
     now_ns: Callable[[], int]
     """The clock of this recording: epoch time on CUDA, the virtual clock on the virtual device."""
-    syncs: list[SyncEvent] = field(default_factory=list)
-    copies: list[CopyEvent] = field(default_factory=list)
-    kernels: list[KernelEvent] = field(default_factory=list)
+    syncs: CompactSyncs = field(default_factory=CompactSyncs)
+    copies: CompactCopies = field(default_factory=CompactCopies)
+    kernels: CompactKernels = field(default_factory=CompactKernels)
     ranges: list[RangeEvent] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     current_step: int | None = None
@@ -148,26 +140,41 @@ class Recorder:
         thread: int | None = None,
     ) -> None:
         """Record that the calling thread waited, or `thread` in its place."""
-        event = SyncEvent(
-            step=self.step(),
-            thread=self.thread() if thread is None else thread,
-            kind=kind,
-            explicit=explicit,
-            op=op,
-            stack=stack,
-            stream=stream,
-            start_ns=start_ns,
-            end_ns=end_ns,
-            pacing=self.pacing,
-            seen_by=(sensor,),
-            api=api,
-            within=self.within(),
-            allowed=scope.ALLOWED.get(),
-        )
+        number = self.thread() if thread is None else thread
         if self.after is not None:
-            self.after(event)
-        else:
-            self.syncs.append(event)
+            self.after(
+                SyncEvent(
+                    step=self.step(),
+                    thread=number,
+                    kind=kind,
+                    explicit=explicit,
+                    op=op,
+                    stack=stack,
+                    stream=stream,
+                    start_ns=start_ns,
+                    end_ns=end_ns,
+                    pacing=self.pacing,
+                    seen_by=(sensor,),
+                    api=api,
+                    within=self.within(),
+                    allowed=scope.ALLOWED.get(),
+                )
+            )
+            return
+        shared = (
+            number,
+            explicit,
+            op,
+            stack,
+            stream,
+            self.pacing,
+            (sensor,),
+            api,
+            self.within(),
+            scope.ALLOWED.get(),
+            0,
+        )
+        self.syncs.add(self.step(), start_ns, end_ns, kind, shared)
 
     def surroundings(self) -> tuple[int | None, int, bool, int | None, str | None]:
         """Return step, thread, pacing, range stack and permission of the calling thread or task."""
@@ -197,21 +204,14 @@ class Recorder:
             self.after(None)
             return
         thread = self.thread()
-        self.copies.append(
-            CopyEvent(
-                step=self.step(),
-                thread=thread,
-                direction=direction,
-                memory=memory,
-                bytes=size,
-                blocking=blocking,
-                op=op,
-                stack=stack,
-                stream=stream,
-                start_ns=start_ns,
-                end_ns=end_ns,
-                call=None if called is None else Call(thread, *called),
-            )
+        self.copies.add(
+            self.step(),
+            size,
+            start_ns,
+            end_ns,
+            None if called is None else Call(thread, *called),
+            (direction, memory),
+            (thread, blocking, op, stack, stream, 0),
         )
 
     def kernel(self, name: str, stream: int, start_ns: int, end_ns: int, called: tuple[str, int, int]) -> None:
@@ -227,8 +227,7 @@ class Recorder:
         if self.after is not None:
             self.after(None)
             return
-        call = Call(self.thread(), *called)
-        self.kernels.append(KernelEvent(self.step(), stream, name, start_ns, end_ns, call))
+        self.kernels.add(self.step(), stream, name, start_ns, end_ns, self.thread(), called)
 
     def freeze(
         self,
@@ -264,9 +263,10 @@ class Recorder:
             threads=tuple(self._thread_names),
             frames=frames,
             stacks=stacks,
+            # Waits are few beside the rest, and what is found out about each is kept by its identity.
             syncs=tuple(self.syncs),
-            copies=tuple(self.copies) if has_copies else None,
-            kernels=tuple(self.kernels) if has_kernels else None,
+            copies=self.copies.frozen() if has_copies else None,
+            kernels=self.kernels.frozen() if has_kernels else None,
             ranges=self.every_range(),
             coverage=coverage,
             notes=notes,
