@@ -73,10 +73,10 @@ class OwnStreams:
 
     def __init__(self, *, only_report: bool) -> None:
         self._only_report = only_report
-        self._kept: list[tuple[str, TextIO | None, int, int | None]] = []
+        self._kept: list[tuple[str, TextIO | None, int, _Copy]] = []
 
     def __enter__(self) -> OwnStreams:
-        self._kept = [(name, getattr(sys, name), number, _copy(number)) for name, number in _STREAMS]
+        self._kept = [(name, getattr(sys, name), number, _Copy(number)) for name, number in _STREAMS]
         if self._only_report:
             sys.stdout.flush()
             os.dup2(2, 1)
@@ -93,23 +93,35 @@ class OwnStreams:
         for name, stream, number, copy in kept:
             _flush(getattr(sys, name))
             _flush(stream)
-            if copy is not None:
-                os.dup2(copy, number)
-                os.close(copy)
-            if stream is not None and stream.closed and copy is not None:
-                stream = open(number, "w", encoding=stream.encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
+            if copy.give_back(number) and stream is not None and stream.closed:
+                stream = open(number, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
 
 
 _STREAMS = (("stdout", 1), ("stderr", 2))
 
 
-def _copy(number: int) -> int | None:
-    try:
-        return os.dup(number)
-    except OSError:
-        # It was closed before we began.
-        return None
+class _Copy:
+    """A second number of an open file, kept while the first may be given to another."""
+
+    def __init__(self, number: int) -> None:
+        self._number: int | None = None
+        with contextlib.suppress(OSError):
+            self._number = os.dup(number)
+            self._file = os.fstat(self._number)
+
+    def give_back(self, number: int) -> bool:
+        """Let `number` be that file again; False where it was not open, or the target has closed the second number."""
+        if self._number is None:
+            return False
+        try:
+            if not os.path.samestat(os.fstat(self._number), self._file):
+                return False
+            os.dup2(self._number, number)
+            os.close(self._number)
+        except OSError:
+            return False
+        return True
 
 
 def _flush(stream: TextIO | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncwatch.errors import SyncwatchError
+from syncwatch.pytest_plugin.leaving import never_in_silence
 from syncwatch.pytest_plugin.marks import HELP, Limit, limit_of
 from syncwatch.pytest_plugin.results import ATTRIBUTE, Results
 
@@ -86,7 +87,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     from syncwatch.watching import watch
 
     watching = _watching(item.config)
-    with watch(watching.device().kind.value, prices=False) as watched:
+    with never_in_silence(item), watch(watching.device().kind.value, prices=False) as watched:
         result = yield
     try:
         judged = watching.judge(watched.session, limit, item.nodeid)

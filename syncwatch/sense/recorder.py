@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -48,6 +49,8 @@ class Recorder:
     after: Callable[[SyncEvent | None], None] | None = None
     """Told instead of this recorder of what happens when the recording has ended, or in the child of a fork: of a wait,
     or None for other work."""
+    owner: int = field(default_factory=os.getpid)
+    """The process that reads what is recorded."""
     pacing: bool = False
     """Set by the runner around its own waits."""
     _stacks: StackTable = field(default_factory=StackTable)
@@ -137,6 +140,9 @@ class Recorder:
             within=self.within(),
             allowed=scope.ALLOWED.get(),
         )
+        if os.getpid() != self.owner and self.after is None:
+            # C forked, and Python was not told.
+            _left_to_itself(self)
         if self.after is not None:
             self.after(event)
         else:
@@ -249,3 +255,9 @@ class Recorder:
             if self.built_ns
             else (),
         )
+
+
+def _left_to_itself(recorder: Recorder) -> None:
+    from syncwatch.sense import forks
+
+    recorder.after = forks.on_gpu_work

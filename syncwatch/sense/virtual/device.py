@@ -17,6 +17,7 @@ from syncwatch.sense.virtual import (
     op_names,
     refusals,
     storages,
+    strangers,
     tensor_methods,
     threads,
     torch_functions,
@@ -152,6 +153,7 @@ class _Machine:
             triton_launch.patch(self._patches, self.engine)
             triton_numbers.patch(self._patches)
             threads.patch(self._patches, self.engine, self.modes)
+            strangers.patch(self._patches, self.engine, self.modes)
             self._modes.enter_context(self.modes())
         except BaseException:
             self._modes.close()

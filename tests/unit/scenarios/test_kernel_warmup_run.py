@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from syncwatch_scenarios.kernel_warmup_workload import KernelWarmupWorkload
 from syncwatch.bench.runner import Plan
 from syncwatch.bench.scenario import OwnProcesses, ScenarioOptions
 from syncwatch.errors import NotMeasuredError, UsageError
-from syncwatch.model.events import SyncKind
+from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import DeviceKind, Environment
 from syncwatch.pipeline import report_of
 from syncwatch.sense.base import Sensed
@@ -67,6 +67,9 @@ class Device:
 
     def lines(self, variant: str) -> contextlib.AbstractContextManager[Sensed]:
         return self.sense(variant)
+
+    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
+        raise AssertionError(tell)
 
     def close(self) -> None:
         pass
