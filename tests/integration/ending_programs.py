@@ -88,6 +88,17 @@ for batch in loader:
     pass
 """,
     ),
+    Program(
+        "os._exit(0) with workers of a DataLoader",
+        0,
+        CLEAN,
+        """
+from torch.utils.data import DataLoader
+loader = iter(DataLoader(torch.arange(8.0), num_workers=1, multiprocessing_context="fork"))
+next(loader)
+os._exit(0)
+""",
+    ),
     Program("another program as a child", 0, CLEAN, "subprocess.run(['ls'], check=True, stdout=subprocess.DEVNULL)"),
     Program("a child that fails and is no Python", 0, CLEAN, "subprocess.run(['false'])"),
     Program("os.system of another program", 0, CLEAN, "os.system('true')"),
@@ -512,6 +523,43 @@ subprocess.run(f"cd / && exec {sys.executable} -c pass", shell=True)
         "ended by SIGKILL",
         """
 subprocess.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+""",
+    ),
+    Program("system of C", 3, "A process that C code started", "C.system(b'true')"),
+    Program(
+        "a fork of C that goes on",
+        3,
+        "A process that C code started",
+        "if C.fork() == 0:\n    C.sleep(5)\n    C._exit(0)",
+    ),
+    Program(
+        "work in the child before another program",
+        3,
+        "used the GPU",
+        """
+subprocess.run(["true"], preexec_fn=wait)
+""",
+    ),
+    Program(
+        "a call at each fork",
+        3,
+        "used the GPU",
+        """
+os.register_at_fork(after_in_child=wait)
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+""",
+    ),
+    Program(
+        "a call at each fork, in the parent",
+        1,
+        WAIT,
+        """
+os.register_at_fork(after_in_parent=wait)
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
 """,
     ),
     # -- after the verdict

@@ -80,7 +80,7 @@ def test_what_was_not_called_is_handed_to_python() -> None:
 
 
 def test_a_callback_that_raises_is_told_of_as_python_does(capsys: pytest.CaptureFixture[str]) -> None:
-    called = []
+    called: list[object] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "unraisablehook", sys.__unraisablehook__)
         with Ending() as ending:
@@ -96,7 +96,8 @@ def test_threads_and_finalizers_from_before_are_left_alone() -> None:
     class Kept:
         pass
 
-    kept, called, go_on = Kept(), [], threading.Event()
+    called: list[object] = []
+    kept, go_on = Kept(), threading.Event()
     finalizer = weakref.finalize(kept, called.append, "finalized")
     thread = threading.Thread(target=go_on.wait)
     thread.start()
