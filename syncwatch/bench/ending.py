@@ -8,11 +8,15 @@ registered before the program began is left to Python.
 from __future__ import annotations
 
 import atexit
+import functools
+import gc
 import sys
+import sysconfig
 import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -33,10 +37,30 @@ class _Callback:
         try:
             self.function(*self.arguments, **self.named)
         except BaseException as error:
-            trace = error.__traceback__
-            said = "Exception ignored in atexit callback"
-            told = (type(error), error, trace.tb_next if trace is not None else None, said, self.function)
-            sys.unraisablehook(sys.UnraisableHookArgs(told))  # type: ignore[misc, call-arg]  # a structseq
+            _tell(error, self.function)
+
+
+def _tell(error: BaseException, function: Callable[..., object]) -> None:
+    trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    told = (type(error), error, trace, "Exception ignored in atexit callback", function)
+    sys.unraisablehook(_arguments_type()(told))
+
+
+@functools.cache
+def _arguments_type() -> Any:
+    """Return what `sys.unraisablehook` takes: Python's own hook refuses all else, and Python gives it no name."""
+
+    class Raises:
+        def __del__(self) -> None:
+            raise RuntimeError
+
+    found: list[Any] = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda arguments: found.append(type(arguments))
+    try:
+        Raises()
+    finally:
+        sys.unraisablehook = before
+    return found[0]
 
 
 @dataclass(slots=True)
@@ -49,11 +73,16 @@ class Ending:
     _callbacks: list[_Callback] = field(default_factory=list)
     _threads: set[threading.Thread] = field(default_factory=set)
     _finalizers: set[Any] = field(default_factory=set)
+    _modules: frozenset[str] = frozenset()
+    _calls: int = 0
+    """How many calls `threading` had been told to make before."""
     _plain: tuple[Any, Any] | None = None
 
     def __enter__(self) -> Ending:
         self._threads = set(threading.enumerate())
         self._finalizers = set(_finalizers())
+        self._modules = frozenset(sys.modules)
+        self._calls = len(getattr(threading, "_threading_atexits", ()))
         self._plain = (atexit.register, atexit.unregister)
         atexit.register, atexit.unregister = self._register, self._unregister  # type: ignore[assignment]
         return self
@@ -87,9 +116,23 @@ class Ending:
         self._run_finalizers()
         _join_processes()
 
+    def forget(self) -> None:
+        """Let go of the modules that the target brought, as Python does last; what is in their globals ends with them.
+
+        Once `sys.modules` is gone torch runs no operator in Python any more, so that nothing of it is left for then.
+        """
+        for name in set(sys.modules) - self._modules:
+            if _is_users(sys.modules[name]):
+                del sys.modules[name]
+        # Functions and their globals are cycles.
+        gc.collect()
+
     def _join_threads(self) -> None:
-        for call in reversed(list(getattr(threading, "_threading_atexits", ()))):
+        calls = getattr(threading, "_threading_atexits", [])
+        for call in reversed(list(calls)):
             call()
+        # Python calls the others once more.
+        del calls[self._calls :]
         while left := [each for each in threading.enumerate() if self._is_waited_for(each)]:
             for thread in left:
                 thread.join()
@@ -114,12 +157,25 @@ def _finalizers() -> dict[Any, int]:
     return {each: int(getattr(info, "index", 0)) for each, info in list(registry.items()) if each.atexit}
 
 
+def _is_users(module: object) -> bool:
+    """Return whether it is neither Python's, nor installed, nor ours."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        return False
+    path = Path(file)
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return not installed and not any(path.is_relative_to(folder) for folder in _NOT_USERS)
+
+
+_NOT_USERS = (*(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")), str(Path(__file__).parents[1]))
+
+
 def _join_processes() -> None:
-    """Wait for the children that `multiprocessing` started and end its daemons, as it does last of all."""
+    """Wait for the children that `multiprocessing` started, end its daemons and finalizers, as it does last of all."""
     processes = sys.modules.get("multiprocessing.process")
     util = sys.modules.get("multiprocessing.util")
     end = getattr(util, "_exit_function", None)
-    if end is None or not getattr(processes, "_children", None):
+    if end is None or not (getattr(processes, "_children", None) or getattr(util, "_finalizer_registry", None)):
         return
     _Callback(end, (), {})()
     if getattr(util, "_exiting", None) is True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import importlib.util
 import sys
@@ -16,7 +15,7 @@ from types import CodeType, ModuleType
 
 from syncwatch.bench.driving import drive
 from syncwatch.bench.ending import Ending
-from syncwatch.errors import UsageError
+from syncwatch.errors import SyncwatchError, UsageError
 from syncwatch.model.project import path_in, project_root
 
 
@@ -51,15 +50,14 @@ class Target:
                 self.call()
             except SystemExit as end:
                 status = end.code
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SyncwatchError):
                 raise
             except BaseException as error:
                 on_error(error)
                 ending.reach()
                 raise
             ending.reach()
-        # What was in its globals ends with it, also where it stands in cycles, as every function with its globals does.
-        gc.collect()
+        ending.forget()
         return status
 
 

@@ -87,14 +87,21 @@ def terminable() -> Iterator[None]:
     before: dict[int, _Handler] = {}
     ended = False
 
+    def as_before(number: int) -> None:
+        signal.signal(number, before[number])
+        os.kill(os.getpid(), number)
+
     def on_signal(number: int, _frame: FrameType | None) -> None:
+        if is_child():
+            # A pool ends its workers so.
+            as_before(number)
+            return
         now = time.monotonic()
         if now - heard.get(number, -_SAME_S) < _SAME_S:
             return
         heard[number] = now
         if ended:
-            signal.signal(number, before[number])
-            os.kill(os.getpid(), number)
+            as_before(number)
             return
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 

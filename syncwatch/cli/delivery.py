@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -21,6 +22,8 @@ class _Pipe:
     """This process's end of the pipe."""
 
     number: int
+    other_end: str
+    """Where Linux shows the supervisor's end, from which one may come to this end again."""
     owner: int
     """The id of the process that may write: the child of a fork must not."""
     inode: int
@@ -30,12 +33,19 @@ class _Pipe:
         """Write one line, if the number still is the pipe: a target may have closed what it did not open."""
         if os.getpid() != self.owner:
             return
+        data = f"{line}\n".encode(errors="backslashreplace")
+        # Nothing delivered is exit 3.
+        with contextlib.suppress(OSError):
+            if not self._is_open():
+                self.number = os.open(self.other_end, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if self._is_open():
+                os.write(self.number, data)
+
+    def _is_open(self) -> bool:
         try:
-            if os.fstat(self.number).st_ino == self.inode:
-                os.write(self.number, f"{line}\n".encode(errors="backslashreplace"))
+            return os.fstat(self.number).st_ino == self.inode
         except OSError:
-            # Nothing delivered is exit 3.
-            return
+            return False
 
 
 _pipe: _Pipe | None = None
@@ -47,19 +57,20 @@ def adopt() -> bool:
     From then on the process ends when its supervisor does, where the system can do that.
     """
     global _pipe
-    number, _, supervisor = os.environ.pop(VARIABLE, "").partition(":")
-    if not (number.isdecimal() and supervisor.isdecimal() and os.getppid() == int(supervisor)):
+    told = os.environ.pop(VARIABLE, "").split(":")
+    if len(told) != 3 or not all(each.isdecimal() for each in told) or os.getppid() != int(told[2]):
         return False
+    number, supervisor = int(told[0]), int(told[2])
     try:
-        found = os.fstat(int(number))
+        found = os.fstat(number)
         if not stat.S_ISFIFO(found.st_mode):
             return False
-        os.set_inheritable(int(number), False)
-        os.set_blocking(int(number), False)
+        os.set_inheritable(number, False)
+        os.set_blocking(number, False)
     except OSError:
         return False
-    _pipe = _Pipe(int(number), os.getpid(), found.st_ino)
-    _die_with(int(supervisor))
+    _pipe = _Pipe(number, f"/proc/{supervisor}/fd/{told[1]}", os.getpid(), found.st_ino)
+    _die_with(supervisor)
     return True
 
 

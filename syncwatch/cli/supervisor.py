@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED, EXIT_NOT_MEASURED, EXIT_TERMINATED
 
 VARIABLE = "SYNCWATCH_SUPERVISOR"
-"""Tells the watching process the number of its end of the pipe and the id of its supervisor; it is removed at once."""
+"""Tells the watching process the numbers of both ends of the pipe and the id of its supervisor; removed at once."""
 
 _COMMANDS = ("run", "gate")
 """Those that run code of the user's."""
@@ -62,7 +62,7 @@ def supervise() -> int | None:
     """Start this command once more as a child and return the exit code of both; None where it cannot be started."""
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
-    environment = {**os.environ, VARIABLE: f"{writing}:{os.getpid()}"}
+    environment = {**os.environ, VARIABLE: f"{writing}:{reading}:{os.getpid()}"}
     heard = _heard()
     # Blocked signals wait to be fetched; and as none is handled or ignored here, the child finds them as they were.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)

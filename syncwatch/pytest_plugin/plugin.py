@@ -13,6 +13,7 @@ import pytest
 from syncwatch.errors import SyncwatchError
 from syncwatch.pytest_plugin.asked import Asked
 from syncwatch.pytest_plugin.idle import idle_sentence, skipped_for_want_of_a_gpu
+from syncwatch.pytest_plugin.leaving import never_in_silence
 from syncwatch.pytest_plugin.marks import HELP, Limit, limit_of
 from syncwatch.pytest_plugin.mentions import FIXTURE, speaks_of_us
 from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results
@@ -119,7 +120,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     from syncwatch.watching import watch
 
     watching = _watching(item.config)
-    with watch(watching.device().kind.value, prices=False) as watched:
+    with never_in_silence(item), watch(watching.device().kind.value, prices=False) as watched:
         result = yield
     try:
         judged = watching.judge(watched.session, limit, item.nodeid, _idle(item, limit.marker))

@@ -6,13 +6,16 @@ could have waited, so that the run was not measured.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +24,10 @@ from syncwatch.sense.commands import line_runs_python, named, runs_python
 from syncwatch.sense.forks import Did
 from syncwatch.sense.virtual.patching import Patches
 
+_WORKERS = "torch.utils.data._utils.worker"
+"""Where torch defines what a worker of a DataLoader runs."""
+_PATIENCE_S = 2.0
+"""How long a forked child may take to end when the target has ended, before it is said that it goes on."""
 _ADVICE = "Watch what it runs by itself, or let the policy say what becomes of it (`unwatched`)."
 
 
@@ -61,10 +68,17 @@ class Children:
     def __init__(self) -> None:
         self._started: list[_Child] = []
         self._forked_before: frozenset[int] = frozenset()
+        self._running: frozenset[int] = frozenset()
+        """Forked processes that still ran at the end."""
+        self._from_c: tuple[str, ...] = ()
+        self._before: frozenset[int] = frozenset()
+        self._times = _times_of_children()
 
     def __enter__(self) -> Children:
         forks.begin()
         self._forked_before = frozenset(forks.forked())
+        self._before = frozenset(_own_children())
+        self._times = _times_of_children()
         if not _watching:
             _patch()
         _watching.append(self)
@@ -90,7 +104,7 @@ class Children:
 
     def unwatched(self) -> tuple[str, ...]:
         """Return what may have waited, or did not come to its end, a sentence each."""
-        return tuple(dict.fromkeys((*self._python(), *self._forked(), *self._failed())))
+        return tuple(dict.fromkeys((*self._python(), *self._forked(), *self._from_c, *self._failed())))
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader should know, and need not act upon."""
@@ -101,7 +115,7 @@ class Children:
             used = any(did & Did.USED_GPU for did in self._descendants().values())
             more = "" if used else ": they did not use the GPU"
             found.append(f"The process forked {often}; what its children did is not in the report{more}.")
-        workers = sum(child.worker for child in self._started)
+        workers = sum(child.worker and not child.forked for child in self._started)
         if workers:
             found.append(f"{_counted(workers, 'worker')} of a DataLoader ran in processes of their own, not watched.")
         return tuple(found)
@@ -119,8 +133,7 @@ class Children:
         ]
 
     def _forked(self) -> list[str]:
-        others = {child.pid for child in self._started if not child.forked}
-        own = {pid: did for pid, did in self._descendants().items() if pid not in others}
+        own = self._descendants()
         said = []
         if used := sum(bool(did & Did.USED_GPU) for did in own.values()):
             what = "A forked child" if used == 1 else f"{used} forked children"
@@ -128,9 +141,8 @@ class Children:
         if became := sum(bool(did & Did.BECAME_PYTHON) for did in own.values()):
             what = "A forked child" if became == 1 else f"{became} forked children"
             said.append(f"{what} replaced itself by a program of Python, which was not watched. {_ADVICE}")
-        running = [pid for pid, did in own.items() if not did & Did.BECAME_OTHER and _is_running(pid)]
-        if running:
-            what = "A forked child" if len(running) == 1 else f"{len(running)} forked children"
+        if running := len(self._running):
+            what = "A forked child" if running == 1 else f"{running} forked children"
             said.append(
                 f"{what} still ran when the target had ended, and what it does from then on is not watched. Let the "
                 "target wait for it."
@@ -148,10 +160,27 @@ class Children:
         return said
 
     def look(self) -> None:
-        """Ask the system how those ended that nobody has waited for; whoever does later still can."""
+        """Ask the system what still runs, and how those ended that nobody has waited for; who does later still can."""
+        end = time.monotonic() + _PATIENCE_S
+        while self._still_running() and time.monotonic() < end:
+            time.sleep(_PATIENCE_S / 100)
+        self._running = self._still_running()
         for child in self._started:
             if child.status is None and child.pid is not None:
                 child.status = _peek(child.pid)
+        self._from_c = tuple(self._started_by_c())
+
+    def _still_running(self) -> frozenset[int]:
+        """Return the forked processes that run, but for workers of DataLoaders, which end when they are left alone."""
+        excused = {child.pid for child in self._started if child.worker or not child.forked}
+        forked = (pid for pid, did in self._descendants().items() if not did & Did.BECAME_OTHER)
+        return frozenset(pid for pid in forked if pid not in excused and _is_running(pid))
+
+    def _started_by_c(self) -> Iterator[str]:
+        """Yield what tells of a process that was not started through Python, as by `system` of C."""
+        known = {child.pid for child in self._started} | set(self._descendants()) | self._before
+        if _own_children() - known or (not self._started and _times_of_children() != self._times):
+            yield f"A process that C code started was not watched; what it ran is not known. {_ADVICE}"
 
 
 def _once_or_more(name: str, count: int) -> str:
@@ -172,6 +201,25 @@ def _peek(pid: int) -> int | None:
     if found is None:
         return None
     return int(found.si_status) if found.si_code == os.CLD_EXITED else -int(found.si_status)
+
+
+def _own_children() -> set[int]:
+    """Return the children that the system knows of, also those that ended and were not waited for; on Linux."""
+    found: set[int] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found |= {int(word) for word in path.read_text().split()}
+    return found
+
+
+def _times_of_children() -> tuple[float, ...]:
+    """Return what the children took that ended and were waited for, by whomever."""
+    try:
+        import resource
+    except ImportError:
+        return ()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_minflt, used.ru_utime, used.ru_stime)
 
 
 def _is_running(pid: int) -> bool:
@@ -206,6 +254,13 @@ def _ended(pid: int, status: int | None) -> None:
         child = each.of(pid)
         if child is not None and child.status is None:
             child.status = status
+
+
+def _is_worker(pid: int) -> None:
+    for each in _watching:
+        child = each.of(pid)
+        if child is not None:
+            child.worker = True
 
 
 def _started_command(words: Sequence[str], executable: str | None, pid: int | None) -> None:
@@ -334,12 +389,14 @@ def _patch_subprocess() -> None:
 
 def _wrap_start(plain: Callable[[Any], None]) -> Callable[[Any], None]:
     def start(self: Any) -> None:
+        # A process that has started no longer knows.
+        worker = getattr(getattr(self, "_target", None), "__module__", "") == _WORKERS
         plain(self)
         method = _start_method(self)
         if method != "fork":
-            target = getattr(self, "_target", None)
-            worker = getattr(target, "__module__", "") == "torch.utils.data._utils.worker"
             _tell(_Child(f"A process of multiprocessing ({method})", self.pid, python=True, worker=worker))
+        elif worker:
+            _is_worker(self.pid)
 
     return start
 

@@ -76,12 +76,13 @@ def _write(pid: int, what: Did) -> None:
 def _in_child() -> None:
     note(Did.NOTHING)
     for recorder in active.recorders():
-        recorder.after = _on_gpu_work
+        recorder.after = on_gpu_work
     active.clear()
     _watch_initialisation()
 
 
-def _on_gpu_work(_event: object) -> None:
+def on_gpu_work(_event: object) -> None:
+    """Note that this process uses the GPU."""
     note(Did.USED_GPU)
 
 

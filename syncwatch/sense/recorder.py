@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -43,6 +44,8 @@ class Recorder:
     after: Callable[[SyncEvent | None], None] | None = None
     """Told instead of this recorder of what happens when the recording has ended, or in the child of a fork: of a wait,
     or None for other work."""
+    owner: int = field(default_factory=os.getpid)
+    """The process that reads what is recorded."""
     pacing: bool = False
     """Set by the runner around its own waits."""
     _stacks: StackTable = field(default_factory=StackTable)
@@ -141,6 +144,9 @@ class Recorder:
     ) -> None:
         """Record that the calling thread waited, or `thread` in its place."""
         number = self.thread() if thread is None else thread
+        if os.getpid() != self.owner and self.after is None:
+            # C forked, and Python was not told.
+            _left_to_itself(self)
         if self.after is not None:
             self.after(
                 SyncEvent(
@@ -276,3 +282,9 @@ class Recorder:
             if self.built_ns
             else (),
         )
+
+
+def _left_to_itself(recorder: Recorder) -> None:
+    from syncwatch.sense import forks
+
+    recorder.after = forks.on_gpu_work

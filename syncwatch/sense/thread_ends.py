@@ -1,7 +1,8 @@
-"""Answers: did a thread of the target die of an error? What it would have done after it was not seen."""
+"""Answers: did a thread of the target die of an error, or begin out of sight? Then a part of it was not seen."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from types import TracebackType
 from typing import Any
@@ -14,9 +15,11 @@ class ThreadEnds:
 
     def __init__(self) -> None:
         self._died: list[tuple[str, str]] = []
+        self._strangers: list[str] = []
         self._patches = Patches()
 
     def __enter__(self) -> ThreadEnds:
+        _watching.append(self)
         plain = threading.excepthook
 
         def excepthook(arguments: Any, /) -> None:
@@ -26,18 +29,44 @@ class ThreadEnds:
                 self._died.append((name, arguments.exc_type.__name__))
             plain(arguments)
 
+        plain_unraisable = sys.unraisablehook
+
+        def unraisable(arguments: Any, /) -> None:
+            # Those that `_thread` started end here; Python 3.14 says it in the same words.
+            if "in thread started by" in (arguments.err_msg or ""):
+                name = getattr(arguments.object, "__qualname__", "unknown")
+                self._died.append((name, arguments.exc_type.__name__))
+            plain_unraisable(arguments)
+
         self._patches.set(threading, "excepthook", excepthook)
+        self._patches.set(sys, "unraisablehook", unraisable)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._patches.restore()
+        _watching.remove(self)
 
     def unwatched(self) -> tuple[str, ...]:
-        """Return a sentence for each thread that died."""
-        return tuple(
+        """Return a sentence for each thread that died, or was not watched from its beginning."""
+        died = (
             f"The thread {name} was ended by {error}: what it would have done then is not in the report. Make it run "
             "to its end, then watch it again."
             for name, error in self._died
         )
+        strangers = (
+            f"The thread {name} read a tensor, and was not watched until then: Python did not start it, or before the "
+            "watch began. Let `threading` start it while it is watched."
+            for name in self._strangers
+        )
+        return tuple(dict.fromkeys((*died, *strangers)))
+
+
+_watching: list[ThreadEnds] = []
+
+
+def note_stranger(name: str) -> None:
+    """Note a thread that was not watched from its beginning."""
+    for each in _watching:
+        each._strangers.append(name)

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import torch
 
 C = ctypes.CDLL(None)
-x = torch.ones(4, device="cuda") if __name__ == "__main__" else None
+x = None if __name__ == "__mp_main__" else torch.ones(4, device="cuda")
 
 
 def wait():
@@ -45,6 +45,8 @@ class Program:
     text: str
     target: tuple[str, ...] = ("prog.py",)
     beginning: str = BEGINNING
+    late: bool = False
+    """Whether it happens when the verdict has been given."""
 
 
 PROGRAMS = (
@@ -86,6 +88,17 @@ for batch in loader:
     pass
 """,
     ),
+    Program(
+        "os._exit(0) with workers of a DataLoader",
+        0,
+        CLEAN,
+        """
+from torch.utils.data import DataLoader
+loader = iter(DataLoader(torch.arange(8.0), num_workers=1, multiprocessing_context="fork"))
+next(loader)
+os._exit(0)
+""",
+    ),
     Program("another program as a child", 0, CLEAN, "subprocess.run(['ls'], check=True, stdout=subprocess.DEVNULL)"),
     Program("a child that fails and is no Python", 0, CLEAN, "subprocess.run(['false'])"),
     Program("os.system of another program", 0, CLEAN, "os.system('true')"),
@@ -122,6 +135,7 @@ os.wait()
     Program("stdout redirected for good", 0, CLEAN, "sys.stdout = open(os.devnull, 'w')"),
     Program("stdout closed", 0, CLEAN, "sys.stdout.close()"),
     Program("file descriptor 1 redirected", 0, CLEAN, "os.dup2(os.open(os.devnull, os.O_WRONLY), 1)"),
+    Program("every other file descriptor closed", 0, CLEAN, "os.closerange(3, 256)"),
     # -- waits at the end, each to be seen with its line
     Program("atexit", 1, WAIT, "atexit.register(wait)"),
     Program(
@@ -151,12 +165,38 @@ del a
 """,
     ),
     Program(
+        "__del__ in the globals of a module",
+        1,
+        WAIT,
+        """
+class A:
+    def __del__(self):
+        wait()
+a = A()
+def main():
+    pass
+""",
+        ("prog:main",),
+    ),
+    Program(
+        "a finalizer of multiprocessing",
+        1,
+        WAIT,
+        """
+import multiprocessing.util
+multiprocessing.util.Finalize(None, wait, exitpriority=1)
+""",
+    ),
+    Program("a call that threading makes", 1, WAIT, "threading._register_atexit(wait)"),
+    Program(
         "a thread that outlives main",
         1,
         WAIT,
         """
-ended = threading.main_thread()
-threading.Thread(target=wait).start()
+ended = threading.Event()
+threading.Thread(target=lambda: (ended.wait(), wait())).start()
+atexit.register(nothing)
+threading._register_atexit(ended.set)
 """,
     ),
     Program(
@@ -279,7 +319,33 @@ C.execv(b"/bin/true", (ctypes.c_char_p * 2)(b"true", None))
     Program(
         "a thread that dies", 3, "was ended by ZeroDivisionError", "threading.Thread(target=lambda: 1 / 0).start()"
     ),
-    Program("the descriptors closed", 3, "in a way that Python does not see", "os.closerange(3, 256)"),
+    Program(
+        "a thread that C starts",
+        3,
+        "was not watched until then",
+        """
+Work = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+work = Work(lambda _: wait() and None)
+number = ctypes.c_ulong()
+C.pthread_create(ctypes.byref(number), None, work, None)
+C.pthread_join(number, None)
+""",
+    ),
+    Program(
+        "a thread of _thread that dies",
+        3,
+        "was ended by ZeroDivisionError",
+        """
+done = threading.Event()
+class Last:
+    def __del__(self):
+        done.set()
+def die(last):
+    1 / 0
+_thread.start_new_thread(die, (Last(),))
+done.wait()
+""",
+    ),
     Program(
         "a future that never ends",
         2,
@@ -459,36 +525,57 @@ subprocess.run(f"cd / && exec {sys.executable} -c pass", shell=True)
 subprocess.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
 """,
     ),
-    # -- after the verdict
+    Program("system of C", 3, "A process that C code started", "C.system(b'true')"),
     Program(
-        "__del__ of a module as Python ends",
+        "a fork of C that goes on",
         3,
-        "After the report was made",
-        """
-class A:
-    def __del__(self):
-        wait()
-a = A()
-def main():
-    pass
-""",
-        ("prog:main",),
-        BEGINNING.replace(' if __name__ == "__main__" else None', ""),
+        "A process that C code started",
+        "if C.fork() == 0:\n    C.sleep(5)\n    C._exit(0)",
     ),
     Program(
-        "a daemon thread that goes on",
+        "work in the child before another program",
+        3,
+        "used the GPU",
+        """
+subprocess.run(["true"], preexec_fn=wait)
+""",
+    ),
+    Program(
+        "a call at each fork",
+        3,
+        "used the GPU",
+        """
+os.register_at_fork(after_in_child=wait)
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+""",
+    ),
+    Program(
+        "a call at each fork, in the parent",
+        1,
+        WAIT,
+        """
+os.register_at_fork(after_in_parent=wait)
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+""",
+    ),
+    # -- after the verdict
+    Program(
+        "a logging handler that is flushed as Python ends",
         3,
         "After the report was made",
         """
-def go_on():
-    torch.cuda.current_stream()
-    threading.main_thread()
-    while True:
-        if sys.modules["__main__"].__spec__ is not None:
-            wait()
-            return
-threading.Thread(target=go_on, daemon=True).start()
+import logging
+class Handler(logging.Handler):
+    def flush(self):
+        wait()
+handler = Handler()
+logging.getLogger("kept").addHandler(handler)
 """,
+        late=True,
     ),
     Program(
         "a crash as Python ends",
@@ -500,5 +587,6 @@ class A:
         os.abort()
 sys.modules["kept"] = A()
 """,
+        late=True,
     ),
 )

@@ -437,3 +437,33 @@ def test_allowed():
 
     found.assert_outcomes(passed=2, failed=3)
     found.stdout.fnmatch_lines(["syncwatch: 5 tests watched on NVIDIA*: over policy."])
+
+
+def test_a_test_that_ends_pytest_with_status_0_is_named_and_is_exit_3(pytester: pytest.Pytester) -> None:
+    found = run(
+        pytester,
+        """
+import os
+
+@pytest.mark.no_sync
+def test_leaves():
+    deep(vector())
+    os._exit(0)
+
+def test_never_ran():
+    assert False
+""",
+    )
+    assert found.ret == 3
+    found.stderr.fnmatch_lines(["error: test_it.py::test_leaves ended pytest with os._exit(0)*"])
+
+
+def test_a_test_of_a_module_that_is_marked_may_use_no_gpu(pytester: pytest.Pytester) -> None:
+    run(
+        pytester,
+        """
+@pytest.mark.no_sync
+def test_on_the_cpu():
+    assert 1 + 1 == 2
+""",
+    ).assert_outcomes(passed=1)

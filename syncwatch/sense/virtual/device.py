@@ -18,6 +18,7 @@ from syncwatch.sense.virtual import (
     op_names,
     refusals,
     storages,
+    strangers,
     tensor_methods,
     threads,
     torch_functions,
@@ -153,6 +154,7 @@ class _Machine:
             threads.patch(self._patches, self.engine, self.modes)
             heard_ranges.listen()
             self._patches.undo_with(heard_ranges.stop_listening)
+            strangers.patch(self._patches, self.engine, self.modes)
             self._modes.enter_context(self.modes())
         except BaseException:
             self._modes.close()

@@ -57,6 +57,8 @@ class ThreadState:
     """The arguments of the torch function that runs, to tell where an operator without inputs belongs."""
     function_mode: Any = None
     """The mode of the thread, to be put on again in callbacks."""
+    stranger: Any = None
+    """The modes of a thread that was noticed late; see `strangers`."""
     muted: bool = False
     """Whether what operators ask of the runtime is left out: CUDA takes another way here."""
 

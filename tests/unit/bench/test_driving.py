@@ -1,0 +1,80 @@
+"""What a function returned is driven to its end, so that no work of it is left undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from syncwatch.bench.driving import drive
+from syncwatch.errors import UsageError
+
+ran: list[str] = []
+
+
+async def coroutine() -> None:
+    await asyncio.sleep(0)
+    ran.append("coroutine")
+
+
+async def of_a_generator() -> Iterator[None]:
+    return generator()
+
+
+async def of_an_async_generator() -> AsyncIterator[None]:
+    return async_generator()
+
+
+def generator() -> Iterator[None]:
+    yield
+    ran.append("generator")
+
+
+async def async_generator() -> AsyncIterator[None]:
+    yield
+    ran.append("async generator")
+
+
+class Waits:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+        ran.append("awaitable")
+
+
+async def waits() -> Awaitable[None]:
+    return Waits()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (coroutine, "coroutine"),
+        (generator, "generator"),
+        (async_generator, "async generator"),
+        (Waits, "awaitable"),
+        (waits, "awaitable"),
+        (of_a_generator, "generator"),
+        (of_an_async_generator, "async generator"),
+        (lambda: map(ran.append, ["map"]), "map"),
+        (lambda: ThreadPoolExecutor(1).submit(ran.append, "future"), "future"),
+    ],
+)
+def test_it_runs_to_its_end(make: Callable[[], object], said: str) -> None:
+    ran.clear()
+    drive(make(), "pkg:main")
+    assert ran == [said]
+
+
+@pytest.mark.parametrize("value", [None, 3, "words", [1, 2], open])
+def test_a_value_is_left_as_it_is(value: object) -> None:
+    drive(value, "pkg:main")
+
+
+def test_a_future_of_a_loop_that_has_ended_is_refused() -> None:
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+    loop.close()
+    with pytest.raises(UsageError, match="pkg:main returned a future of an event loop that no longer runs"):
+        drive(future, "pkg:main")

@@ -1,0 +1,50 @@
+"""What the supervisor makes of how its child ended, and of what it delivered."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from syncwatch.cli.supervisor import Delivered, conclusion, delivered
+
+
+def left(status: int) -> int:
+    return status << 8
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code", "words"),
+    [
+        (left(0), Delivered(0), 0, ""),
+        (left(1), Delivered(1), 1, ""),
+        (left(0), Delivered(), 3, "exit status 0 before anything was judged"),
+        (left(1), Delivered(), 3, "exit status 1 before anything was judged"),
+        (signal.SIGSEGV, Delivered(), 3, "SIGSEGV before anything was judged"),
+        (signal.SIGKILL, Delivered(), 3, "out of memory"),
+        (signal.SIGTERM, Delivered(), 143, ""),
+        (signal.SIGINT, Delivered(), 130, ""),
+        # What was delivered holds, whatever the target makes of the process afterwards ...
+        (left(0), Delivered(1), 1, ""),
+        (signal.SIGABRT, Delivered(1), 1, ""),
+        # ... but for a clean verdict.
+        (left(7), Delivered(0), 3, "exit status 7 after the report was made"),
+        (signal.SIGABRT, Delivered(0), 3, "SIGABRT after the report was made"),
+        (left(0), Delivered(0, late=("It waited.",)), 3, "It waited."),
+        (left(0), Delivered(0, remarks=("It waited.",)), 0, "It waited."),
+        (left(1), Delivered(1, late=("It waited.",)), 1, "It waited."),
+    ],
+)
+def test_what_the_exit_code_is(status: int, said: Delivered, code: int, words: str) -> None:
+    found, sentences = conclusion(status, said)
+
+    assert found == code
+    assert words in " ".join(sentences) and bool(sentences) == bool(words)
+
+
+def test_what_is_in_the_pipe() -> None:
+    data = b"late one\nlate one\ncode 3\nremark two\ncode 0\nco"
+
+    assert delivered(data) == Delivered(0, ("one",), ("two",))
+    assert delivered(b"") == Delivered()
+    assert delivered(b"code -1\ncode x\n") == Delivered()
