@@ -82,7 +82,10 @@ def gate(
         bool, typer.Option("--update-baseline", help="Write what is disallowed now to the baseline, then judge.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on baseline entries that are gone and on budgets not judged.")
+        bool,
+        typer.Option(
+            "--strict", help="Fail on baseline entries that are gone, rules that match nothing and budgets not judged."
+        ),
     ] = False,
     require: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -149,7 +152,8 @@ def gate(
     run = _run(request, reached, step_range, only_report=only_report(outputs))
     if request.output is not None:
         write_run(run.session, request.output)
-    case = case_of(run.session, settings, _of_session(policy, run.session), reached.missing())
+    ran_here = _saved(request) is None
+    case = case_of(run.session, settings, _of_session(policy, run.session), reached.missing(), ran_here=ran_here)
     verdict = case.verdict(known)
     if update and verdict.outcome is not Outcome.UNMEASURED:
         changes = case.accept(verdict, path)

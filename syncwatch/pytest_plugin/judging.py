@@ -132,8 +132,9 @@ def _unmeasured(verdict: Verdict, why: str, name: str) -> Verdict:
 
 
 def _of_this_test(verdict: Verdict) -> Verdict:
-    """Leave out allows that cover nothing here, and sites that other runs of the project have: a test is a part."""
-    kept = (each for each in verdict.rulings if each.reason not in (Reason.UNUSED_ALLOW, Reason.GONE))
+    """Leave out what other runs of the project have, sites, ranges and what allows cover: a test is a part."""
+    of_others = (Reason.UNUSED_ALLOW, Reason.UNMATCHED_RULE, Reason.GONE)
+    kept = (each for each in verdict.rulings if each.reason not in of_others)
     return replace(verdict, rulings=tuple(kept))
 
 
