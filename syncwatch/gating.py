@@ -12,12 +12,12 @@ from syncwatch.config import Settings
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline_file import Changes, read_baseline, update_baseline
 from syncwatch.judge.comments import allows_of
-from syncwatch.judge.gate import baseline_of
+from syncwatch.judge.gate import baseline_of, judge
 from syncwatch.judge.rules import Files
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
 from syncwatch.model.verdict import Allow, KnownSite, Level, Policy, Verdict
-from syncwatch.pipeline import judge_of, report_of
+from syncwatch.pipeline import report_of
 from syncwatch.sources import project_files, reader, user_files
 
 
@@ -36,13 +36,14 @@ class Case:
 
     def verdict(self, baseline: Sequence[KnownSite] | None) -> Verdict:
         """Return the verdict under `baseline`; None where there is none."""
-        return judge_of(
+        return judge(
             self.report,
             self.policy,
             comments=self.comments,
             baseline=baseline,
             unreached=self.unreached,
             files=self.files,
+            today=date.today(),
         )
 
     def accept(self, verdict: Verdict, path: Path) -> Changes:

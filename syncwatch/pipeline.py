@@ -15,7 +15,6 @@ import msgspec
 from syncwatch.analyse.build import analyse, analyse_recording
 from syncwatch.attribute.sites import attribute
 from syncwatch.judge.gate import judge
-from syncwatch.judge.rules import Files
 from syncwatch.model.codec import write_json
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Report
@@ -35,12 +34,9 @@ def judge_of(
     comments: Sequence[Allow] = (),
     baseline: Sequence[KnownSite] | None = None,
     unreached: Sequence[str] = (),
-    files: Files | None = None,
 ) -> Verdict:
     """Return whether `report` may pass today; the arguments are those of `judge`."""
-    return judge(
-        report, policy, comments=comments, baseline=baseline, unreached=unreached, files=files, today=date.today()
-    )
+    return judge(report, policy, comments=comments, baseline=baseline, unreached=unreached, today=date.today())
 
 
 def waiting_lines(recording: Recording) -> tuple[Line, ...]:

@@ -11,6 +11,7 @@ from syncwatch.attribute.causes import CAUSES
 from syncwatch.config import Settings
 from syncwatch.judge.baseline_file import update_baseline
 from syncwatch.judge.comments import allows_of
+from syncwatch.judge.expiry import split
 from syncwatch.judge.gate import baseline_of
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
@@ -102,7 +103,7 @@ def policy_of(limit: Limit, policy: Policy) -> Policy:
         Allow(
             codes=(code,),
             reason=reason,
-            until=None,
+            until=split(reason, f"The marker {limit.marker}")[1],
             where=Pattern(path=None, function=None),
             file=f"the marker {limit.marker}",
             line=0,
