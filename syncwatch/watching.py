@@ -94,6 +94,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             outputs_equal=None,
             complete=not missing,
             missing=tuple(missing),
+            unwatched=device.unwatched(),
         )
 
     @property

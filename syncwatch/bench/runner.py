@@ -98,6 +98,7 @@ class ScenarioRun:
             complete=self._complete,
             missing=missing,
             parameters=self._parameters,
+            unwatched=self._device.unwatched(),
         )
 
     def _recordings(self) -> Iterator[Recording]:

@@ -71,6 +71,9 @@ class Device:
     def used(self) -> int | None:
         return None
 
+    def unwatched(self) -> tuple[str, ...]:
+        return ()
+
     def close(self) -> None:
         pass
 
