@@ -12,6 +12,7 @@ import msgspec
 
 from syncwatch.attribute.causes import CAUSES
 from syncwatch.config_file import ConfigFile, find_config
+from syncwatch.judge import expiry
 from syncwatch.judge.baseline_file import DEFAULT_NAME
 from syncwatch.judge.comments import require_code
 from syncwatch.judge.policy import is_path_pattern
@@ -158,10 +159,13 @@ def _allow(config: ConfigFile, index: int, entry: _Allow, line: int) -> Allow:
         )
     if not codes and entry.path is None and entry.function is None:
         raise config.wrong(place, "the allow covers everything. Give it a code, a path or a function.")
+    reason, day = expiry.split(entry.reason, config.place((*place, "reason")))
+    if not reason:
+        raise config.wrong((*place, "reason"), "the allow gives no reason. Say why these may wait.")
     return Allow(
         codes=codes,
-        reason=entry.reason.strip(),
-        until=entry.until,
+        reason=reason,
+        until=min((each for each in (entry.until, day) if each is not None), default=None),
         where=Pattern(entry.path, entry.function),
         file=config.path.name,
         line=line,

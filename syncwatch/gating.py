@@ -13,12 +13,13 @@ from syncwatch.config import Settings
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline_file import Changes, read_baseline, update_baseline
 from syncwatch.judge.comments import allows_of
-from syncwatch.judge.gate import baseline_of
+from syncwatch.judge.gate import baseline_of, judge
+from syncwatch.judge.rules import Files
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
-from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
-from syncwatch.pipeline import judge_of, report_of
-from syncwatch.sources import reader, user_files
+from syncwatch.model.verdict import Allow, KnownSite, Level, Policy, Verdict
+from syncwatch.pipeline import report_of
+from syncwatch.sources import project_files, reader, user_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,20 @@ class Case:
     settings: Settings
     unreached: tuple[str, ...] = ()
     """Functions that had to run and did not."""
+    files: Files | None = None
+    """Those of the run; None where they are not known."""
 
     def verdict(self, baseline: Sequence[KnownSite] | None) -> Verdict:
         """Return the verdict under `baseline`; None where there is none."""
-        return judge_of(self.report, self.policy, comments=self.comments, baseline=baseline, unreached=self.unreached)
+        return judge(
+            self.report,
+            self.policy,
+            comments=self.comments,
+            baseline=baseline,
+            unreached=self.unreached,
+            files=self.files,
+            today=date.today(),
+        )
 
     def accept(self, verdict: Verdict, path: Path) -> Changes:
         """Write every site that is now disallowed to the baseline at `path`.
@@ -49,8 +60,17 @@ class Case:
         )
 
 
-def case_of(session: Session, settings: Settings, policy: Policy, unreached: Sequence[str] = ()) -> Case:
+def case_of(
+    session: Session, settings: Settings, policy: Policy, unreached: Sequence[str] = (), *, ran_here: bool = False
+) -> Case:
     """Return `session` with its report and the reasons that the source gives.
+
+    Args:
+        session: what was recorded.
+        settings: what the project decided.
+        policy: what is asked of this run.
+        unreached: functions that had to run and did not.
+        ran_here: whether it ran in this process, so that it is known which files took part.
 
     Raises:
         UsageError: if an allow comment is malformed, with its place.
@@ -58,7 +78,13 @@ def case_of(session: Session, settings: Settings, policy: Policy, unreached: Seq
     report = report_of(session)
     files = user_files(session, settings.home)
     comments = allows_of(report.places, files, reader([settings.home, settings.start, settings.root]), CAUSES)
-    return Case(report, policy, comments, settings, tuple(unreached))
+    took_part = Files(files, _elsewhere(policy, settings.root)) if ran_here else None
+    return Case(report, policy, comments, settings, tuple(unreached), took_part)
+
+
+def _elsewhere(policy: Policy, root: Path) -> tuple[str, ...]:
+    """Return the files of the project, where a rule could mean one that this target does not run."""
+    return project_files(root) if any(rule.level is not Level.DISALLOW for rule in policy.paths) else ()
 
 
 def baseline_for(

@@ -18,6 +18,7 @@ from typing_extensions import Self, assert_never
 
 from syncwatch.attribute.sites import attribute
 from syncwatch.errors import SyncError, UsageError
+from syncwatch.judge.expiry import split
 from syncwatch.model.finding import NO_LINE, Finding
 from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
@@ -74,15 +75,17 @@ class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
     """Lets what is inside wait, for a reason that reports repeat; what it costs is still reported.
 
     Args:
-        reason: why it may wait.
+        reason: why it may wait; "... until 2027-03-01" holds through that day, after which the gate fails.
 
     Raises:
-        UsageError: without a reason.
+        UsageError: without a reason, or with a date that cannot be read.
     """
 
     def __init__(self, reason: str) -> None:
         if not isinstance(reason, str) or not reason.strip():
             raise UsageError('An allow needs a reason. Write it as syncwatch.allow("logits leave the GPU once").')
+        if not split(reason, "syncwatch.allow")[0]:
+            raise UsageError('An allow needs a reason beside its date. Write it as syncwatch.allow("why until ...").')
         self._reason = reason.strip()
         self._tokens: list[tuple[Token[str | None], Token[Told | None]]] = []
 

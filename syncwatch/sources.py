@@ -13,6 +13,9 @@ from syncwatch.model.events import LIBRARY_FILES
 from syncwatch.model.session import Session
 from syncwatch.sense.stacks import display_path
 
+_NOT_OURS = frozenset({"site-packages", "node_modules", "__pycache__", "build", "dist"})
+_MANY = 50_000
+
 
 def reader(folders: Iterable[Path]) -> Callable[[str], str | None]:
     """Return a function that gives the text of a file named relative to one of `folders` or of `sys.path`."""
@@ -39,6 +42,17 @@ def user_files(session: Session, folder: Path) -> tuple[str, ...]:
     """
     recorded = (frame.file for recording in session.recordings for frame in recording.frames if is_user(frame))
     return tuple(dict.fromkeys([_file_of(session.target), *recorded, *_imported(folder)]))
+
+
+def project_files(root: Path) -> tuple[str, ...]:
+    """Return the Python files below `root`, the first of them where there are very many."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in _NOT_OURS]
+        found += (os.path.relpath(os.path.join(folder, name), root) for name in files if name.endswith(".py"))
+        if len(found) > _MANY:
+            break
+    return tuple(name.replace(os.sep, "/") for name in found)
 
 
 def _file_of(target: str) -> str:

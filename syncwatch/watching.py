@@ -125,7 +125,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             outputs_equal=None,
             complete=not missing,
             missing=tuple(missing),
-            unwatched=(*self._children.unwatched(), *self._threads.unwatched()),
+            unwatched=(*device.unwatched(), *self._children.unwatched(), *self._threads.unwatched()),
             notes=newer_than_tried(environment.torch, environment.triton),
         )
 

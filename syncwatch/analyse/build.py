@@ -19,6 +19,7 @@ from syncwatch.model.collector import collector_off
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Attributed, Comparison, Report, Variant, recorder_of
+from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Coverage, Recorder, Recording, Session
 
 _OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
@@ -125,7 +126,14 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         used_gpu=recording.used_gpu,
         outside_sites=() if outside is None else sites(found, recording, outside, costs, None),
         worst_step=worst_step(found, recording, window, costs, figures),
+        ranges=_range_names(recording),
     )
+
+
+def _range_names(recording: Recording) -> tuple[str, ...]:
+    step, names = f"{STEP_RANGE} ", dict.fromkeys(each.name for each in recording.ranges)
+    first = next((name for name in names if name.startswith(step)), None)
+    return tuple(name for name in names if name == first or not name.startswith(step))
 
 
 def not_recorded(recording: Recording) -> Iterator[str]:

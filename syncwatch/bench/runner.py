@@ -101,6 +101,7 @@ class ScenarioRun:
             missing=missing,
             parameters=self._parameters,
             notes=newer_than_tried(environment.torch, environment.triton),
+            unwatched=self._device.unwatched(),
         )
 
     def _recordings(self) -> Iterator[Recording]:

@@ -84,7 +84,10 @@ def gate(
         bool, typer.Option("--update-baseline", help="Write what is disallowed now to the baseline, then judge.")
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail on baseline entries that are gone and on budgets not judged.")
+        bool,
+        typer.Option(
+            "--strict", help="Fail on baseline entries that are gone, rules that match nothing and budgets not judged."
+        ),
     ] = False,
     require: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -157,8 +160,11 @@ def gate(
         output=output.absolute() if output is not None else None,
     )
 
+    ran_here = _saved(request) is None
+
     def finish(run: Run) -> int:
-        case = case_of(run.session, settings, _of_session(policy, run.session), reached.missing())
+        asked = _of_session(policy, run.session)
+        case = case_of(run.session, settings, asked, reached.missing(), ran_here=ran_here)
         verdict = case.verdict(known)
         if update and verdict.outcome is not Outcome.UNMEASURED:
             changes = case.accept(verdict, path)

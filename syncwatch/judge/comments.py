@@ -6,10 +6,10 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import date
 from difflib import get_close_matches
 
 from syncwatch.errors import UsageError
+from syncwatch.judge import expiry
 from syncwatch.judge.policy import matches_code
 from syncwatch.judge.source import comment_of
 from syncwatch.model.finding import Site
@@ -18,7 +18,6 @@ from syncwatch.model.verdict import Allow, Statement
 _FORM = "# syncwatch: allow[SW101] the reason"
 _DIRECTIVE = re.compile(r"#\s*syncwatch:\s*(?P<word>\w+)(?P<rest>.*)", re.DOTALL)
 _CODES = re.compile(r"\s*\[(?P<codes>[^\]]*)\](?P<rest>.*)", re.DOTALL)
-_UNTIL = re.compile(r"(?:^|\s)until=(?P<day>\S*)")
 _OUTSIDE_A_STATEMENT = (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 
 Read = Callable[[str], "str | None"]
@@ -107,11 +106,10 @@ def _allow(comment: str, statement: Statement, row: int, codes: Collection[str])
     causes = tuple(code.strip() for code in named["codes"].split(","))
     for code in causes:
         require_code(code, codes, place)
-    until = _UNTIL.search(named["rest"])
-    reason = _UNTIL.sub("", named["rest"], count=1).strip()
+    reason, until = expiry.split(named["rest"], place)
     if not reason:
         raise UsageError(f"{place}: the allow gives no reason. Write it as `{_FORM}`.")
-    return Allow(causes, reason, _day(until["day"], place) if until else None, statement, statement.file, row)
+    return Allow(causes, reason, until, statement, statement.file, row)
 
 
 def require_code(pattern: str, codes: Collection[str], place: str) -> None:
@@ -125,13 +123,6 @@ def require_code(pattern: str, codes: Collection[str], place: str) -> None:
     near = get_close_matches(pattern, sorted(codes), n=1, cutoff=0.5) if len(pattern) > 4 else []
     advice = f"Did you mean {near[0]}?" if near else "Use a code such as SW101, or the beginning of one, such as SW1."
     raise UsageError(f"{place}: there is no cause {pattern!r}. {advice}")
-
-
-def _day(text: str, place: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{place}: {text!r} is no date. Write it as until=2027-03-01.") from None
 
 
 def _speaks_of(allow: Allow, site: Site) -> bool:

@@ -10,6 +10,7 @@ from datetime import date
 from syncwatch.judge.allows import expired
 from syncwatch.judge.baseline import entries_of, known_to, larger, variant_scope
 from syncwatch.judge.budgets import judge_budgets
+from syncwatch.judge.rules import Files, judge_rules
 from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
 from syncwatch.model.finding import Report, Variant
 from syncwatch.model.session import Recorder
@@ -25,6 +26,7 @@ def judge(
     comments: Sequence[Allow] = (),
     baseline: Sequence[KnownSite] | None = None,
     unreached: Sequence[str] = (),
+    files: Files | None = None,
     today: date,
 ) -> Verdict:
     """Return the verdict on `report`; what could not be measured is never clean.
@@ -35,6 +37,7 @@ def judge(
         comments: the reasons that the source gives.
         baseline: the sites that are known; None where there is no baseline.
         unreached: functions that had to run and did not.
+        files: those of the run, for rules of paths that match none; None where they are not known.
         today: the day that expiries are held against.
     """
     allows = (*comments, *policy.allows)
@@ -63,6 +66,8 @@ def judge(
             if whole and shared[variant_scope(variant.name)] == 1:
                 rulings += gone(part, known, report.target, strict=policy.strict)
         rulings += judge_budgets(variant, policy, report.device, found.syncs, found.most_syncs)
+    if variants:
+        rulings += judge_rules(report, variants, policy, files)
     rulings += (_unused(allow, today) for allow in allows if allow not in used)
     rulings += (Ruling(Severity.WARN, Reason.REMARK, note, note) for note in report.notes)
     ordered = sorted(rulings, key=lambda ruling: _ORDER.index(ruling.severity))

@@ -13,6 +13,7 @@ from datetime import date
 
 from syncwatch.judge.allows import covering, expired
 from syncwatch.judge.baseline import entries_of, excess, key_of, outside_scope, variant_scope
+from syncwatch.judge.expiry import day_in
 from syncwatch.judge.policy import level_of
 from syncwatch.model.finding import NO_LINE, Site, Variant
 from syncwatch.model.verdict import Allow, KnownSite, Level, Policy, Reason, Ruling, Severity, SiteKey
@@ -72,7 +73,11 @@ def sort_sites(
         entries = covering(site, allows)
         found.used.update(entries)
         valid = [entry for entry in entries if not expired(entry, today)]
-        if site.allowed is not None or valid:
+        ended = None if site.allowed is None else day_in(site.allowed)
+        if ended is not None and today > ended:
+            said = f"the allow around it ended on {ended} ({site.allowed})"
+            found.rulings.append(_ruling(Severity.FAIL, Reason.EXPIRED_ALLOW, site, found, said))
+        elif site.allowed is not None or valid:
             reason = site.allowed if site.allowed is not None else valid[0].reason
             found.rulings.append(_ruling(Severity.NOTE, Reason.ALLOWED, site, found, f"allowed: {reason}"))
         elif entries:

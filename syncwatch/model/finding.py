@@ -206,6 +206,8 @@ class Variant:
     """Lines that wait outside every step, before the first too; figures of the whole run. Empty without steps."""
     worst_step: WorstStep | None = None
     """What budgets are held against; None where no step was measured."""
+    ranges: tuple[str, ...] = ()
+    """The name of every range that was entered, each once; of our own steps one stands for all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Policy:
     unwatched: Level = Level.DISALLOW
     """What becomes of a run of which a part was not watched: at `disallow` it could not be measured."""
     strict: bool = False
-    """Whether baseline entries that are gone, and budgets that were not judged, stop the gate too."""
+    """Whether baseline entries that are gone, rules that match nothing and budgets not judged stop the gate too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,10 @@ class Reason(str, Enum):
     GONE = "gone"
     """The baseline knows more than was seen."""
     UNUSED_ALLOW = "unused-allow"
+    UNMATCHED_RULE = "unmatched-rule"
+    """A rule of the policy for a range or a file that the run did not have."""
     NOT_JUDGED = "not-judged"
-    """A budget that this device cannot answer."""
+    """A budget or a rule that this device cannot answer."""
     UNWATCHED = "unwatched"
     """A part of the run that was not watched, where the policy lets that pass."""
     REMARK = "remark"

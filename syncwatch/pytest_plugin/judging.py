@@ -11,6 +11,7 @@ from syncwatch.attribute.causes import CAUSES
 from syncwatch.config import Settings
 from syncwatch.judge.baseline_file import update_baseline
 from syncwatch.judge.comments import allows_of
+from syncwatch.judge.expiry import split
 from syncwatch.judge.gate import baseline_of
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
@@ -104,7 +105,7 @@ def policy_of(limit: Limit, policy: Policy) -> Policy:
         Allow(
             codes=(code,),
             reason=reason,
-            until=None,
+            until=split(reason, f"The marker {limit.marker}")[1],
             where=Pattern(path=None, function=None),
             file=f"the marker {limit.marker}",
             line=0,
@@ -134,8 +135,9 @@ def _unmeasured(verdict: Verdict, why: str, name: str) -> Verdict:
 
 
 def _of_this_test(verdict: Verdict) -> Verdict:
-    """Leave out allows that cover nothing here, and sites that other runs of the project have: a test is a part."""
-    kept = (each for each in verdict.rulings if each.reason not in (Reason.UNUSED_ALLOW, Reason.GONE))
+    """Leave out what other runs of the project have, sites, ranges and what allows cover: a test is a part."""
+    of_others = (Reason.UNUSED_ALLOW, Reason.UNMATCHED_RULE, Reason.GONE)
+    kept = (each for each in verdict.rulings if each.reason not in of_others)
     return replace(verdict, rulings=tuple(kept))
 
 

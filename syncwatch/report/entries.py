@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from syncwatch.model.finding import NO_LINE, Report, Site
+from syncwatch.model.finding import NO_LINE, Report, Site, Variant
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report.finding import block
@@ -27,6 +27,8 @@ class Entry:
     site: Site | None
     file: str | None
     line: int | None
+    outside: bool = False
+    """Whether `site` waits outside every step, so that its figures are those of the whole run."""
 
     @property
     def rule(self) -> str:
@@ -38,29 +40,58 @@ class Entry:
 
 def entries_of(report: Report, verdict: Verdict | None) -> tuple[Entry, ...]:
     """Return what `verdict` says of `report`, the worst first; without a verdict the lines, and what is missing."""
-    return tuple(_judged(verdict) if verdict is not None else _unjudged(report))
+    return tuple(_judged(report, verdict) if verdict is not None else _unjudged(report))
 
 
-def block_of(site: Site, report: Report) -> str:
+def block_of(site: Site, report: Report, *, outside: bool) -> str:
     """Return `site` as the terminal shows it, in plain text."""
     page = Page(_COLUMNS, color=False, unicode=True)
-    return page.render(lambda console: block(site, console, modelled=report.device is DeviceKind.VIRTUAL))
+    return page.render(
+        lambda console: block(site, console, modelled=report.device is DeviceKind.VIRTUAL, outside=outside)
+    )
 
 
-def _judged(verdict: Verdict) -> Iterator[Entry]:
+def _judged(report: Report, verdict: Verdict) -> Iterator[Entry]:
     for ruling in verdict.rulings:
         yield Entry(
-            ruling.severity, ruling.reason, ruling.message, ruling.variant, ruling.site, ruling.file, ruling.line
+            ruling.severity,
+            ruling.reason,
+            ruling.message,
+            ruling.variant,
+            ruling.site,
+            ruling.file,
+            ruling.line,
+            ruling.outside,
         )
+    for variant in report.variants:
+        if variant.name in verdict.variants:
+            yield from _remarks(variant)
+
+
+def _remarks(variant: Variant) -> Iterator[Entry]:
+    """Yield what a reader should know beside the figures of `variant`."""
+    for sentence in variant.notes:
+        yield Entry(Severity.NOTE, Reason.REMARK, sentence, variant.name, None, None, None)
 
 
 def _unjudged(report: Report) -> Iterator[Entry]:
     if not report.complete:
         for reason in report.missing or ("The run ended early.",):
             yield Entry(Severity.FAIL, Reason.UNMEASURED, reason, None, None, None, None)
-    found = [_of_site(site, variant.name) for variant in report.variants for site in variant.sites]
+    for sentence in report.unwatched:
+        yield Entry(Severity.WARN, Reason.UNWATCHED, sentence, None, None, None, None)
+    for sentence in report.notes:
+        yield Entry(Severity.WARN, Reason.REMARK, sentence, None, None, None, None)
+    found = [
+        _of_site(site, variant.name, outside=outside)
+        for variant in report.variants
+        for outside, sites in ((False, variant.sites), (True, variant.outside_sites))
+        for site in sites
+    ]
     yield from (entry for entry in found if entry.severity is Severity.WARN)
     yield from (entry for entry in found if entry.severity is Severity.NOTE)
+    for variant in report.variants:
+        yield from _remarks(variant)
 
 
 def _spot(site: Site) -> str:
@@ -70,15 +101,16 @@ def _spot(site: Site) -> str:
     return "" if site.exact_line else f" in function {site.function} (defined at {site.file}:{site.line})"
 
 
-def _of_site(site: Site, variant: str) -> Entry:
+def _of_site(site: Site, variant: str, *, outside: bool) -> Entry:
     settled = site.explicit or site.allowed is not None
     allowed = "" if site.allowed is None else f" Allowed: {site.allowed}"
     return Entry(
         severity=Severity.NOTE if settled else Severity.WARN,
         reason=None,
-        message=f"{site.code}{_spot(site)}: {site.title}.{allowed}",
+        message=f"{site.code}{_spot(site)}{', outside every step' if outside else ''}: {site.title}.{allowed}",
         variant=variant,
         site=site,
         file=None if site.file == NO_LINE else site.file,
         line=site.line or None,
+        outside=outside,
     )

@@ -19,7 +19,9 @@ _SAME_US = 1.0
 """Less than one launch takes: streams that are no further apart were idle together."""
 
 
-def block(site: Site, console: Console, *, modelled: bool, helped: bool = False) -> Iterator[Text]:
+def block(
+    site: Site, console: Console, *, modelled: bool, helped: bool = False, outside: bool = False
+) -> Iterator[Text]:
     """Yield the lines of one finding.
 
     Args:
@@ -27,6 +29,7 @@ def block(site: Site, console: Console, *, modelled: bool, helped: bool = False)
         console: whose width the lines keep.
         modelled: whether the durations come from the virtual clock.
         helped: whether another block has already said what helps.
+        outside: whether it waits outside every step, so that its figures are those of the whole run.
     """
     colour = "yellow" if site.explicit else "red"
     gutter = len(str(site.line)) if site.line else 1
@@ -37,7 +40,7 @@ def block(site: Site, console: Console, *, modelled: bool, helped: bool = False)
     if site.source:
         yield from _code(site, gutter, console, colour)
     bar = Text.assemble(" " * gutter, (" = ", "blue"))
-    yield from filled(bar + Text("cost: "), _cost(site), console, modelled=modelled)
+    yield from filled(bar + Text("cost: "), _cost(site, outside=outside), console, modelled=modelled)
     if site.allowed is not None:
         yield from hanging(bar + Text("allowed: ", "green"), Text(text.shown(site.allowed)), console)
     if not helped:
@@ -111,8 +114,13 @@ def _code(site: Site, gutter: int, console: Console, colour: str) -> Iterator[Te
     yield carets
 
 
-def _cost(site: Site) -> list[str]:
-    parts = [f"{text.plural(site.calls_per_step, 'call')} a step{_regularity(site)}"]
+def calls_of(site: Site, *, outside: bool) -> str:
+    """Return how often `site` waits: a step, or outside every step in the run."""
+    return f"{text.plural(site.calls_per_step, 'call')} {'in the run' if outside else 'a step'}"
+
+
+def _cost(site: Site, *, outside: bool) -> list[str]:
+    parts = [calls_of(site, outside=outside) + ("" if outside else _regularity(site))]
     if site.bytes:
         parts.append(f"{text.size(site.bytes)} copied")
     parts += [

@@ -11,6 +11,7 @@ from syncwatch.model.finding import NO_LINE, Report, Site
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, entries_of
+from syncwatch.report.finding import calls_of
 
 MAX_ANNOTATIONS = 10
 """GitHub drops what a step writes above ten of one kind.
@@ -44,6 +45,9 @@ class GithubReporter:
         entries = _distinct(entries_of(report, self._verdict))
         if self._verdict is not None:
             entries = [entry for entry in entries if entry.severity is not Severity.NOTE]
+        else:
+            # Ten are few: what is beside the lines is in the other formats.
+            entries = [entry for entry in entries if entry.site is not None or entry.severity is not Severity.NOTE]
         shown = entries if len(entries) <= MAX_ANNOTATIONS else entries[: MAX_ANNOTATIONS - 1]
         lines = [_command(entry) for entry in shown]
         lines += _rest(entries[len(shown) :])
@@ -55,7 +59,7 @@ def _distinct(entries: Sequence[Entry]) -> list[Entry]:
     known: dict[tuple[object, ...], Entry] = {}
     for entry in entries:
         code = _wording(entry.site) if entry.site is not None else (entry.message,)
-        known.setdefault((entry.rule, entry.file, entry.line, *code), entry)
+        known.setdefault((entry.rule, entry.file, entry.line, entry.outside, *code), entry)
     return list(known.values())
 
 
@@ -89,7 +93,7 @@ def _message(entry: Entry) -> str:
     said = text.crop_right(text.shown(entry.message), _MAX_MESSAGE)
     if site is None:
         return said
-    cost = f"{text.plural(site.calls_per_step, 'call')} a step, host blocked {text.micros(site.host_blocked_us)}"
+    cost = f"{calls_of(site, outside=entry.outside)}, host blocked {text.micros(site.host_blocked_us)}"
     source = f"\n    {text.crop_right(text.shown(site.source), _MAX_NAME)}" if site.source else ""
     return f"{said}{source}\nCost: {cost}.\nHelp: {site.hint}"
 

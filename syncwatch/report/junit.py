@@ -42,21 +42,30 @@ class JUnitReporter:
         root = ET.Element("testsuites", name="syncwatch")
         for name in judged:
             own = [entry for entry in entries if entry.variant == name]
-            cases = [_case(entry, report) for entry in own] or [_passed()]
-            root.append(_suite(f"{report.target} ({name})", cases))
-        rest = [_case(entry, report) for entry in entries if entry.variant not in judged]
-        if rest or not judged:
-            root.append(_suite(report.target, rest or [_passed()]))
+            cases = [_case(entry, report) for entry in own if not _is_remark(entry)] or [_passed()]
+            root.append(_suite(f"{report.target} ({name})", cases, filter(_is_remark, own)))
+        others = [entry for entry in entries if entry.variant not in judged]
+        rest = [_case(entry, report) for entry in others if not _is_remark(entry)]
+        if others or not judged:
+            root.append(_suite(report.target, rest or [_passed()], filter(_is_remark, others)))
         _count(root, list(root.iter("testcase")))
         ET.indent(root, " ")
         return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _suite(name: str, cases: Sequence[ET.Element]) -> ET.Element:
+def _is_remark(entry: Entry) -> bool:
+    """Return whether `entry` is what a reader should know, and nothing that passes or fails."""
+    return entry.reason is Reason.REMARK
+
+
+def _suite(name: str, cases: Sequence[ET.Element], remarks: Iterable[Entry]) -> ET.Element:
     suite = ET.Element("testsuite", name=_name(name))
     suite.extend(cases)
     _count(suite, cases)
     suite.set("skipped", str(_holding(cases, "skipped")))
+    said = "\n".join(text.shown(each.message) for each in remarks)
+    if said:
+        ET.SubElement(suite, "system-out").text = said
     return suite
 
 
@@ -76,7 +85,7 @@ def _passed() -> ET.Element:
 
 def _case(entry: Entry, report: Report) -> ET.Element:
     case = ET.Element("testcase", name=_name(_title(entry)), classname=_name(entry.file or "syncwatch"))
-    body = block_of(entry.site, report) if entry.site is not None else None
+    body = block_of(entry.site, report, outside=entry.outside) if entry.site is not None else None
     tag = _tag(entry)
     if tag is not None:
         message = text.crop_right(text.shown(entry.message), _MAX_MESSAGE)
@@ -96,12 +105,15 @@ def _title(entry: Entry) -> str:
     if site.file == NO_LINE:
         return f"{site.code} {site.waiter}"
     line = f"line {site.line}" if site.exact_line else f"defined at line {site.line}"
-    return f"{site.code} {site.function or site.api}" + (f" {line}" if site.line else "")
+    outside = " outside every step" if entry.outside else ""
+    return f"{site.code} {site.function or site.api}" + (f" {line}" if site.line else "") + outside
 
 
 def _tag(entry: Entry) -> str | None:
     if entry.reason is Reason.UNMEASURED:
         return "error"
+    if entry.reason is Reason.UNWATCHED and entry.severity is not Severity.FAIL:
+        return "skipped"
     if entry.reason in (None, Reason.ALLOWED):
         return "skipped"
     if entry.severity is Severity.FAIL:

@@ -86,7 +86,7 @@ def _row(entry: Entry, site: Site) -> str:
         escaped(f"{site.code} {site.title}"),
         _code(place),
         _code(site.source) if site.source else "",
-        text.number(site.calls_per_step),
+        text.number(site.calls_per_step) + (" in the run, outside every step" if entry.outside else ""),
         text.micros(site.host_blocked_us),
         text.micros(site.gpu_idle_us),
     )

@@ -23,6 +23,8 @@ FINGERPRINT = "syncwatchSite/v1"
 
 _ROOT = "SRCROOT"
 _LIMIT = 2_000
+_OF_THE_RUN = (Reason.UNMEASURED, Reason.UNWATCHED, Reason.REMARK)
+"""What is said of the run, and not of a line or a file of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class SarifReporter:
     def render(self, report: Report) -> str:
         """Return the log as indented JSON."""
         entries = entries_of(report, self._verdict)
-        results = [entry for entry in entries if entry.reason is not Reason.UNMEASURED]
-        unmeasured = [entry for entry in entries if entry.reason is Reason.UNMEASURED]
+        results = [entry for entry in entries if entry.reason not in _OF_THE_RUN]
+        of_the_run = [entry for entry in entries if entry.reason in _OF_THE_RUN]
         index = {rule: number for number, rule in enumerate(sorted({entry.rule for entry in results}))}
         run = sarif.Run(
             tool=sarif.Tool(
@@ -70,7 +72,7 @@ class SarifReporter:
                     name="syncwatch", version=__version__, rules=tuple(self._descriptor(rule) for rule in index)
                 )
             ),
-            invocations=(_invocation(unmeasured),),
+            invocations=(_invocation(of_the_run),),
             original_uri_base_ids={
                 _ROOT: sarif.ArtifactLocation(
                     description=sarif.Message(text="The folder that the run was started in, or one of sys.path.")
@@ -101,7 +103,9 @@ class SarifReporter:
             rule_id=entry.rule,
             rule_index=index,
             level=_level(entry.severity),
-            message=sarif.Message(text=message if site is None else f"{message}\n\n{block_of(site, report)}"),
+            message=sarif.Message(
+                text=message if site is None else f"{message}\n\n{block_of(site, report, outside=entry.outside)}"
+            ),
             locations=_locations(entry),
             partial_fingerprints={} if site is None else {FINGERPRINT: self._fingerprint(site)},
             suppressions=_suppressions(entry),
@@ -109,12 +113,15 @@ class SarifReporter:
         )
 
 
-def _invocation(unmeasured: Sequence[Entry]) -> sarif.Invocation:
+def _invocation(entries: Sequence[Entry]) -> sarif.Invocation:
     said = tuple(
-        sarif.Notification(level="error", message=sarif.Message(text=text.crop_right(text.shown(each.message), _LIMIT)))
-        for each in unmeasured
+        sarif.Notification(
+            level=_level(each.severity), message=sarif.Message(text=text.crop_right(text.shown(each.message), _LIMIT))
+        )
+        for each in entries
     )
-    return sarif.Invocation(execution_successful=not said, tool_execution_notifications=said)
+    measured = all(each.reason is not Reason.UNMEASURED for each in entries)
+    return sarif.Invocation(execution_successful=measured, tool_execution_notifications=said)
 
 
 def _locations(entry: Entry) -> tuple[sarif.Location, ...]:
@@ -160,7 +167,7 @@ def _properties(entry: Entry, report: Report) -> dict[str, Any]:
         said["reason"] = entry.reason.value
     if entry.site is not None:
         said |= {
-            "callsPerStep": entry.site.calls_per_step,
+            ("callsInRun" if entry.outside else "callsPerStep"): entry.site.calls_per_step,
             "hostBlockedUs": entry.site.host_blocked_us,
             "gpuIdleUs": entry.site.gpu_idle_us,
             "modelled": report.device is DeviceKind.VIRTUAL,

@@ -16,7 +16,7 @@ from syncwatch.report.ceiling import ceiling
 from syncwatch.report.finding import block, hanging
 from syncwatch.report.page import Page, is_ascii
 from syncwatch.report.table import Column, kernel_notes, table
-from syncwatch.report.warmup import only_in_warmup
+from syncwatch.report.warmup import only_in_warmup, outside_steps
 
 
 class TerminalReporter:
@@ -45,6 +45,7 @@ class TerminalReporter:
         if not report.complete:
             yield from _partial(report, console)
         yield from head(report)
+        yield from of_the_run(report, console)
         shared = _shared_notes(report)
         for variant in report.variants:
             yield ""
@@ -82,6 +83,9 @@ class TerminalReporter:
         if variant.warmup_sites:
             yield ""
             yield from only_in_warmup(variant, console)
+        if variant.outside_sites:
+            yield ""
+            yield from outside_steps(variant, console)
         for sentence in variant.notes:
             if sentence not in elsewhere:
                 yield from note(sentence, console)
@@ -109,6 +113,15 @@ def side_by_side(
     named = [replace(column, name=text.in_ascii(column.name)) for column in columns] if is_ascii(console) else columns
     yield table(named, modelled=modelled, width=console.width)
     for sentence in kernel_notes(columns, modelled=modelled) if compared else ():
+        yield from note(sentence, console)
+
+
+def of_the_run(report: Report, console: Console) -> Iterator[Text]:
+    """Yield what was not watched, and what is to be known of the whole run."""
+    for sentence in report.unwatched:
+        said = Text(f"Not watched: {text.shown(sentence)}", "bold yellow")
+        yield from hanging(Text("warning: ", "bold yellow"), said, console)
+    for sentence in report.notes:
         yield from note(sentence, console)
 
 

@@ -13,9 +13,9 @@ from syncwatch.model.finding import NO_LINE, Report, Site
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Outcome, Ruling, Severity, Verdict
 from syncwatch.report import text
-from syncwatch.report.finding import block, hanging
+from syncwatch.report.finding import block, calls_of, hanging
 from syncwatch.report.page import Page
-from syncwatch.report.terminal import head
+from syncwatch.report.terminal import head, note
 
 _COLOURS = {Outcome.CLEAN: "bold green", Outcome.OVER: "bold red", Outcome.UNMEASURED: "bold yellow"}
 _NEXT = (
@@ -70,6 +70,7 @@ class VerdictReporter:
         for ruling in notes[: self._max_sites]:
             yield from _line("note: ", "blue", _with_cost(ruling, modelled=modelled), console)
         yield from _rest(notes, self._max_sites)
+        yield from _of_the_variants(report, verdict, console)
         if any(ruling.site is not None for ruling in fails):
             yield ""
             yield from hanging(Text("next: ", "green"), Text(_next(fails)), console)
@@ -96,6 +97,16 @@ def _next(fails: Sequence[Ruling]) -> str:
     return _NEXT if lines else _NEXT_WITHOUT_LINE
 
 
+def _of_the_variants(report: Report, verdict: Verdict, console: Console) -> Iterator[RenderableType]:
+    """Yield what a reader should know of the variants that were judged, as `syncwatch run` says it."""
+    judged = [variant for variant in report.variants if variant.name in verdict.variants]
+    sentences = dict.fromkeys(sentence for variant in judged for sentence in variant.notes)
+    if sentences:
+        yield ""
+    for sentence in sentences:
+        yield from note(sentence, console)
+
+
 def _failure(ruling: Ruling, console: Console, said: set[str], *, modelled: bool) -> Iterator[Text]:
     """Yield one failure; `said` holds the help given before it, and takes its own."""
     site = ruling.site
@@ -103,7 +114,9 @@ def _failure(ruling: Ruling, console: Console, said: set[str], *, modelled: bool
         yield from _line("error: ", "bold red", ruling.message, console)
         return
     gutter = len(str(site.line)) if site.line else 1
-    yield from block(site, console, modelled=modelled, helped=site.file == NO_LINE and site.hint in said)
+    yield from block(
+        site, console, modelled=modelled, helped=site.file == NO_LINE and site.hint in said, outside=ruling.outside
+    )
     said.add(site.hint)
     bar = Text.assemble(" " * gutter, (" = ", "blue"), ("gate: ", "bold red"))
     yield from hanging(bar, Text(text.shown(ruling.why)), console)
@@ -119,9 +132,13 @@ def _rest(rulings: Sequence[Ruling], limit: int) -> Iterator[Text]:
 
 
 def _with_cost(ruling: Ruling, *, modelled: bool) -> str:
-    return ruling.message if ruling.site is None else f"{ruling.message} Cost: {_cost(ruling.site, modelled=modelled)}."
+    return (
+        ruling.message
+        if ruling.site is None
+        else f"{ruling.message} Cost: {_cost(ruling.site, modelled=modelled, outside=ruling.outside)}."
+    )
 
 
-def _cost(site: Site, *, modelled: bool) -> str:
-    said = f"{text.plural(site.calls_per_step, 'call')} a step, host blocked {text.micros(site.host_blocked_us)}"
+def _cost(site: Site, *, modelled: bool, outside: bool) -> str:
+    said = f"{calls_of(site, outside=outside)}, host blocked {text.micros(site.host_blocked_us)}"
     return f"{said} (modelled)" if modelled else said

@@ -78,5 +78,8 @@ class WatchedDevice(Protocol):
     def used(self) -> int | None:
         """Return a count of what was done on the device so far; None where nothing counts it."""
 
+    def unwatched(self) -> tuple[str, ...]:
+        """Return what took part so far and could not be watched, a sentence each."""
+
     def close(self) -> None:
         """Leave nothing patched."""

@@ -105,6 +105,16 @@ class CudaDevice:
         """Return 0 while nothing initialised CUDA; after that nothing counts what the hooks do not see."""
         return None if is_initialized() else 0
 
+    def unwatched(self) -> tuple[str, ...]:
+        """Return a sentence where the program uses the GPU past torch, which starts no record; else nothing.
+
+        Native code beside torch calls the same driver, and what the hooks miss of it, the coverage says.
+        """
+        if not is_used_without_torch():
+            return ()
+        said = "Something other than torch used the GPU, and torch never did, so that no wait was recorded. Call "
+        return (f"{said}`torch.cuda.init()` first, so that the records begin.",)
+
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
 

@@ -13,7 +13,7 @@ from syncwatch.model.verdict import Verdict
 from syncwatch.report import text
 from syncwatch.report.html import chart
 from syncwatch.report.html.packing import printable
-from syncwatch.report.html.rows import site_rows, wait_rows
+from syncwatch.report.html.rows import outside_rows, site_rows, wait_rows
 from syncwatch.report.html.thinning import Drawn
 from syncwatch.report.table import Column, kernel_notes, table
 from syncwatch.report.terminal import conclusion as comparison_words
@@ -34,6 +34,8 @@ def page_of(report: Report, verdict: Verdict | None, session: Session | None, dr
         "where": text.shown(where(report.device, report.environment)),
         "modelled": modelled,
         "mark": " (modelled)" if modelled else "",
+        "unwatched": [text.shown(sentence) for sentence in report.unwatched],
+        "remarks": [text.shown(sentence) for sentence in report.notes],
         "partial": None if report.complete else [text.shown(reason) for reason in report.missing],
         "imported": provenance(report) if report.recorder is not Recorder.SYNCWATCH else None,
         "verdict": _verdict(report, verdict),
@@ -45,6 +47,7 @@ def page_of(report: Report, verdict: Verdict | None, session: Session | None, dr
         "bars": chart.gpu_time(report),
         "sites": _cropped(sites),
         "warmup": _cropped(warmup),
+        "outside": _cropped(outside_rows(report, session, drawn)),
         "waits": _cropped(waits),
         "thinned": _thinned(session, drawn),
         "origin": _origin(session),

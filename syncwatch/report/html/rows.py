@@ -66,6 +66,15 @@ def site_rows(report: Report, session: Session | None, drawn: Sequence[Drawn]) -
     return _hinted_once(measured), _hinted_once(warmup)
 
 
+def outside_rows(report: Report, session: Session | None, drawn: Sequence[Drawn]) -> list[SiteRow]:
+    """Return the lines that wait outside every step."""
+    rows: list[SiteRow] = []
+    for index, variant in enumerate(report.variants):
+        _, any_step = _first_waits(session, drawn, index)
+        rows += [_site_row(variant, site, any_step.get(_key_of_site(site))) for site in variant.outside_sites]
+    return _hinted_once(rows)
+
+
 def _hinted_once(rows: Sequence[SiteRow]) -> list[SiteRow]:
     """Return `rows` with what is said to all that have no line in the first of them alone."""
     said: set[str] = set()

@@ -11,9 +11,13 @@ from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active
 from syncwatch.sense.base import Sensed
 from syncwatch.sense.environment import environment
+from syncwatch.sense.native_code import extensions
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.cuda_api import DEVICE_NAME
 from syncwatch.sense.virtual.device import VirtualDevice
+
+_SHOWN = 3
+"""Names of shared objects that are said; the rest is counted."""
 
 
 class WatchedVirtualDevice:
@@ -67,6 +71,18 @@ class WatchedVirtualDevice:
         """Return how many kernels, copies, waits and allocations there were since it is on."""
         engine = self._device.engine
         return engine.used + engine.memory.allocations
+
+    def unwatched(self) -> tuple[str, ...]:
+        """Return a sentence where native code took part: it gets CPU tensors here, and copies them unseen."""
+        known = extensions() if self.used() else ()
+        if not known:
+            return ()
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        advice = 'Run it on a GPU, or set unwatched = "log" in the policy if it never waits.'
+        said = (
+            f"The native code of {', '.join(known[:_SHOWN])}{more} took part, and on the virtual device its own copies"
+        )
+        return (f"{said} and waits are not seen. {advice}",)
 
     def close(self) -> None:
         """Take the device off."""

@@ -74,6 +74,9 @@ class Device:
     def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
         raise AssertionError(tell)
 
+    def unwatched(self) -> tuple[str, ...]:
+        return ()
+
     def close(self) -> None:
         pass
 
