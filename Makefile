@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu test-nsys test-html lint format docs figures picture golden clean
+# The environment of `make test-torch`; one that is named is taken as it is.
+TORCH_VENV = $(if $(filter command line,$(origin VENV)),$(VENV),.venv-torch-$(TORCH))
+
+.PHONY: help run test test-torch test-gpu test-nsys test-html lint format docs figures picture golden clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/'
@@ -29,6 +32,16 @@ run: $(VENV)/.runtime  ## GDN prefill, naive against precomputed: on the GPU if 
 
 test: $(VENV)/.dev  ## every test that needs no GPU
 	$(BIN)/pytest -m 'not gpu' $(ARGS)
+
+.venv-torch-%/.made: pyproject.toml constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	grep -vE '^(torch|triton)==' constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install torch==$*
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install -c $(@D)/constraints.txt scikit-learn -e '.[test]'
+	touch $@
+
+test-torch: $(if $(filter command line,$(origin VENV)),,.venv-torch-$(TORCH)/.made)  ## one torch on the virtual device: make test-torch TORCH=2.15.0 [PYTHON=python3.12] [VENV=one that is there] [ARGS=--quick]
+	PYTHONPATH="$(CURDIR):$(CURDIR)/kernels:$(CURDIR)/scenarios:$$PYTHONPATH" $(TORCH_VENV)/bin/python benchmarks/torch_versions.py $(ARGS)
 
 test-gpu: $(VENV)/.dev  ## the tests that need a CUDA GPU
 	$(BIN)/pytest -m gpu $(ARGS)
@@ -65,4 +78,4 @@ golden: $(VENV)/.dev  ## rewrite the golden files; read the diff like code
 	$(BIN)/pytest tests/golden --rewrite-golden $(ARGS)
 
 clean:  ## remove what make made
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-torch-* dist .pytest_cache .mypy_cache .ruff_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks import torch_rows
 from benchmarks.readme_results import Block, Results, short, with_interval
 
 _HEADLINE = (16, 64, 1, 8192)
@@ -130,7 +131,12 @@ def _recorded(found: Mapping[str, str]) -> str:
     return f"{found['gpu']}, {found['date']}, torch {short(found['torch'])}."
 
 
+def _torch_versions(results: Results) -> str:
+    return torch_rows.table(results.folder("torch"))
+
+
 BLOCKS: dict[str, Block] = {
+    "torch-versions": _torch_versions,
     "kernels": _kernels,
     "decode": _decode,
     "truth": _truth,

@@ -46,6 +46,17 @@ class Results:
         day: str = self.read("prices")["date"]
         return day
 
+    def folder(self, name: str) -> Path:
+        """Return the folder `name`, which holds one result a file.
+
+        Raises:
+            NotRecordedError: if it is missing or empty.
+        """
+        folder = self._folder / name
+        if not any(folder.glob("*.json")):
+            raise NotRecordedError(f"{name} is missing.")
+        return folder
+
     def _bytes(self, name: str) -> bytes:
         path = self._folder / f"{name}.json"
         if not path.is_file():

@@ -2,6 +2,7 @@
 
     python benchmarks/virtual_ops.py                    against the shipped measurement of an H200
     python benchmarks/virtual_ops.py --truth FILE       against another table of `syncwatch probe -o FILE`
+    python benchmarks/virtual_ops.py -o FILE            and keep what differs
 
 Replays torch's own operator samples. A sample whose shapes differ from the table's is left out and counted: torch's
 samples change between versions.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from syncwatch.bench.probing.probe import probe
@@ -53,7 +55,24 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.2%}" if whole else ""
 
 
-def main(truth: Annotated[Path, typer.Option(help="A table that syncwatch probe wrote on a GPU.")] = SHIPPED) -> None:
+class Differences(msgspec.Struct, frozen=True):
+    """How far the virtual device agrees with a GPU on whether a sample waits."""
+
+    cases: int
+    missed: tuple[str, ...]
+    """Samples that wait on the GPU alone."""
+    invented: tuple[str, ...]
+    """Samples that wait here alone."""
+    failed: tuple[str, ...]
+    """Samples that could not run here."""
+    left_out: int
+    """Samples that this torch draws with other shapes."""
+
+
+def main(
+    truth: Annotated[Path, typer.Option(help="A table that syncwatch probe wrote on a GPU.")] = SHIPPED,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write what differs as JSON.")] = None,
+) -> None:
     """Replay every sample on the virtual device and print the figures for each family."""
     known = ProbedTable.load(truth)
     with closing(open_device(DeviceChoice.VIRTUAL)) as device:
@@ -61,6 +80,8 @@ def main(truth: Annotated[Path, typer.Option(help="A table that syncwatch probe 
     families: dict[str, Tally] = defaultdict(Tally)
     everything = Tally()
     exact = left_out = 0
+    missed: list[str] = []
+    invented: list[str] = []
     for name, measured in known.operators.items():
         here = found.operators.get(name)
         if here is None or found.signatures[name] != known.signatures[name]:
@@ -68,12 +89,18 @@ def main(truth: Annotated[Path, typer.Option(help="A table that syncwatch probe 
             continue
         for tally in (families[_family(name)], everything):
             tally.count(measured.waits, here.waits)
+        if measured.waits != here.waits:
+            (missed if measured.waits else invented).append(name)
         exact += (measured.syncs, measured.copies) == (here.syncs, here.copies)
     typer.echo("| family | cases | agreement | recall | precision |\n|---|---|---|---|---|")
     for family, tally in sorted(families.items()):
         typer.echo(tally.row(family))
     typer.echo(everything.row("all"))
     cannot = [name for name in found.failed if name in known.operators]
+    if output is not None:
+        cases = everything.hits + everything.quiet + everything.missed + everything.invented
+        kept = Differences(cases, tuple(missed), tuple(invented), tuple(cannot), left_out - len(cannot))
+        output.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
     typer.echo(f"\nthe same synchronizations and copies, by kind and number: {exact}")
     typer.echo(f"could not run here: {len(cannot)} {cannot}; left out for other shapes: {left_out - len(cannot)}")
 

@@ -27,6 +27,10 @@ from syncwatch.sense.virtual.streams import DEFAULT_STREAM
 DEVICE_NAME = "NVIDIA H200 (virtual)"
 CAPABILITY = (9, 0)
 _MULTIPROCESSORS = 132
+_TYPES = (
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
+)
 
 
 def patch(patches: Patches, engine: Engine) -> None:
@@ -160,6 +164,7 @@ def _accelerator_functions(engine: Engine) -> dict[str, Any]:
             )
         },
         "get_memory_info": memory["mem_get_info"],
+        "get_device_capability": lambda device=None, /: {"supported_dtypes": set(_TYPES)},
     }
 
 

@@ -44,6 +44,11 @@ class VirtualStream:
         """The number in place of a pointer."""
         return self.id
 
+    @staticmethod
+    def priority_range() -> tuple[int, int]:
+        """Return the lowest and the highest priority."""
+        return (0, -5)
+
     def synchronize(self) -> None:
         """Let the host wait for everything queued here."""
         engine = self.engine

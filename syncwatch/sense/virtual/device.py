@@ -13,6 +13,7 @@ from syncwatch.sense.virtual import (
     callbacks,
     cuda_api,
     cuda_graphs,
+    cuda_libraries,
     foreach,
     jiterator,
     op_names,
@@ -144,6 +145,7 @@ class _Machine:
             torch_functions.patch(self._patches)
             cuda_api.patch(self._patches, self.engine)
             cuda_graphs.patch(self._patches, self.engine)
+            cuda_libraries.patch(self._patches, self.engine)
             refusals.patch(self._patches, self.engine)
             jiterator.patch(self._patches)
             tensor_methods.patch(self._patches, self.engine)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import torch
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from syncwatch.sense.virtual import op_names
@@ -24,6 +25,9 @@ MIXED_DEVICES: Final = "Expected all tensors to be on the same device, but found
 
 class VirtualDispatchMode(TorchDispatchMode):
     """Sees every operator of one thread, also those inside composite ones and in backward."""
+
+    supports_higher_order_operators = True
+    """Told of `flex_attention` and its like, which are no operators with a schema."""
 
     def __init__(self, engine: Engine, state: ThreadState) -> None:
         TorchDispatchMode.__init__(self)
@@ -47,6 +51,8 @@ class VirtualDispatchMode(TorchDispatchMode):
 
     def _handle(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         engine, state = self._engine, self._state
+        if isinstance(func, HigherOrderOperator):
+            return self._run_body(func, args, kwargs)
         plan = PLANS.get(func) or plan_of(func)
         if plan.kind is OpKind.VIEW or not engine.active:
             engine.clock.work(state.ident, engine.rates.view_ns)
@@ -73,6 +79,14 @@ class VirtualDispatchMode(TorchDispatchMode):
         if plan.plain and on_device and engine.capture is None:
             return self._run_plain(func, plan, args, kwargs, size)
         return self._run(func, plan, args, kwargs, size, on_device)
+
+    def _run_body(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run what a higher-order operator is made of, watched; one that has no such body runs unseen."""
+        body = func.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd)
+        if body is None:
+            return func(*args, **kwargs)
+        with self:
+            return body(*args, **kwargs)
 
     def _factory_on_device(self, args: tuple[Any, ...]) -> bool:
         """Return whether an operator without inputs belongs on the device.

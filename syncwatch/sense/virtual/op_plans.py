@@ -162,7 +162,12 @@ def _make(overload: Any) -> OpPlan:
 def _kind(overload: Any, name: str) -> OpKind:
     if name == "aten.copy_":
         return OpKind.COPY
-    if torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), "CompositeImplicitAutograd"):
+    try:
+        composite = torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), "CompositeImplicitAutograd")
+    except RuntimeError:
+        # `aten.dim` of a nested tensor is known to TorchScript and not to the dispatcher, in torch 2.9 to 2.11.
+        return OpKind.VIEW
+    if composite:
         return OpKind.COMPOSITE
     if overload.is_view:
         return OpKind.VIEW

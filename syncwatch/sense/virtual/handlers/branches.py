@@ -72,6 +72,14 @@ def _eigvals(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs
     return out
 
 
+def _svd(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`svd` takes the name of a solver on CUDA only."""
+    matrix = args[0] if args else kwargs.get("A")
+    if kwargs.get("driver") is not None and isinstance(matrix, torch.Tensor) and is_resident(matrix):
+        kwargs = {**kwargs, "driver": None}
+    return mode.call(func, args, kwargs, Target.INFER)
+
+
 def handlers() -> dict[Any, Handler]:
     """Return the handlers of this family."""
     tensor: Any = torch.Tensor
@@ -83,4 +91,6 @@ def handlers() -> dict[Any, Handler]:
         tensor.nanquantile: _unchecked,
         torch.ctc_loss: _ctc_loss,
         torch.linalg.eigvals: _eigvals,
+        torch.linalg.svd: _svd,
+        torch.linalg.svdvals: _svd,
     }

@@ -1,0 +1,52 @@
+"""Answers: what does CUDA do in a newer torch that it did not on the GPU that was measured? Told by torch's sources.
+
+The measurements are of torch 2.11. A row here says what a later torch does instead; it is read from the pull request
+that is named, and seen in the operators that torch's own fake CUDA tensors come down to
+(`tests/unit/virtual/test_setitem.py`), not measured on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from syncwatch.sense.tried import numbers
+
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What waits less, or more, from one torch on."""
+
+    since: tuple[int, int]
+    """The first torch that has it."""
+    source: str
+    """The pull request of pytorch."""
+    syncs: Counts = field(default_factory=dict)
+    """Kind of wait to how often, from then on."""
+    copies: Counts = field(default_factory=dict)
+
+
+_COMBINATIONS = Change((2, 14), "#186595: the number of combinations is computed, not counted")
+_NUMBER = "#188267, #188330: a number is written without a tensor on the host"
+
+IDIOMS = {
+    "combinations": _COMBINATIONS,
+    "x[0] = 1": Change((2, 15), _NUMBER),
+    "x[gpu ints] = 1": Change((2, 15), _NUMBER),
+    "x[gpu scalar] = 1": Change((2, 15), _NUMBER),
+    "x[host mask] = 1": Change((2, 15), _NUMBER, {}, {"h2d pinned": 1}),
+    "x[list] = 1": Change((2, 15), _NUMBER, {"stream": 1}, {"h2d pageable": 1}),
+}
+"""Idioms of `tests/sync_ops.py` by name."""
+OPERATORS = {"combinations": _COMBINATIONS}
+"""Operators of torch's samples by name."""
+SITES = {"transformers/generation/logits_process.py:1653": Change((2, 15), _NUMBER)}
+"""Lines of transformers 5.17.0 that write a number into one element."""
+
+
+def in_force(changes: Mapping[str, Change], torch: str) -> dict[str, Change]:
+    """Return the changes that this torch has."""
+    here = numbers(torch) or (0, 0)
+    return {name: change for name, change in changes.items() if change.since <= here}

@@ -1,0 +1,76 @@
+"""Answers: what is kept of one torch, and how is the table of all of them written? `torch_versions.py` measures a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """How many of something do what the GPU did."""
+
+    total: int
+    measured: int
+    """As the H200 did with torch 2.11."""
+    changed: int
+    """Otherwise, and as the sources of this torch say."""
+    wrong: tuple[str, ...]
+    """What is left, by name."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What one torch did."""
+
+    torch: str
+    triton: str | None
+    python: str
+    cuda: str | None
+    """The CUDA it was built for; None for the CPU."""
+    transformers: str | None
+    scenarios: dict[str, bool]
+    """Whether each ran to its end, with equal outputs where there are any."""
+    idioms: Agreement
+    operators: Agreement | None
+    """None where they were not asked."""
+    programs: Agreement | None
+    """By line that waits; None where they were not asked."""
+    f1: float | None
+    """Over those lines with their counts."""
+    crashes: tuple[str, ...]
+    """What could not run, by name."""
+
+
+HEADING = (
+    "| torch | Triton | Python | built for | scenarios that run | idioms | operators | lines of programs | F1 | crashes |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(row: Row) -> str:
+    """Return the row as a line of the table."""
+    cells = (
+        row.torch.partition("+")[0],
+        row.triton or "none",
+        ".".join(row.python.split(".")[:2]),
+        "the CPU" if row.cuda is None else f"CUDA {row.cuda}",
+        f"{sum(row.scenarios.values())} of {len(row.scenarios)}",
+        *(_share(each) for each in (row.idioms, row.operators, row.programs)),
+        "" if row.f1 is None else f"{row.f1:.4f}",
+        str(len(row.crashes)),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(found: Agreement | None) -> str:
+    if found is None:
+        return "not asked"
+    changed = f" + {found.changed}" if found.changed else ""
+    return f"{found.measured}{changed} of {found.total}"
+
+
+def table(folder: Path) -> str:
+    """Return the table of every row that was kept in `folder`, by version."""
+    rows = [msgspec.json.decode(path.read_bytes(), type=Row) for path in sorted(folder.glob("*.json"))]
+    rows.sort(key=lambda row: [int(part) for part in row.torch.partition("+")[0].split(".")])
+    return "\n".join([HEADING, *map(line, rows)])

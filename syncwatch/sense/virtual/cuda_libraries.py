@@ -1,0 +1,184 @@
+"""Answers: what do programs hear of CUDA's libraries? cuDNN, cuFFT, the runtime, memory pools, copies for DataParallel.
+
+A torch that was built for CUDA calls these libraries, which want a driver; one that was built for the CPU lacks them.
+While the device is on, both say what a machine with one GPU would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+
+from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.patching import Patches
+from syncwatch.sense.virtual.places import CUDA
+from syncwatch.sense.virtual.residency import is_resident
+
+_CUDA = "13.0"
+_CUDNN = 91900
+"""The versions of the machine that the table was measured on; a build for CUDA says its own."""
+_KINDS = ("Float", "Double", "Half", "BFloat16", "Byte", "Char", "Short", "Int", "Long", "Bool")
+
+
+def patch(patches: Patches, engine: Engine) -> None:
+    """Replace what needs a driver, and what a build for the CPU lacks."""
+    _patch_libraries(patches)
+    _patch_runtime(patches)
+    _patch_pools(patches)
+    _patch_parallel(patches)
+    for kind in _KINDS:
+        patches.set_if_there(torch.cuda, f"{kind}Tensor", _legacy_type(f"{kind}Tensor"))
+
+
+def _patch_libraries(patches: Patches) -> None:
+    cudnn: Any = torch.backends.cudnn
+    version = cudnn.version() or _CUDNN
+    patches.set(cudnn, "is_available", lambda: True)
+    patches.set(cudnn, "version", lambda: version)
+    # It copies the weights of a layer beside each other: kernels, and no wait. The CPU's layers do not ask for it.
+    patches.set_if_there(torch, "_use_cudnn_rnn_flatten_weight", lambda: False)
+    if torch.version.cuda is None:
+        patches.set(torch.version, "cuda", _CUDA)
+    patches.set_if_there(torch.backends.cuda, "cufft_plan_cache", _PlanCache())
+    for name in ("preferred_linalg_library", "preferred_blas_library"):
+        patches.set_if_there(torch.backends.cuda, name, lambda backend=None: backend or "default")
+    for name, value in (("is_enabled", False), ("tuning_is_enabled", False), ("record_untuned_is_enabled", False)):
+        patches.set_if_there(torch.cuda.tunable, name, lambda value=value: value)
+    for name in ("enable", "tuning_enable", "record_untuned_enable"):
+        patches.set_if_there(torch.cuda.tunable, name, lambda val=True: None)
+
+
+def _patch_runtime(patches: Patches) -> None:
+    runtime = _Runtime()
+    for owner in (torch.cuda, torch.cuda.profiler):
+        patches.set_if_there(owner, "cudart", lambda: runtime)
+        patches.set_if_there(owner, "check_error", _check_error)
+    patches.set(torch.cuda.profiler, "start", lambda: None)
+    patches.set(torch.cuda.profiler, "stop", lambda: None)
+    patches.set_if_there(torch.cuda, "current_blas_handle", lambda: 1)
+    ranges: Any = torch.autograd.profiler.emit_nvtx
+    patches.set(ranges, "__enter__", lambda self: self)
+    patches.set(ranges, "__exit__", lambda self, *exception: None)
+
+
+def _patch_pools(patches: Patches) -> None:
+    @contextlib.contextmanager
+    def use_mem_pool(pool: Any, device: Any = None) -> Iterator[None]:
+        yield
+
+    memory: Any = torch.cuda.memory
+    kept: dict[int, torch.Tensor] = {}
+
+    def allocate(size: int, device: Any = None, stream: Any = None) -> int:
+        held = torch.empty(max(size, 1), dtype=torch.uint8, device="cuda")
+        kept[held.data_ptr()] = held
+        return held.data_ptr()
+
+    def free(mem_ptr: int) -> None:
+        kept.pop(mem_ptr, None)
+
+    snapshot = {"segments": [], "device_traces": [[]]}
+    for owner in (torch.cuda, memory):
+        patches.set_if_there(owner, "MemPool", _MemPool)
+        patches.set_if_there(owner, "use_mem_pool", use_mem_pool)
+        patches.set_if_there(owner, "caching_allocator_alloc", allocate)
+        patches.set_if_there(owner, "caching_allocator_delete", free)
+        patches.set_if_there(owner, "get_allocator_backend", lambda: "native")
+    patches.set_if_there(memory, "_record_memory_history", lambda *arguments, **named: None)
+    patches.set_if_there(memory, "_snapshot", lambda *arguments, **named: dict(snapshot))
+    patches.set_if_there(memory, "_dump_snapshot", lambda *arguments, **named: None)
+
+
+def _patch_parallel(patches: Patches) -> None:
+    """Let DataParallel and its like copy to the one device there is."""
+
+    def scatter(
+        tensor: torch.Tensor, devices: Any = None, chunk_sizes: Any = None, dim: int = 0, streams: Any = None, **out: Any
+    ) -> tuple[torch.Tensor, ...]:
+        return (tensor.to(CUDA, non_blocking=True),)
+
+    def broadcast(tensor: torch.Tensor, devices: Any = None, **out: Any) -> tuple[torch.Tensor, ...]:
+        return (tensor.to(CUDA),)
+
+    def broadcast_coalesced(
+        tensors: Sequence[torch.Tensor], devices: Any, buffer_size: int = 0
+    ) -> tuple[list[torch.Tensor], ...]:
+        return ([each.to(CUDA) for each in tensors],)
+
+    def gather(tensors: Sequence[torch.Tensor], dim: int = 0, destination: Any = None, **out: Any) -> torch.Tensor:
+        joined = tensors[0] if len(tensors) == 1 else torch.cat(tuple(tensors), dim)
+        return joined.to("cpu" if destination in ("cpu", torch.device("cpu"), -1) else CUDA)
+
+    comm: Any = torch.nn.parallel.comm
+    for name, value in {
+        "scatter": scatter,
+        "broadcast": broadcast,
+        "broadcast_coalesced": broadcast_coalesced,
+        "gather": gather,
+    }.items():
+        patches.set_if_there(comm, name, value)
+
+
+class _Runtime:
+    """Stands for `torch.cuda.cudart()`: every function succeeds."""
+
+    cudaError = SimpleNamespace(success=0)  # noqa: N815  # the runtime's own name
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("cuda"):
+            raise AttributeError(name)
+        return (lambda code: "no error") if name == "cudaGetErrorString" else lambda *arguments: 0
+
+
+def _check_error(res: int) -> None:
+    if res:
+        raise RuntimeError(f"CUDA error {res}")
+
+
+class _PlanCache:
+    """Stands for the plan cache of cuFFT: empty, as nothing is planned."""
+
+    size = 0
+    max_size = 4096
+
+    def __getitem__(self, device: Any) -> _PlanCache:
+        return self
+
+    def clear(self) -> None:
+        """Do nothing."""
+
+
+class _MemPool:
+    """Stands for `torch.cuda.MemPool`; memory here has no pools."""
+
+    made: ClassVar[int] = 0
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        _MemPool.made += 1
+        self.id = (0, _MemPool.made)
+
+    def use_count(self) -> int:
+        """Return how many use it."""
+        return 1
+
+    def snapshot(self, *arguments: Any, **named: Any) -> list[Any]:
+        """Return its segments."""
+        return []
+
+
+def _legacy_type(name: str) -> type:
+    """Return what stands for `torch.cuda.FloatTensor` and its like: makes tensors, and knows them again."""
+    plain: Any = getattr(torch, name)
+
+    class Meta(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, torch.Tensor) and value.dtype == plain.dtype and is_resident(value)
+
+        def __call__(cls, *arguments: Any, **named: Any) -> Any:
+            return plain(*arguments, **{**named, "device": "cpu"} if "device" in named else named).to(CUDA)
+
+    return Meta(name, (), {"__module__": "torch.cuda", "dtype": plain.dtype, "is_cuda": True})
