@@ -8,7 +8,7 @@ from types import TracebackType
 
 from syncwatch.errors import UsageError
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Environment, Recording, Session
+from syncwatch.model.session import DeviceKind, Environment, Recording, Session
 from syncwatch.pipeline import report_of
 from syncwatch.sense import forks
 from syncwatch.sense.base import Sensed, WatchedDevice
@@ -71,6 +71,12 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         if kind is not None:
             missing.append(f"The run was ended by {kind.__name__}; what came after it is not in the report.")
         self._finished = self._session(device, sensed.recording, missing)
+
+    def device_name(self) -> str:
+        """Return what the block runs on, in words."""
+        if self._device is None or self._device.kind is DeviceKind.VIRTUAL:
+            return "the virtual device"
+        return (self._environment and self._environment.gpu) or "CUDA"
 
     def snapshot(self) -> Session | None:
         """Return what was recorded so far, as a partial session, from any thread; None outside the block."""

@@ -17,7 +17,6 @@ from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError
 app = typer.Typer(
     name="syncwatch",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

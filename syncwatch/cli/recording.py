@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from syncwatch.cli.checkpoints import Checkpoints, Terminated, terminable
-from syncwatch.cli.screen import print_user_traceback, progress
+from syncwatch.cli.screen import announce, print_user_traceback, progress
 from syncwatch.cli.streams import only_documents, settle
 from syncwatch.errors import (
     EXIT_CLEAN,
@@ -260,6 +260,7 @@ def _run_code(target: Target, arguments: list[str], request: Request) -> Outcome
     watching = watch(request.device.value, target=target.name, prices=request.prices is not False)
     try:
         with Checkpoints(request.output, watching.snapshot).every_now_and_then(), terminable(), watching:
+            announce(f"watching {target.name} on {watching.device_name()} ...")
             target.run(arguments)
     except SyncwatchError:
         raise

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from syncwatch.cli.hints import hints
 from syncwatch.cli.options import (
     ArgumentsArgument,
     BatchOption,
@@ -32,10 +31,10 @@ from syncwatch.cli.options import (
     show_and_keep,
 )
 from syncwatch.cli.outputs import require_writable
-from syncwatch.cli.recording import Outcome, Request, record, target_file, words_of
-from syncwatch.cli.screen import say
+from syncwatch.cli.recording import Request, record, target_file, words_of
+from syncwatch.cli.screen import advise, announce_analysis, say
 from syncwatch.pipeline import report_of
-from syncwatch.reporting import Output
+from syncwatch.reporting import Format
 from syncwatch.sense.device import DeviceChoice
 
 
@@ -102,11 +101,13 @@ def run(
         # The target may leave this folder.
         output=output.absolute() if output is not None else None,
     )
-    _finish(record(request, only_report=only_report(outputs)), request.output, outputs)
-
-
-def _finish(outcome: Outcome, output: Path | None, outputs: Iterable[Output]) -> None:
-    show_and_keep(outputs, outcome.session, report_of(outcome.session), output)
+    outcome = record(request, only_report=only_report(outputs))
+    announce_analysis(outcome.session)
+    report = report_of(outcome.session)
+    show_and_keep(outputs, outcome.session, report, request.output)
+    if any(each.form is Format.TERMINAL and each.path is None for each in outputs):
+        for hint in hints(outcome.session, report, words, module):
+            advise(hint)
     if outcome.message is not None:
         say(outcome.message)
     raise typer.Exit(outcome.exit_code)
