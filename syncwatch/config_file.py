@@ -12,8 +12,14 @@ from typing import Any
 import msgspec
 
 from syncwatch.errors import UsageError
+from syncwatch.model.plain import not_plain
 from syncwatch.model.project import OWN_CONFIG, SHARED_CONFIG, upwards
 
+_NEARLY = (
+    *(".syncwatch.toml", "Syncwatch.toml", "sync-watch.toml", "sync_watch.toml", "syncwatch.tml"),
+    *("syncwatch.yaml", "syncwatch.yml", "syncwatch.ini", "syncwatch.cfg", ".syncwatch.yaml", ".syncwatch.yml"),
+)
+"""What a policy is called by mistake, or by the habit of other tools."""
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
@@ -113,11 +119,15 @@ def find_config(start: Path, given: Path | None) -> ConfigFile | None:
             )
         if configs:
             return configs[0]
+        _refuse_other_names(folder)
     return None
 
 
 def _read(path: Path) -> ConfigFile | None:
     """Return the configuration in `path`; None for a pyproject.toml without one."""
+    kind = not_plain(path)
+    if kind is not None:
+        raise UsageError(f"Cannot read {path}: it is {kind}. Give a file with --config.")
     try:
         text = path.read_bytes().decode("utf-8")
         document = msgspec.toml.decode(text)
@@ -126,7 +136,11 @@ def _read(path: Path) -> ConfigFile | None:
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no TOML: {error}. Mend it there, or give another file with --config.") from error
     if path.name != SHARED_CONFIG:
+        _refuse_inner_table(path, text, document)
         return ConfigFile(path, text, (), document)
+    if isinstance(document.get("syncwatch"), dict):
+        place = _line_of(text, ("syncwatch",))
+        raise UsageError(f"{path.name}:{place}: [syncwatch] is not read here. Write it as [tool.syncwatch].")
     tools = document.get("tool", {})
     if not isinstance(tools, dict):
         return None
@@ -140,6 +154,41 @@ def _read(path: Path) -> ConfigFile | None:
         place = _line_of(text, ("tool", "syncwatch"))
         raise UsageError(f"{path.name}:{place}: syncwatch is no table. Write it as [tool.syncwatch].")
     return ConfigFile(path, text, ("tool", "syncwatch"), tools["syncwatch"])
+
+
+def _refuse_inner_table(path: Path, text: str, document: dict[str, Any]) -> None:
+    """Refuse a file of our own whose keys stand in a table, as they do in pyproject.toml.
+
+    Raises:
+        UsageError: with the line, and what to drop.
+    """
+    for keys in (("tool", "syncwatch"), ("syncwatch",), ("tool",)):
+        if isinstance(_at(document, keys), dict):
+            name = ".".join(keys)
+            raise UsageError(
+                f"{path.name}:{_line_of(text, keys)}: in a file of its own the policy stands at the top, without "
+                f"{name}. Drop the line [{name}], and write [{name}.causes] as [causes]."
+            )
+
+
+def _at(document: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def _refuse_other_names(folder: Path) -> None:
+    """Refuse a policy that would go unread because of its name.
+
+    Raises:
+        UsageError: with the name that it should have.
+    """
+    for name in _NEARLY:
+        if (folder / name).is_file():
+            raise UsageError(
+                f"{folder / name} is not read: the policy is called {OWN_CONFIG}, and is written in TOML. Rename it, "
+                "or name it with --config."
+            )
 
 
 def _line_of(text: str, keys: _KeyPath) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from syncwatch.attribute.stacks import is_user
 from syncwatch.model.events import LIBRARY_FILES
+from syncwatch.model.plain import not_plain
 from syncwatch.model.session import Session
 from syncwatch.sense.stacks import display_path
 
@@ -69,6 +70,8 @@ def _imported(folder: Path) -> list[str]:
 
 def _text(path: Path) -> str | None:
     try:
+        if not_plain(path) is not None:
+            return None
         with tokenize.open(path) as file:
             return file.read()
     except (OSError, SyntaxError, ValueError):

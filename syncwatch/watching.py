@@ -78,6 +78,13 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             missing.append(f"The run was ended by {kind.__name__}; what came after it is not in the report.")
         self._finished = self._session(device, sensed.recording, missing)
 
+    def device_name(self) -> str:
+        """Return what the block runs on, in words."""
+        if self._device is None or self._device.kind is DeviceKind.VIRTUAL:
+            return "the virtual device"
+        # The GPU's own name is not known before the block uses it.
+        return self._device.environment().gpu or "CUDA"
+
     def snapshot(self) -> Session | None:
         """Return what was recorded so far, as a partial session, from any thread; None outside the block."""
         device, sensed = self._device, self._sensed

@@ -15,7 +15,6 @@ from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED
 app = typer.Typer(
     name="syncwatch",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

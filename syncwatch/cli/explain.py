@@ -15,6 +15,7 @@ from rich.text import Text
 
 from syncwatch.attribute.causes import CAUSES, Cause
 from syncwatch.attribute.causes.page import document_of, markdown_of
+from syncwatch.cli import completion
 from syncwatch.cli.streams import out
 from syncwatch.errors import UsageError
 from syncwatch.report.page import Page
@@ -23,7 +24,11 @@ from syncwatch.report.page import Page
 def explain(
     code: Annotated[
         Optional[str],  # noqa: UP045  # typer evaluates this on Python 3.10
-        typer.Argument(help="A cause code, such as SW101.", show_default="all of them, a line each"),
+        typer.Argument(
+            help="A cause code, such as SW101.",
+            show_default="all of them, a line each",
+            autocompletion=completion.causes,
+        ),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="The same as Markdown; without a code every page.")] = (
         False

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 from typing_extensions import assert_never
 
+from syncwatch.cli import completion
 from syncwatch.cli.baseline_changes import sentences
 from syncwatch.cli.options import (
     BatchOption,
@@ -34,7 +35,7 @@ from syncwatch.cli.options import (
 from syncwatch.cli.outputs import require_writable
 from syncwatch.cli.recording import Finish, Request, is_scenario, record, target_file, words_of
 from syncwatch.cli.recording import Outcome as Run
-from syncwatch.cli.screen import say
+from syncwatch.cli.screen import announce_analysis, say
 from syncwatch.cli.streams import err
 from syncwatch.config import read_settings
 from syncwatch.errors import (
@@ -61,6 +62,7 @@ def gate(
         typer.Argument(
             help="A scenario, a script.py, or pkg.mod:function; or a file that syncwatch run -o wrote, or a trace.",
             show_default=False,
+            autocompletion=completion.scenarios_and_runs,
         ),
     ] = None,
     arguments: Annotated[
@@ -163,6 +165,7 @@ def gate(
     ran_here = _saved(request) is None
 
     def finish(run: Run) -> int:
+        announce_analysis(run.session)
         asked = _of_session(policy, run.session)
         case = case_of(run.session, settings, asked, reached.missing(), ran_here=ran_here)
         verdict = case.verdict(known)

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from syncwatch.cli import completion
 from syncwatch.cli.outputs import require_apart, require_writable
 from syncwatch.cli.streams import out, settle
 from syncwatch.errors import UsageError
@@ -27,12 +28,15 @@ FormatOption = Annotated[
         help="terminal, json, junit, sarif, github (annotations), markdown (job summary) or html (a page with the "
         "timeline), to stdout or a file; may be given more than once.",
         show_default="terminal",
+        autocompletion=completion.forms,
     ),
 ]
 
 TargetArgument = Annotated[
     Optional[str],  # noqa: UP045  # typer evaluates this on Python 3.10
-    typer.Argument(help="A scenario, a script.py, or pkg.mod:function.", show_default=False),
+    typer.Argument(
+        help="A scenario, a script.py, or pkg.mod:function.", show_default=False, autocompletion=completion.scenarios
+    ),
 ]
 ArgumentsArgument = Annotated[
     Optional[list[str]],  # noqa: UP045

@@ -16,7 +16,7 @@ from syncwatch.cli.checkpoints import Checkpoints, Terminated, terminable
 from syncwatch.cli.delivery import deliver_late, is_supervised
 from syncwatch.cli.leaving import Leaving, Left
 from syncwatch.cli.refusing import exit_code_of
-from syncwatch.cli.screen import print_user_traceback, progress
+from syncwatch.cli.screen import announce, print_user_traceback, progress
 from syncwatch.cli.streams import only_documents, settle
 from syncwatch.errors import (
     EXIT_CLEAN,
@@ -285,6 +285,7 @@ def _run_code(target: Target, arguments: list[str], request: Request, finish: Fi
     status: object = None
     try:
         with checkpoints.every_now_and_then(), terminable(), watching, Leaving(conclude):
+            announce(f"watching {target.name} on {watching.device_name()} ...")
             status = target.run(arguments, on_error=print_user_traceback)
             _keep_listening(watching)
     except SyncwatchError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from syncwatch.cli.hints import hints
 from syncwatch.cli.options import (
     ArgumentsArgument,
     BatchOption,
@@ -32,10 +31,10 @@ from syncwatch.cli.options import (
     show_and_keep,
 )
 from syncwatch.cli.outputs import require_writable
-from syncwatch.cli.recording import Outcome, Request, record, target_file, words_of
-from syncwatch.cli.screen import say
+from syncwatch.cli.recording import Request, record, target_file, words_of
+from syncwatch.cli.screen import advise, announce_analysis, say
 from syncwatch.pipeline import report_of
-from syncwatch.reporting import Output
+from syncwatch.reporting import Format
 from syncwatch.sense.device import DeviceChoice
 
 
@@ -104,14 +103,14 @@ def run(
     )
 
     def finish(outcome: Outcome) -> int:
-        return _finish(outcome, request.output, outputs)
+        announce_analysis(outcome.session)
+        report = report_of(outcome.session)
+        show_and_keep(outputs, outcome.session, report, request.output)
+        if any(each.form is Format.TERMINAL and each.path is None for each in outputs):
+            for hint in hints(outcome.session, report, words, module):
+                advise(hint)
+        if outcome.message is not None:
+            say(outcome.message)
+        return outcome.exit_code
 
     raise typer.Exit(finish(record(request, finish, only_report=only_report(outputs))))
-
-
-def _finish(outcome: Outcome, output: Path | None, outputs: Iterable[Output]) -> int:
-    """Write and show what was recorded, and return the exit code."""
-    show_and_keep(outputs, outcome.session, report_of(outcome.session), output)
-    if outcome.message is not None:
-        say(outcome.message)
-    return outcome.exit_code

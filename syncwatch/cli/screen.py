@@ -13,16 +13,46 @@ from types import TracebackType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from syncwatch.cli.streams import err, settle
-from syncwatch.report.text import shown
+from syncwatch.cli.streams import err, out, settle
+from syncwatch.model.session import Session
+from syncwatch.report.text import plural, shown
 
 _OURS = (str(Path(__file__).resolve().parents[1]) + os.sep, runpy.__file__, "<frozen ")
+
+_MANY = 20_000
+"""Fewer events are analysed in less than half a second."""
 
 
 def say(message: str) -> None:
     """Write one sentence about what went wrong; what a terminal would act upon in a name is spelled out."""
     console = err().console(soft_wrap=True, highlight=False)
     console.print(Text("error: ", style="bold red") + Text(shown(message)))
+
+
+def advise(hint: str) -> None:
+    """Write under a report what to do next."""
+    console = out().console(soft_wrap=True, highlight=False)
+    console.print(Text("next: ", style="green") + Text(shown(hint)))
+
+
+def announce(sentence: str) -> None:
+    """Write where a run of one's own code is, on a line of its own; silent where stderr is no terminal.
+
+    Only before the code runs and after it has ended: a line that is kept up to date would mix with what it prints.
+    """
+    console = err().console(soft_wrap=True, highlight=False)
+    if console.is_terminal:
+        console.print(Text(shown(sentence), style="dim"))
+
+
+def announce_analysis(session: Session) -> None:
+    """Write that a long recording is analysed now, and how much there is."""
+    events = sum(len(each.syncs) + len(each.copies or ()) + len(each.kernels or ()) for each in session.recordings)
+    if events >= _MANY:
+        steps = sum(len(each.steps) for each in session.recordings)
+        seen = f"{plural(steps, 'step')}, " if steps else ""
+        waits = sum(len(each.syncs) for each in session.recordings)
+        announce(f"{seen}{plural(waits, 'wait')}; analysing {events:,} events ...")
 
 
 def print_user_traceback(error: BaseException) -> None:

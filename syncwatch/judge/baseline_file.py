@@ -14,6 +14,7 @@ import msgspec
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline import excess, outside_scope, scope_of, variant_scope
 from syncwatch.model.codec import write_bytes
+from syncwatch.model.plain import not_plain
 from syncwatch.model.verdict import KnownSite, SiteKey
 
 DEFAULT_NAME = ".syncwatch-baseline.jsonl"
@@ -59,6 +60,9 @@ def read_baseline(path: Path) -> tuple[KnownSite, ...]:
     Raises:
         UsageError: if the file cannot be read or is no baseline, with the line.
     """
+    kind = not_plain(path)
+    if kind is not None:
+        raise UsageError(f"Cannot read the baseline {path}: it is {kind}. Give a file with --baseline.")
     try:
         text = path.read_bytes()
     except OSError as error:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 
@@ -183,3 +184,35 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "syncwatch.toml").write_bytes(b"\xff")
     with pytest.raises(UsageError, match="is no TOML"):
         read_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "syncwatch.toml",
+            "# ours\n\n[tool.syncwatch]\nstrict = true\n",
+            r"syncwatch.toml:3: .* Drop .*\[tool.syncwatch\]",
+        ),
+        (
+            "syncwatch.toml",
+            "[tool.syncwatch.causes]\nSW1 = 'allow'\n",
+            r"syncwatch.toml:1: .*\[tool.syncwatch.causes\] as",
+        ),
+        ("syncwatch.toml", "[syncwatch]\nstrict = true\n", r"syncwatch.toml:1: .* Drop the line \[syncwatch\]"),
+        ("pyproject.toml", "[project]\n[syncwatch]\n", r"pyproject.toml:2: .* Write it as \[tool.syncwatch\]"),
+        (".syncwatch.toml", "strict = true\n", r"\.syncwatch.toml is not read: the policy is called syncwatch.toml"),
+        ("syncwatch.yaml", "strict: true\n", "is not read: .* in TOML"),
+    ],
+)
+def test_a_policy_in_the_wrong_place_is_told_where_it_belongs(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=said):
+        read_settings(tmp_path)
+
+
+def test_a_policy_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ci.toml")
+    for path, kind in ((tmp_path / "ci.toml", "a pipe"), (Path("/dev/zero"), "a device"), (tmp_path, "a folder")):
+        with pytest.raises(UsageError, match=f"it is {kind}"):
+            read_settings(tmp_path, path)

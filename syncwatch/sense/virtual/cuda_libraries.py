@@ -97,7 +97,12 @@ def _patch_parallel(patches: Patches) -> None:
     """Let DataParallel and its like copy to the one device there is."""
 
     def scatter(
-        tensor: torch.Tensor, devices: Any = None, chunk_sizes: Any = None, dim: int = 0, streams: Any = None, **out: Any
+        tensor: torch.Tensor,
+        devices: Any = None,
+        chunk_sizes: Any = None,
+        dim: int = 0,
+        streams: Any = None,
+        **out: Any,
     ) -> tuple[torch.Tensor, ...]:
         return (tensor.to(CUDA, non_blocking=True),)
 

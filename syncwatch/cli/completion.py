@@ -1,0 +1,44 @@
+"""Answers: what does a shell offer when a name is half typed? Known without torch, so that it comes at once."""
+
+from __future__ import annotations
+
+import glob
+import os
+from importlib.metadata import entry_points
+
+from syncwatch.attribute.causes import CAUSES
+from syncwatch.cli.recording import SCENARIOS
+from syncwatch.reporting import Format
+
+_RUN = (".py",)
+_READ = (".py", ".json", ".gz", ".sqlite", ".nsys-rep")
+
+
+def scenarios(incomplete: str) -> list[str]:
+    """Return the scenarios that begin with `incomplete`, and the Python files and folders."""
+    return [*_scenarios(incomplete), *_files(incomplete, _RUN)]
+
+
+def scenarios_and_runs(incomplete: str) -> list[str]:
+    """Return the scenarios that begin with `incomplete`, and the Python files, runs, traces and folders."""
+    return [*_scenarios(incomplete), *_files(incomplete, _READ)]
+
+
+def causes(incomplete: str) -> list[tuple[str, str]]:
+    """Return the cause codes that begin with `incomplete`, each with its title."""
+    return [(code, cause.title) for code, cause in CAUSES.items() if code.startswith(incomplete.upper())]
+
+
+def forms(incomplete: str) -> list[str]:
+    """Return the formats that begin with `incomplete`."""
+    return [form.value for form in Format if form.value.startswith(incomplete)]
+
+
+def _scenarios(incomplete: str) -> list[str]:
+    return sorted(name for name in entry_points(group=SCENARIOS).names if name.startswith(incomplete))
+
+
+def _files(incomplete: str, endings: tuple[str, ...]) -> list[str]:
+    found = sorted(glob.glob(glob.escape(incomplete) + "*"))
+    folders = [f"{path}{os.sep}" for path in found if os.path.isdir(path)]
+    return [path for path in found if path.endswith(endings)] + folders

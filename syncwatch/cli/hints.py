@@ -1,0 +1,30 @@
+"""Answers: what does one do next? After a run, one sentence for each thing that would help."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from syncwatch.model.finding import Report
+from syncwatch.model.session import Recorder, Session
+
+
+def hints(session: Session, report: Report, words: tuple[str, ...], module: str | None) -> Iterator[str]:
+    """Yield what to do after a run of one's own code.
+
+    Args:
+        session: what was recorded.
+        report: what was found in it.
+        words: what was typed: the target and its arguments, or arguments alone where `module` is given.
+        module: the module that was run, if it was one.
+    """
+    if session.recorder is not Recorder.SYNCWATCH or session.parameters is not None or not session.complete:
+        return
+    if not any(recording.steps for recording in session.recordings):
+        yield "mark the steps with `with syncwatch.step():`; without them each figure is of the whole run."
+    if report.sites:
+        target = f"-m {shlex.quote(module)}" if module is not None else shlex.quote(words[0])
+        yield (
+            f"`syncwatch explain {report.sites[0].code}` says what to write instead; `syncwatch gate {target} "
+            "--update-baseline` keeps what waits today, so that from then on only a new wait fails."
+        )
