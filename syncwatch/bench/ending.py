@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 _EXECUTORS = (("concurrent.futures.thread", "_shutdown"), ("concurrent.futures.process", "_global_shutdown"))
@@ -123,7 +123,10 @@ class Ending:
         """
         for name in set(sys.modules) - self._modules:
             if _is_users(sys.modules[name]):
-                del sys.modules[name]
+                # Whoever looks for the files that took part still finds them.
+                empty = ModuleType(name)
+                empty.__file__ = sys.modules[name].__file__
+                sys.modules[name] = empty
         # Functions and their globals are cycles.
         gc.collect()
 

@@ -31,7 +31,7 @@ from syncwatch.cli.options import (
     show_and_keep,
 )
 from syncwatch.cli.outputs import require_writable
-from syncwatch.cli.recording import Request, record, target_file, words_of
+from syncwatch.cli.recording import Outcome, Request, record, target_file, words_of
 from syncwatch.cli.screen import advise, announce_analysis, say
 from syncwatch.pipeline import report_of
 from syncwatch.reporting import Format

@@ -17,7 +17,8 @@ from syncwatch.sense.threads import thread_name
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.patching import Patches
 
-_READS = ("item", "tolist", "cpu", "numpy", "to", "__bool__", "__float__", "__int__", "__index__")
+_READS = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__")
+"""Those that give Python a value. `bench.replay` wraps others, and knows them by what they are."""
 
 
 def patch(patches: Patches, engine: Engine, modes: Callable[[], AbstractContextManager[Any]]) -> None:

@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 class A: pass
 
 def say(word):
-    print(word, flush=True)
+    # In one piece: two threads write.
+    sys.stdout.write(word + chr(10))
 
 def fails():
     say("fails")
@@ -54,11 +55,12 @@ with Ending() as ending:
 
 def lines_of(end: str) -> list[str]:
     done = subprocess.run([sys.executable, "-c", PROGRAM + end], capture_output=True, text=True, check=True)
-    return done.stdout.split("\n")
+    return done.stdout.splitlines()
 
 
 def test_it_is_what_python_does() -> None:
     ours = lines_of(ENDING)
+    assert ours[0] == "main ended" and len(ours) == 7
     # Two threads may print in either order.
     assert sorted(ours[:3]) == sorted(lines_of(PLAIN)[:3])
     assert ours[3:] == lines_of(PLAIN)[3:]
