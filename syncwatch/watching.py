@@ -66,20 +66,24 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         device, sensed = self._device, self._sensed
         if device is None or sensed is None or forks.is_child():
             return
+        unwatched = device.unwatched()
         self._stack.__exit__(None, None, None)
         missing = []
         if kind is not None:
             missing.append(f"The run was ended by {kind.__name__}; what came after it is not in the report.")
-        self._finished = self._session(device, sensed.recording, missing)
+        self._finished = self._session(device, sensed.recording, missing, unwatched)
 
     def snapshot(self) -> Session | None:
         """Return what was recorded so far, as a partial session, from any thread; None outside the block."""
         device, sensed = self._device, self._sensed
         if device is None or sensed is None or sensed.snapshot is None or self._finished is not None:
             return None
-        return self._session(device, sensed.snapshot(), ["The process was ended while it ran: no prices, no end."])
+        missing = ["The process was ended while it ran: no prices, no end."]
+        return self._session(device, sensed.snapshot(), missing, device.unwatched())
 
-    def _session(self, device: WatchedDevice, recording: Recording | None, missing: list[str]) -> Session:
+    def _session(
+        self, device: WatchedDevice, recording: Recording | None, missing: list[str], unwatched: tuple[str, ...]
+    ) -> Session:
         assert self._environment is not None
         if recording is not None and forks.forks() > self._forks:
             times = forks.forks() - self._forks
@@ -94,7 +98,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             outputs_equal=None,
             complete=not missing,
             missing=tuple(missing),
-            unwatched=device.unwatched(),
+            unwatched=unwatched,
         )
 
     @property
