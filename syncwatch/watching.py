@@ -72,11 +72,12 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         device, sensed = self._device, self._sensed
         if device is None or sensed is None or forks.is_child():
             return
+        unwatched = device.unwatched()
         self._stack.close()
         missing = []
         if kind is not None:
             missing.append(f"The run was ended by {kind.__name__}; what came after it is not in the report.")
-        self._finished = self._session(device, sensed.recording, missing)
+        self._finished = self._session(device, sensed.recording, missing, unwatched)
 
     def device_name(self) -> str:
         """Return what the block runs on, in words."""
@@ -90,7 +91,8 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         device, sensed = self._device, self._sensed
         if device is None or sensed is None or sensed.snapshot is None or self._finished is not None:
             return None
-        return self._session(device, sensed.snapshot(), ["The process was ended while it ran: no prices, no end."])
+        missing = ["The process was ended while it ran: no prices, no end."]
+        return self._session(device, sensed.snapshot(), missing, device.unwatched())
 
     def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
         """Tell of waits from now to the end of the process, beside the watch; see `WatchedDevice.stay`."""
@@ -112,15 +114,18 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         if device is None or sensed is None or sensed.snapshot is None or self._finished is not None:
             raise UsageError("Nothing is watched any more. Cut a watch inside its block.")
         self._children.look()
+        unwatched = device.unwatched()
         if device.kind is DeviceKind.CUDA and threading.current_thread() is threading.main_thread():
             self._stack.close()
             recording = sensed.recording
         else:
             recording = sensed.snapshot()
-        self._finished = self._session(device, recording, list(missing))
+        self._finished = self._session(device, recording, list(missing), unwatched)
         return self._finished
 
-    def _session(self, device: WatchedDevice, recording: Recording | None, missing: list[str]) -> Session:
+    def _session(
+        self, device: WatchedDevice, recording: Recording | None, missing: list[str], unwatched: tuple[str, ...]
+    ) -> Session:
         environment = device.environment()
         if recording is not None:
             recording = replace(recording, notes=(*recording.notes, *self._children.notes()))
@@ -132,7 +137,7 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
             outputs_equal=None,
             complete=not missing,
             missing=tuple(missing),
-            unwatched=(*device.unwatched(), *self._children.unwatched(), *self._threads.unwatched()),
+            unwatched=(*unwatched, *self._children.unwatched(), *self._threads.unwatched()),
             notes=newer_than_tried(environment.torch, environment.triton),
         )
 
