@@ -81,7 +81,7 @@ def _patch_pools(patches: Patches) -> None:
     def free(mem_ptr: int) -> None:
         kept.pop(mem_ptr, None)
 
-    snapshot = {"segments": [], "device_traces": [[]]}
+    snapshot: dict[str, list[Any]] = {"segments": [], "device_traces": [[]]}
     for owner in (torch.cuda, memory):
         patches.set_if_there(owner, "MemPool", _MemPool)
         patches.set_if_there(owner, "use_mem_pool", use_mem_pool)
@@ -97,7 +97,12 @@ def _patch_parallel(patches: Patches) -> None:
     """Let DataParallel and its like copy to the one device there is."""
 
     def scatter(
-        tensor: torch.Tensor, devices: Any = None, chunk_sizes: Any = None, dim: int = 0, streams: Any = None, **out: Any
+        tensor: torch.Tensor,
+        devices: Any = None,
+        chunk_sizes: Any = None,
+        dim: int = 0,
+        streams: Any = None,
+        **out: Any,
     ) -> tuple[torch.Tensor, ...]:
         return (tensor.to(CUDA, non_blocking=True),)
 
