@@ -1,4 +1,4 @@
-"""Answers: what is kept of one torch, and how is the table of all of them written? `torch_versions.py` measures a row."""
+"""Answers: what is kept of one torch, and how is the table of all of them written? Filled by `torch_versions.py`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 HEADING = (
-    "| torch | Triton | Python | built for | scenarios that run | idioms | operators | lines of programs | F1 | crashes |\n"
+    "| torch | Triton | Python | built for | scenarios run | idioms | operators | lines of programs | F1 | crashes |\n"
     "|---|---|---|---|---|---|---|---|---|---|"
 )
 

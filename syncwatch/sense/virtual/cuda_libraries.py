@@ -81,7 +81,7 @@ def _patch_pools(patches: Patches) -> None:
     def free(mem_ptr: int) -> None:
         kept.pop(mem_ptr, None)
 
-    snapshot = {"segments": [], "device_traces": [[]]}
+    snapshot: dict[str, list[Any]] = {"segments": [], "device_traces": [[]]}
     for owner in (torch.cuda, memory):
         patches.set_if_there(owner, "MemPool", _MemPool)
         patches.set_if_there(owner, "use_mem_pool", use_mem_pool)

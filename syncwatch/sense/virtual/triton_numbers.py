@@ -45,7 +45,7 @@ def _is_bfloat16(dtype: Any) -> bool:
 def _patch_sizes(patches: Patches, interpreter: Any) -> None:
     plain_dtype = interpreter._get_np_dtype
     # Triton 3.5 does not check how wide the array of a value is.
-    plain_check = getattr(interpreter, "_validate_np_data_size", None)
+    plain_check: Any = getattr(interpreter, "_validate_np_data_size", None)
 
     def dtype_of(dtype: Any) -> Any:
         return np.dtype(np.float32) if _is_bfloat16(dtype) else plain_dtype(dtype)
@@ -93,7 +93,7 @@ def _patch_atomics(patches: Patches, interpreter: Any) -> None:
     memory, kinds = interpreter._interpreter, interpreter._ir.ATOMIC_OP
     read, write = memory.load, memory.store
     # Triton refuses the others for bfloat16 by itself.
-    known = {kinds.FADD: np.add, kinds.XCHG: lambda old, new: new}
+    known: dict[Any, Any] = {kinds.FADD: np.add, kinds.XCHG: lambda old, new: new}
 
     def update(self: Any, kind: Any, ptr: Any, value: Any, mask: Any, *rest: Any, **named: Any) -> Any:
         if not _is_bfloat16(value.dtype) or kind not in known:

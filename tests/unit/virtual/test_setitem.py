@@ -1,7 +1,7 @@
 """Writing through square brackets asks of the host what CUDA asks in the torch that is installed, whichever it is.
 
-torch's own fake tensors come down to the operators that CUDA tensors come down to, and need no GPU: a read ends them with
-an exception, and an operand from the host is one that has to be uploaded.
+torch's own fake tensors come down to the operators that CUDA tensors come down to, and need no GPU: a read ends them
+with an exception, and an operand from the host is one that has to be uploaded.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Asked(TorchDispatchMode):
     """Whether an operator reads a value, and how many operands lie on the host."""
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.reads = 0
         self.uploads = 0
 

@@ -44,8 +44,8 @@ def _setitem(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs
 def _without_the_host(mode: VirtualFunctionMode, tensor: torch.Tensor, index: Any, value: Any) -> tuple[Any, Any]:
     """Return index and value as CUDA takes them from torch 2.15 on (`at::indexing::set_item`).
 
-    A scalar index stays on the device where it would be read for another value, and a number that has to be a tensor is
-    made there. On the CPU torch asks other questions: an index on the host is beside its tensor, `is_cuda` is false.
+    A scalar index stays on the device where it would be read for another value, and a number that has to be a tensor
+    is made there. On the CPU torch would decide otherwise: an index on the host is beside its tensor there.
     """
     number = isinstance(value, _NUMBERS)
     if not number and not _is_scalar_beside(value, tensor):
@@ -127,7 +127,7 @@ class _Seen(TorchDispatchMode):
     """Keeps the names of the operators that run inside."""
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.names: list[str] = []
 
     def __torch_dispatch__(
