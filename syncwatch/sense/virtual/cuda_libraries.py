@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from syncwatch.sense.virtual.early_imports import replace
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.places import CUDA
@@ -55,14 +56,9 @@ def _patch_libraries(patches: Patches) -> None:
 def _patch_runtime(patches: Patches) -> None:
     runtime = _Runtime()
     for owner in (torch.cuda, torch.cuda.profiler):
-        patches.set_if_there(owner, "cudart", lambda: runtime)
-        patches.set_if_there(owner, "check_error", _check_error)
-    patches.set(torch.cuda.profiler, "start", lambda: None)
-    patches.set(torch.cuda.profiler, "stop", lambda: None)
-    patches.set_if_there(torch.cuda, "current_blas_handle", lambda: 1)
-    ranges: Any = torch.autograd.profiler.emit_nvtx
-    patches.set(ranges, "__enter__", lambda self: self)
-    patches.set(ranges, "__exit__", lambda self, *exception: None)
+        replace(patches, owner, "cudart", lambda: runtime)
+        replace(patches, owner, "check_error", _check_error)
+    replace(patches, torch.cuda, "current_blas_handle", lambda: 1)
 
 
 def _patch_pools(patches: Patches) -> None:
@@ -84,10 +80,10 @@ def _patch_pools(patches: Patches) -> None:
     snapshot: dict[str, list[Any]] = {"segments": [], "device_traces": [[]]}
     for owner in (torch.cuda, memory):
         patches.set_if_there(owner, "MemPool", _MemPool)
-        patches.set_if_there(owner, "use_mem_pool", use_mem_pool)
-        patches.set_if_there(owner, "caching_allocator_alloc", allocate)
-        patches.set_if_there(owner, "caching_allocator_delete", free)
-        patches.set_if_there(owner, "get_allocator_backend", lambda: "native")
+        replace(patches, owner, "use_mem_pool", use_mem_pool)
+        replace(patches, owner, "caching_allocator_alloc", allocate)
+        replace(patches, owner, "caching_allocator_delete", free)
+        replace(patches, owner, "get_allocator_backend", lambda: "native")
     patches.set_if_there(memory, "_record_memory_history", lambda *arguments, **named: None)
     patches.set_if_there(memory, "_snapshot", lambda *arguments, **named: dict(snapshot))
     patches.set_if_there(memory, "_dump_snapshot", lambda *arguments, **named: None)

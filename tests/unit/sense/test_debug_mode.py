@@ -48,7 +48,7 @@ def started() -> tuple[DebugMode, Recorder]:
 
 
 def of(recorder: Recorder) -> list[SyncEvent]:
-    return recorder.syncs
+    return list(recorder.syncs)
 
 
 def test_every_warning_is_a_wait_with_its_line_and_is_not_shown(mode: Mode) -> None:

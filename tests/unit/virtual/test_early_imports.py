@@ -42,6 +42,11 @@ class Own(CUDA.Event):  # type: ignore[misc, name-defined]
         return self
 
 
+KINDS = ("Float", "Double", "Half", "BFloat16", "Byte", "Char", "Short", "Int", "Long", "Bool")
+WRITTEN_IN_C = {"MemPool", *(f"{kind}Tensor" for kind in KINDS)}
+"""What was imported of these before stays what it was: there is no Python in them that could lead elsewhere."""
+
+
 def on_device(value: Any) -> bool:
     return type(value).__module__.startswith("syncwatch.sense.virtual")
 
@@ -128,12 +133,19 @@ REACHED: dict[str, Callable[[], bool]] = {
     "stream": lambda: entered(CUDA.stream(CUDA.Stream())),
     "synchronize": lambda: CUDA.synchronize() is None,
     "utilization": lambda: CUDA.utilization() == 0,
+    "caching_allocator_alloc": lambda: CUDA.caching_allocator_delete(CUDA.caching_allocator_alloc(64)) is None,
+    "caching_allocator_delete": lambda: CUDA.caching_allocator_delete(0) is None,
+    "check_error": lambda: CUDA.check_error(0) is None,
+    "cudart": lambda: CUDA.cudart() is torch.cuda.cudart(),
+    "current_blas_handle": lambda: CUDA.current_blas_handle() == 1,
+    "get_allocator_backend": lambda: CUDA.get_allocator_backend() == "native",
+    "use_mem_pool": lambda: entered(CUDA.use_mem_pool(None)),
     "nvtx.mark": lambda: EARLY["torch.cuda.nvtx"]["mark"]("a") == 0,
     "nvtx.range": lambda: entered(EARLY["torch.cuda.nvtx"]["range"]("a")),
-    "nvtx.range_end": lambda: EARLY["torch.cuda.nvtx"]["range_end"](0) == 0,
-    "nvtx.range_pop": lambda: EARLY["torch.cuda.nvtx"]["range_pop"]() == 0,
+    "nvtx.range_end": lambda: EARLY["torch.cuda.nvtx"]["range_end"](0) is None,
+    "nvtx.range_pop": lambda: EARLY["torch.cuda.nvtx"]["range_pop"]() is not None,
     "nvtx.range_push": lambda: EARLY["torch.cuda.nvtx"]["range_push"]("a") == 0,
-    "nvtx.range_start": lambda: EARLY["torch.cuda.nvtx"]["range_start"]("a") == 0,
+    "nvtx.range_start": lambda: EARLY["torch.cuda.nvtx"]["range_start"]("a") > 0,
     "amp.GradScaler": lambda: bool(EARLY["torch.cuda.amp"]["GradScaler"]().is_enabled()),
     "streams.Event": lambda: on_device(EARLY["torch.cuda.streams"]["Event"]()),
     "streams.Stream": lambda: on_device(EARLY["torch.cuda.streams"]["Stream"]()),
@@ -176,7 +188,7 @@ def test_every_public_name_that_the_device_replaces_is_in_the_table() -> None:
         }
     finally:
         device.stop()
-    assert {name for name in replaced if not name.startswith("_")} <= set(REACHED)
+    assert {name for name in replaced if not name.startswith("_")} <= set(REACHED) | WRITTEN_IN_C
 
 
 def test_the_waits_of_early_names_have_their_lines(device: VirtualDevice, recorder: Recorder) -> None:
