@@ -53,7 +53,7 @@ def test_where_a_run_is_goes_to_a_terminal_alone(tmp_path: Path) -> None:
     [
         ("syncwatch run gdn", ["gdn-prefill"]),
         ("syncwatch run tr", ["train.py"]),
-        ("syncwatch gate tr", ["train.py", "trace.json"]),
+        ("syncwatch gate tr", ["trace.json", "train.py"]),
         ("syncwatch explain SW20", ["SW201", "SW202"]),
         ("syncwatch run --format ht", ["html"]),
         ("syncwatch comp", ["compare"]),
