@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from syncwatch.model.events import Call, CopyEvent, Direction, KernelEvent, Step, SyncEvent, SyncKind
 from syncwatch.model.names import STEP_RANGE
-from syncwatch.sense.match import announces, match
+from syncwatch.sense.match import Matched, announces, match
 from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
 from syncwatch.sense.thread_map import ThreadMap
 from syncwatch.sense.threads import AUTOGRAD
@@ -59,21 +59,20 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
     Args:
         hooked: what the hooks saw.
         trace: what CUPTI recorded.
-        offset_ns: what the clock of `trace` shows more than that of `hooked`.
+        offset_ns: what the clock of `trace` shows more than that of `hooked`, as nearly as that is known.
     """
     threads = ThreadMap(hooked.threads, hooked.native_threads, trace)
+    pools = _Pools(hooked, trace, threads)
+    rows = _rows_by_pool(trace.syncs, pools)
+    offset_ns, matched = _best_match(hooked.syncs, rows, pools, offset_ns)
     steps = tuple(
         replace(step, start_ns=step.start_ns + offset_ns, end_ns=step.end_ns + offset_ns) for step in hooked.steps
     )
     clock = _StepClock((step.index, step.start_ns, step.end_ns) for step in steps)
     copies = _Copies(hooked.copies, trace.copies, clock, threads)
-    pools = _Pools(hooked, trace, threads)
-    events = _events_by_pool(hooked.syncs, pools, offset_ns)
-    rows = _rows_by_pool(trace.syncs, pools)
     syncs: list[SyncEvent] = []
     idle = untimed = 0
-    for key in sorted(events.keys() | rows.keys(), key=lambda key: (key[0], key[1].value)):
-        found = match(events.get(key, []), rows.get(key, []))
+    for found in matched:
         paired = [_timed(event, row) for event, row in found.pairs]
         copies.lend(paired, [row for _, row in found.pairs])
         kept = [event for event in found.heard if not announces(event)]
@@ -91,6 +90,33 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
         seen=_seen(trace),
         notes=tuple(_left_over(idle, untimed)),
     )
+
+
+_CLOCK_ERRORS_NS = (0, *(sign * 1000 * size for size in (5, 10, 20, 50, 100, 200) for sign in (1, -1)))
+"""How far the two clocks may be apart beside what the marks of the window tell.
+
+The profiler turns counts of the processor into time at its end. On an H200 whose host ran four GPU programs, a read began
+after the warning of it once in 100.
+"""
+
+
+def _best_match(
+    heard: Sequence[SyncEvent], rows: Mapping[_Pool, Sequence[SyncCall]], pools: _Pools, offset_ns: int
+) -> tuple[int, list[Matched]]:
+    """Return the offset near `offset_ns` at which the fewest hooks have no row, and what is which row with it."""
+    best: tuple[int, list[Matched]] | None = None
+    fewest = 0
+    for error in _CLOCK_ERRORS_NS:
+        events = _events_by_pool(heard, pools, offset_ns + error)
+        keys = sorted(events.keys() | rows.keys(), key=lambda key: (key[0], key[1].value))
+        found = [match(events.get(key, []), rows.get(key, [])) for key in keys]
+        lost = sum(len(each.heard) for each in found)
+        if best is None or lost < fewest:
+            best, fewest = (offset_ns + error, found), lost
+        if not fewest:
+            break
+    assert best is not None
+    return best
 
 
 def _alone(rows: Iterable[SyncCall], copies: _Copies, clock: _StepClock, threads: ThreadMap) -> Iterator[SyncEvent]:
