@@ -95,7 +95,7 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
 _CLOCK_ERRORS_NS = (0, *(sign * 1000 * size for size in (5, 10, 20, 50, 100, 200) for sign in (1, -1)))
 """How far the two clocks may be apart beside what the marks of the window tell.
 
-The profiler turns counts of the processor into time at its end. On an H200 whose host ran four GPU programs, a read began
+The profiler turns counts of the processor into time at its end. On an H200 whose host ran four programs, a read began
 after the warning of it once in 100.
 """
 
