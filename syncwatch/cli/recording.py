@@ -249,6 +249,8 @@ def _run_code(target: Target, arguments: list[str], request: Request, streams: O
     except SyncwatchError:
         raise
     except KeyboardInterrupt as error:
+        if is_child():
+            _leave_child(EXIT_INTERRUPTED)
         return _interrupted(watching.session, error)
     except BaseException as error:
         if is_child():
