@@ -291,6 +291,8 @@ def _run_code(target: Target, arguments: list[str], request: Request, finish: Fi
     except SyncwatchError:
         raise
     except KeyboardInterrupt as error:
+        if is_child():
+            _leave_child(EXIT_INTERRUPTED)
         return _interrupted(watching.session, error)
     except BaseException as error:
         if is_child():

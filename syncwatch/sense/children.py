@@ -317,8 +317,7 @@ def _wrap_spawn(plain: Callable[..., int]) -> Callable[..., int]:
 def _wrap_system(plain: Callable[[Any], int]) -> Callable[[Any], int]:
     def system(command: Any) -> int:
         line = os.fsdecode(command)
-        if line_runs_python(line):
-            _tell(_Child(f"A child process (`{named(line.split())}`)", None, python=True))
+        _tell(_Child(f"A child process (`{named(line.split())}`)", None, python=line_runs_python(line)))
         return plain(command)
 
     return system
