@@ -94,6 +94,11 @@ def test_memory_of_the_allocator_is_counted_until_it_is_given_back() -> None:
     assert (during - before, torch.cuda.memory_allocated() - before) == (4096, 0)
 
 
+def test_a_device_by_number_is_the_gpu() -> None:
+    assert torch.device(0) == torch.device("cuda", 0)
+    assert torch.ones(2, device=torch.device(0)).is_cuda
+
+
 def test_one_device_is_enough_for_data_parallel() -> None:
     layer = nn.Linear(4, 2).cuda()
 
