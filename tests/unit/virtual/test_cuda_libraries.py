@@ -1,4 +1,4 @@
-"""What programs ask of CUDA's libraries works without a driver, on a torch that was built for CUDA and on one that was not."""
+"""What programs ask of CUDA's libraries works without a driver, on a torch built for CUDA and on one built for the CPU."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def device() -> Iterator[VirtualDevice]:
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True, "dropout": 0.1}, {"batch_first": True, "bias": False}])
-def test_recurrent_layers_run_forwards_and_backwards(
-    device: VirtualDevice, kind: Any, options: dict[str, Any]
-) -> None:
+def test_recurrent_layers_run_forwards_and_backwards(device: VirtualDevice, kind: Any, options: dict[str, Any]) -> None:
     layer = kind(8, 16, 2, **options).cuda()
     inputs = torch.randn(5, 3, 8, device="cuda", requires_grad=True)
     device.record_into(recorder := Recorder(now_ns=device.now_ns))
