@@ -20,10 +20,12 @@ from typing import Annotated
 import msgspec
 import typer
 
-import syncwatch
-from syncwatch.sense.device import DeviceChoice, open_device
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import syncwatch  # noqa: E402
+from benchmarks.torch_changes import SITES, in_force  # noqa: E402
+from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
 
 Sites = dict[str, int]
 """`file:line` to the number of synchronizations there."""
@@ -61,7 +63,6 @@ def run(
     """Run every program under `syncwatch.watch` and write its sites."""
     # Modules are watched from their first import on, as `syncwatch run` would.
     with contextlib.closing(open_device(device)) as opened:
-        sys.path.insert(0, str(ROOT))
         import torch
         import transformers
 
@@ -115,16 +116,19 @@ def compare(truth: Path, other: Path) -> None:
     """Print, for each program, how far `other` agrees with `truth`; exit 1 when a site or a count differs."""
     expected = msgspec.json.decode(truth.read_bytes(), type=Results)
     found = msgspec.json.decode(other.read_bytes(), type=Results)
+    changes = in_force(SITES, found.torch)
     right = wrong = missed = 0
     for name, program in expected.programs.items():
+        for site in program.sites.keys() & changes.keys():
+            program.sites[site] = sum(changes[site].syncs.values())
         if name not in found.programs:
             typer.echo(f"{name}: not run on {found.device}: {found.failed.get(name, 'left out')}")
             missed += len(program.sites)
             continue
         mine = found.programs[name].sites
-        same = sum(mine.get(site) == calls for site, calls in program.sites.items())
+        same = sum(mine.get(site, 0) == calls for site, calls in program.sites.items())
         right += same
-        wrong += len(mine) - same
+        wrong += len(mine.keys() | {site for site, calls in program.sites.items() if not calls}) - same
         missed += len(program.sites) - same
         typer.echo(f"{name}: {same} of {len(program.sites)} lines agree with their count")
         for site in sorted(program.sites.keys() | mine.keys()):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.torch_changes import OPERATORS, in_force
 from syncwatch.bench.probing.table import SHIPPED, ProbedTable
 from tests.command import ROOT, syncwatch
 
@@ -33,6 +34,9 @@ def test_operators(tmp_path: Path) -> None:
     gpu, here = ProbedTable.load(SHIPPED), ProbedTable.load(tmp_path / "here.json")
     cannot = [name for name in here.failed if name in gpu.operators]
     both = [name for name in gpu.operators if gpu.signatures[name] == here.signatures.get(name)]
+    # What a newer torch does otherwise, by its sources.
+    changed = in_force(OPERATORS, here.environment.torch)
+    both = [name for name in both if name.partition("|")[0] not in changed]
     found = [(gpu.operators[name].waits, here.operators[name].waits) for name in both]
     hits = found.count((True, True))
     assert len(both) > 5_900 and hits > 400

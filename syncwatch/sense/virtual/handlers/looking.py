@@ -55,10 +55,18 @@ def _numpy(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: 
     )
 
 
+def _named(mode: VirtualFunctionMode, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`torch.device(0)` is the accelerator's, of which a torch for the CPU has none."""
+    if len(args) == 1 and type(args[0]) is int and not kwargs:
+        return torch.device("cuda", args[0])
+    return func(*args, **kwargs)
+
+
 def handlers() -> dict[Any, Handler]:
     """Return the handlers of this family."""
     tensor: Any = torch.Tensor
     return {
+        torch.device: _named,
         tensor.device.__get__: _device,
         tensor.is_cuda.__get__: _is_cuda,
         tensor.is_cpu.__get__: _is_cpu,
