@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from syncwatch.errors import UsageError
+from syncwatch.model.collector import collector_off
 from syncwatch.model.events import SyncEvent
 from syncwatch.model.finding import Report
 from syncwatch.model.session import DeviceKind, Recording, Session
@@ -73,7 +74,8 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         if device is None or sensed is None or forks.is_child():
             return
         unwatched = device.unwatched()
-        self._stack.close()
+        with collector_off():
+            self._stack.close()
         missing = []
         if kind is not None:
             missing.append(f"The run was ended by {kind.__name__}; what came after it is not in the report.")

@@ -19,4 +19,9 @@ def collector_off() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():
+                # Into the oldest generation at once: else all of it is looked at first thing, with the whole program's
+                # objects, which took 2.5 s in an engine (vLLM) whose round took as long.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

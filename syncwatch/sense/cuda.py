@@ -45,7 +45,6 @@ class CudaDevice:
                 "There is no CUDA GPU here. Use --device virtual to run without one, or --device auto to choose."
             )
         self._hooked: dict[str, _Hooks] = {}
-        self._staying: contextlib.AbstractContextManager[None] | None = None
 
     def environment(self) -> Environment:
         """Return the versions, the GPU and its driver; without the GPU's name while the program does not use it."""
@@ -98,8 +97,10 @@ class CudaDevice:
 
     def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
         """Tell of every wait that torch's hooks see from now on; see `WatchedDevice.stay`."""
-        self._staying = _Hooks(Recorder(now_ns=time.time_ns, after=tell)).on(callbacks=False)
-        self._staying.__enter__()
+        staying = _Hooks(Recorder(now_ns=time.time_ns, after=tell)).on(callbacks=False)
+        staying.__enter__()
+        # Let go, it would end with this device, and the process goes on.
+        _STAYING.append(staying)
 
     def used(self) -> int | None:
         """Return 0 while nothing initialised CUDA; after that nothing counts what the hooks do not see."""
@@ -118,6 +119,9 @@ class CudaDevice:
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
 
+
+_STAYING: list[contextlib.AbstractContextManager[None]] = []
+"""The hooks that listen until the process ends."""
 
 _NOT_YET = "The price pass did not run: there are lines, but no idle times."
 

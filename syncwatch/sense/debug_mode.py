@@ -19,6 +19,8 @@ _DEFAULT, _WARN = 0, 1
 
 _on: list[DebugMode] = []
 """Those that listen, the outermost first: Python asks the innermost first, and stops where a warning is taken."""
+_users_mode = _DEFAULT
+"""The mode that the program had when the first of them began; it is put back with the last, whichever that is."""
 
 
 class DebugMode:
@@ -39,7 +41,6 @@ class DebugMode:
 
     def __init__(self) -> None:
         self._recorder: Recorder | None = None
-        self._previous_mode: int | None = None
         self._warnings = SyncWarnings(self._on_warning)
 
     def unavailable(self) -> str | None:
@@ -48,26 +49,28 @@ class DebugMode:
 
     def start(self, recorder: Recorder) -> None:
         """Switch the mode to "warn" and listen to the warnings."""
+        global _users_mode
         self._recorder = recorder
+        if not _on:
+            _users_mode = _mode()
         _on.append(self)
         self._warnings.start()
-        self._previous_mode = _mode()
         _set_mode(_WARN)
 
     def stop(self) -> None:
         """Restore the mode and the filters."""
-        if self._previous_mode is None:
+        if self not in _on:
             return
-        _set_mode(self._previous_mode)
-        self._previous_mode = None
-        self._warnings.stop()
         _on.remove(self)
+        if not _on:
+            _set_mode(_users_mode)
+        self._warnings.stop()
         self._recorder = None
 
     def _on_warning(self, frame: FrameType | None) -> bool:
         """Record the wait; the outermost keeps the warning from a user who did not ask for it."""
         recorder = self._recorder
-        last = _on[0] is self and self._previous_mode == _DEFAULT
+        last = _on[:1] == [self] and _users_mode == _DEFAULT
         if recorder is None or frame is None:
             return last
         heard = recorder.now_ns()

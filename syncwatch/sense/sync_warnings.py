@@ -44,6 +44,10 @@ class SyncWarnings:
             rest = now.rest()
             # The very list, where nothing changed: others may hold it.
             _set_filters(self._before if rest == list(self._before) else rest)
+        elif any(each is self._entry for each in now):
+            # Who began later listens on.
+            kept = [each for each in now if each is not self._entry]
+            _set_filters(_Pinned(now.entry, kept) if isinstance(now, _Pinned) else kept)
 
 
 class _Pattern:

@@ -11,14 +11,27 @@ from tests.integration.ending_programs import CLEAN, PROGRAMS, Program
 
 pytestmark = pytest.mark.gpu
 
+ON_CUDA = {
+    # CUDA's own descriptors are closed, and the program's work with it fails.
+    "every other file descriptor closed": 3,
+    # The hooks hear of every thread, also of those that C started.
+    "a thread that C starts": 1,
+    # CUDA refuses a fork of a process that has initialised it, so that nothing waits there.
+    "a fork of a fork that waits": 0,
+    "a call at each fork": 0,
+}
+"""What is other on a GPU."""
+
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=[program.name for program in PROGRAMS])
 def test_however_a_program_ends(program: Program, tmp_path: Path) -> None:
     (tmp_path / "prog.py").write_text(program.beginning + program.text)
 
+    code = ON_CUDA.get(program.name, program.code)
+
     ended = syncwatch("gate", *program.target, "--device", "cuda", cwd=tmp_path)
 
     said = ended.out + ended.err
-    assert ended.code == program.code, said
-    assert (CLEAN in said) == (program.code == 0 or program.late), said
+    assert ended.code == code, said
+    assert (CLEAN in said) == (code == 0 or program.late), said
     assert "fault of syncwatch" not in said

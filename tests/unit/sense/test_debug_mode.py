@@ -108,3 +108,18 @@ def test_a_warning_repeated_by_the_thread_in_backward_is_autograds(mode: Mode) -
 
     threads = recorder.freeze("v", Coverage((), (), None, 0), modelled=False).threads
     assert [threads[each.thread] for each in of(recorder)] == ["MainThread", "autograd backward"]
+
+
+def test_one_that_begins_later_listens_on_when_the_first_has_ended(mode: Mode) -> None:
+    """As the hooks that stay until the process ends, which are put on inside a watch."""
+    first, recorded = started()
+    second, after = started()
+
+    first.stop()
+    waits()
+    still = mode.get()
+    second.stop()
+
+    assert (len(of(recorded)), len(of(after)), still) == (0, 1, 1)
+    assert mode.get() == 0
+    assert not any("_Pattern" in type(each[1]).__name__ for each in warnings.filters)
