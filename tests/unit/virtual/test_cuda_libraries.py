@@ -1,4 +1,4 @@
-"""What programs ask of CUDA's libraries works without a driver, on a torch built for CUDA and on one built for the CPU."""
+"""What programs ask of CUDA's libraries works without a driver, whether torch was built for CUDA or for the CPU."""
 
 from __future__ import annotations
 
