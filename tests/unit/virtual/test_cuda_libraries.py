@@ -92,6 +92,16 @@ def test_memory_of_the_allocator_is_counted_until_it_is_given_back() -> None:
     assert (during - before, torch.cuda.memory_allocated() - before) == (4096, 0)
 
 
+@pytest.mark.parametrize("divide", [torch.remainder, torch.fmod, torch.floor_divide])
+def test_whole_numbers_are_divided_by_zero_without_an_error(divide: Callable[..., Any]) -> None:
+    numbers = torch.tensor([7, 8, 9], device="cuda")
+
+    by_tensor = divide(numbers, torch.tensor([2, 0, 4], device="cuda"))
+
+    assert by_tensor[0].item() == divide(torch.tensor(7), 2).item()
+    assert divide(numbers, 0).is_cuda
+
+
 def test_a_device_by_number_is_the_gpu() -> None:
     assert torch.device(0) == torch.device("cuda", 0)
     assert torch.ones(2, device=torch.device(0)).is_cuda
