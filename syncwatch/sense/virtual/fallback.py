@@ -17,6 +17,7 @@ _MISSING = (
     "is not implemented on CPU",
 )
 _NO_MEMORY = "can't allocate memory"
+_DIVIDED_BY_ZERO = "ZeroDivisionError"
 _WIDER = {
     torch.float16: torch.float32,
     torch.bfloat16: torch.float32,
@@ -41,6 +42,8 @@ def run_otherwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], erro
             "CUDA out of memory. The virtual device keeps its tensors in this machine's memory, which is full: "
             "watch a smaller model or batch."
         ) from error
+    if _DIVIDED_BY_ZERO in str(error):
+        return _divide_by_one(func, args, kwargs)
     if not any(phrase in str(error) for phrase in _MISSING):
         raise error
     reference = reference_of(func._schema.name.replace("::", "."))
@@ -50,6 +53,14 @@ def run_otherwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], erro
     if narrow is None:
         raise error
     return _run_wider(func, args, kwargs, narrow)
+
+
+def _divide_by_one(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Divide whole numbers where a divisor is zero: CUDA goes on, with values that torch leaves undefined."""
+    divided, divisor, *rest = args
+    if isinstance(divisor, torch.Tensor):
+        divisor = torch.where(divisor == 0, torch.ones_like(divisor), divisor)
+    return func(divided, divisor or 1 if isinstance(divisor, int) else divisor, *rest, **kwargs)
 
 
 def _run_wider(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], narrow: torch.dtype) -> Any:

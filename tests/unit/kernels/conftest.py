@@ -1,8 +1,12 @@
-"""Answers: how do kernel tests run without a GPU? In Triton's interpreter, which has to be chosen before the import."""
+"""Answers: how do kernel tests run without a GPU? In Triton's interpreter, which has to be chosen before the import.
+
+It is mended as on the virtual device: Triton 3.9 by itself refuses the mask that a comparison of two scalars gives.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,7 +14,18 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
+from syncwatch.sense.virtual import triton_numbers
+from syncwatch.sense.virtual.patching import Patches
 from tests.kernel_fixtures import poison_fresh_memory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mended_interpreter() -> Iterator[None]:
+    patches = Patches()
+    if not torch.cuda.is_available():
+        triton_numbers.patch(patches)
+    yield
+    patches.restore()
 
 
 @pytest.fixture(autouse=True)

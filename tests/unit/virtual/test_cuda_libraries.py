@@ -1,4 +1,4 @@
-"""What programs ask of CUDA's libraries works without a driver, on a torch built for CUDA or for the CPU."""
+"""What programs ask of CUDA's libraries works without a driver, whether torch was built for CUDA or for the CPU."""
 
 from __future__ import annotations
 
@@ -65,15 +65,17 @@ def test_cudnn_is_there_as_on_a_gpu() -> None:
     assert torch.version.cuda is not None
 
 
+# As programs find them: torch's own stubs lack some, and want a driver's types for others.
+cuda: Any = torch.cuda
 ASKED: dict[str, Callable[[], object]] = {
     "profiler": lambda: (torch.cuda.profiler.start(), torch.cuda.profiler.stop()),
     "runtime": lambda: torch.cuda.check_error(torch.cuda.cudart().cudaProfilerStart()),
     "blas handle": lambda: torch.cuda.current_blas_handle(),
     "plan cache": lambda: (torch.backends.cuda.cufft_plan_cache.clear(), torch.backends.cuda.cufft_plan_cache[0].size),
-    "memory history": lambda: (torch.cuda.memory._record_memory_history(), torch.cuda.memory._snapshot()),
+    "memory history": lambda: (cuda.memory._record_memory_history(), cuda.memory._snapshot()),
     "allocator": lambda: torch.cuda.caching_allocator_delete(torch.cuda.caching_allocator_alloc(64, 0, 0)),
     "solver": lambda: torch.linalg.svd(torch.eye(4, device="cuda"), driver="gesvd"),
-    "priorities": lambda: torch.cuda.Stream.priority_range(),
+    "priorities": lambda: cuda.Stream.priority_range(),
     "emitted ranges": lambda: torch.autograd.profiler.emit_nvtx().__enter__(),
 }
 
@@ -92,6 +94,16 @@ def test_memory_of_the_allocator_is_counted_until_it_is_given_back() -> None:
     assert (during - before, torch.cuda.memory_allocated() - before) == (4096, 0)
 
 
+@pytest.mark.parametrize("divide", [torch.remainder, torch.fmod, torch.floor_divide])
+def test_whole_numbers_are_divided_by_zero_without_an_error(divide: Callable[..., Any]) -> None:
+    numbers = torch.tensor([7, 8, 9], device="cuda")
+
+    by_tensor = divide(numbers, torch.tensor([2, 0, 4], device="cuda"))
+
+    assert by_tensor[0].item() == divide(torch.tensor(7), 2).item()
+    assert divide(numbers, 0).is_cuda
+
+
 def test_a_device_by_number_is_the_gpu() -> None:
     assert torch.device(0) == torch.device("cuda", 0)
     assert torch.ones(2, device=torch.device(0)).is_cuda
@@ -107,7 +119,7 @@ def test_one_device_is_enough_for_data_parallel() -> None:
 
 
 def test_the_old_tensor_types_make_and_know_tensors_of_the_device() -> None:
-    kind: Any = torch.cuda.FloatTensor
+    kind: Any = cuda.FloatTensor
 
     made = kind([1.0, 2.0])
 

@@ -127,16 +127,16 @@ SPECIMENS: list[tuple[str, Call, int, int, int]] = [
 
 
 # name: from which torch on, synchronizations, reads, uploads
-SINCE: dict[str, tuple[tuple[int, int], int, int, int]] = {
-    "x[host mask] = 1": ((2, 15), 0, 0, 1),
-    "x[ints] = 1": ((2, 15), 0, 0, 0),
-    "x[0] = 1": ((2, 15), 0, 0, 0),
+SINCE: dict[str, tuple[tuple[int, int], tuple[int, ...]]] = {
+    "x[host mask] = 1": ((2, 15), (0, 0, 1)),
+    "x[ints] = 1": ((2, 15), (0, 0, 0)),
+    "x[0] = 1": ((2, 15), (0, 0, 0)),
 }
 
 
 def _figures_here(name: str, *measured: int) -> tuple[int, ...]:
-    since, *figures = SINCE.get(name, ((99, 0), *measured))
-    return tuple(figures) if (numbers(torch.__version__) or (0, 0)) >= since else measured
+    since, figures = SINCE.get(name, ((99, 0), measured))
+    return figures if (numbers(torch.__version__) or (0, 0)) >= since else measured
 
 
 def _ctc(tensors: Any) -> None:
