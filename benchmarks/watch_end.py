@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 import syncwatch  # noqa: E402
 
 _OPERATORS = 60_000
-_ROUNDS = 5
+_ROUNDS = 3
 _PROGRAM = """
 import multiprocessing, time
 
