@@ -21,6 +21,8 @@ WAITS_LATE = {"SW104", "SW403"}
 
 
 def found(code: str, form: str, device: str) -> tuple[Site, ...]:
+    # torch.compile, of another test, switches it off for the rest of the process.
+    torch.distributions.Distribution.set_default_validate_args(True)
     # On CUDA one watch has CUPTI, which alone sees the allocator; the virtual device has to be on for the names too.
     with syncwatch.watch(device=device) if device == "virtual" else contextlib.nullcontext():
         names = {"torch": torch, **NAMES[code]()}
