@@ -40,6 +40,8 @@ def _patch_libraries(patches: Patches) -> None:
     version = cudnn.version() or _CUDNN
     patches.set(cudnn, "is_available", lambda: True)
     patches.set(cudnn, "version", lambda: version)
+    # A build for the CPU warns for each layer that it has no cuDNN.
+    patches.set(cudnn, "is_acceptable", lambda tensor: tensor.is_cuda)
     # It copies the weights of a layer beside each other: kernels, and no wait. The CPU's layers do not ask for it.
     patches.set_if_there(torch, "_use_cudnn_rnn_flatten_weight", lambda: False)
     if torch.version.cuda is None:
