@@ -6,7 +6,6 @@ could have waited, so that the run was not measured.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -15,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from syncwatch.sense import forks
 from syncwatch.sense.commands import line_runs_python, named, runs_python
 from syncwatch.sense.forks import Did
+from syncwatch.sense.process_ends import is_running, own_children, peek, times_of_children
 from syncwatch.sense.virtual.patching import Patches
 
 _WORKERS = "torch.utils.data._utils.worker"
@@ -72,13 +71,13 @@ class Children:
         """Forked processes that still ran at the end."""
         self._from_c: tuple[str, ...] = ()
         self._before: frozenset[int] = frozenset()
-        self._times = _times_of_children()
+        self._times = times_of_children()
 
     def __enter__(self) -> Children:
         forks.begin()
         self._forked_before = frozenset(forks.forked())
-        self._before = frozenset(_own_children())
-        self._times = _times_of_children()
+        self._before = frozenset(own_children())
+        self._times = times_of_children()
         if not _watching:
             _patch()
         _watching.append(self)
@@ -167,19 +166,19 @@ class Children:
         self._running = self._still_running()
         for child in self._started:
             if child.status is None and child.pid is not None:
-                child.status = _peek(child.pid)
+                child.status = peek(child.pid)
         self._from_c = tuple(self._started_by_c())
 
     def _still_running(self) -> frozenset[int]:
         """Return the forked processes that run, but for workers of DataLoaders, which end when they are left alone."""
         excused = {child.pid for child in self._started if child.worker or not child.forked}
         forked = (pid for pid, did in self._descendants().items() if not did & Did.BECAME_OTHER)
-        return frozenset(pid for pid in forked if pid not in excused and _is_running(pid))
+        return frozenset(pid for pid in forked if pid not in excused and is_running(pid))
 
     def _started_by_c(self) -> Iterator[str]:
         """Yield what tells of a process that was not started through Python, as by `system` of C."""
         known = {child.pid for child in self._started} | set(self._descendants()) | self._before
-        if _own_children() - known or (not self._started and _times_of_children() != self._times):
+        if own_children() - known or (not self._started and times_of_children() != self._times):
             yield f"A process that C code started was not watched; what it ran is not known. {_ADVICE}"
 
 
@@ -191,52 +190,6 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _peek(pid: int) -> int | None:
-    if _plain_waitid is None:
-        return None
-    try:
-        found = _plain_waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except OSError:
-        return None
-    if found is None:
-        return None
-    return int(found.si_status) if found.si_code == os.CLD_EXITED else -int(found.si_status)
-
-
-def _own_children() -> set[int]:
-    """Return the children that the system knows of, also those that ended and were not waited for; on Linux."""
-    found: set[int] = set()
-    for path in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found |= {int(word) for word in path.read_text().split()}
-    return found
-
-
-def _times_of_children() -> tuple[float, ...]:
-    """Return what the children took that ended and were waited for, by whomever."""
-    try:
-        import resource
-    except ImportError:
-        return ()
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (used.ru_minflt, used.ru_utime, used.ru_stime)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return sys.platform != "linux" or os.path.exists(f"/proc/{pid}")
-
-
-_plain_waitid: Callable[..., Any] | None = getattr(os, "waitid", None)
 _watching: list[Children] = []
 _patches = Patches()
 _hooked = False

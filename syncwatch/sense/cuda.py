@@ -20,7 +20,8 @@ from syncwatch.sense.cupti import Cupti
 from syncwatch.sense.debug_mode import DebugMode
 from syncwatch.sense.environment import environment
 from syncwatch.sense.explicit_waits import ExplicitWaits
-from syncwatch.sense.join import Hooked, join, join_run
+from syncwatch.sense.join import Hooked, join
+from syncwatch.sense.join_run import join_run
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.runtime_calls import RuntimeCalls
 from syncwatch.sense.runtime_trace import RuntimeTrace

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncwatch.model.events import Step, SyncEvent, SyncKind
-from syncwatch.sense.join import Hooked, Joined, join_run
+from syncwatch.sense.join import Hooked, Joined
+from syncwatch.sense.join_run import join_run
 from syncwatch.sense.runtime_trace import RuntimeTrace, Span, SyncCall
 
 MAIN, OUTPUT, AUTOGRAD = 0, 1, 2

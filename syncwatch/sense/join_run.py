@@ -1,0 +1,158 @@
+"""Gives each wait that the hooks heard of its time, and each CUPTI row its line, where both are of one run: by time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from syncwatch.model.events import SyncEvent, SyncKind
+from syncwatch.sense.join import Copies, Hooked, Joined, StepClock, group_of, kernel_of, seen_in, timed, unhooked
+from syncwatch.sense.match import Matched, announces, match
+from syncwatch.sense.runtime_trace import RuntimeTrace, SyncCall
+from syncwatch.sense.thread_map import ThreadMap
+from syncwatch.sense.threads import AUTOGRAD
+
+
+def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
+    """Join hooks and rows of one and the same run, by time.
+
+    A row that no hook heard of stands without a line, and takes no line or time from the others. A wait that was asked
+    for and has no row was none: there was nothing to wait for.
+
+    Args:
+        hooked: what the hooks saw.
+        trace: what CUPTI recorded.
+        offset_ns: what the clock of `trace` shows more than that of `hooked`, as nearly as that is known.
+    """
+    threads = ThreadMap(hooked.threads, hooked.native_threads, trace)
+    pools = _Pools(hooked, trace, threads)
+    rows = _rows_by_pool(trace.syncs, pools)
+    offset_ns, matched = _best_match(hooked.syncs, rows, pools, offset_ns)
+    steps = tuple(
+        replace(step, start_ns=step.start_ns + offset_ns, end_ns=step.end_ns + offset_ns) for step in hooked.steps
+    )
+    clock = StepClock((step.index, step.start_ns, step.end_ns) for step in steps)
+    copies = Copies(hooked.copies, trace.copies, clock, threads)
+    syncs: list[SyncEvent] = []
+    idle = untimed = 0
+    for found in matched:
+        paired = [timed(event, row) for event, row in found.pairs]
+        copies.lend(paired, [row for _, row in found.pairs])
+        kept = [event for event in found.heard if not announces(event)]
+        syncs += paired
+        syncs += (replace(event, start_ns=None, end_ns=None) for event in kept)
+        syncs += _alone(found.recorded, copies, clock, threads)
+        idle += len(found.heard) - len(kept)
+        untimed += len(kept)
+    return Joined(
+        steps=steps,
+        syncs=tuple(sorted(syncs, key=_moment)),
+        copies=copies.events(),
+        kernels=tuple(kernel_of(run, clock, threads) for run in trace.kernels),
+        threads=threads.names(),
+        seen=seen_in(trace),
+        notes=tuple(_left_over(idle, untimed)),
+    )
+
+
+_CLOCK_ERRORS_NS = (0, *(sign * 1000 * size for size in (5, 10, 20, 50, 100, 200) for sign in (1, -1)))
+"""How far the two clocks may be apart beside what the marks of the window tell.
+
+The profiler turns counts of the processor into time at its end. On an H200 whose host ran four programs, a read began
+after the warning of it once in 100.
+"""
+
+
+def _best_match(
+    heard: Sequence[SyncEvent], rows: Mapping[_Pool, Sequence[SyncCall]], pools: _Pools, offset_ns: int
+) -> tuple[int, list[Matched]]:
+    """Return the offset near `offset_ns` at which the fewest hooks have no row, and what is which row with it."""
+    best: tuple[int, list[Matched]] | None = None
+    fewest = 0
+    for error in _CLOCK_ERRORS_NS:
+        events = _events_by_pool(heard, pools, offset_ns + error)
+        keys = sorted(events.keys() | rows.keys(), key=lambda key: (key[0], key[1].value))
+        found = [match(events.get(key, []), rows.get(key, [])) for key in keys]
+        lost = sum(len(each.heard) for each in found)
+        if best is None or lost < fewest:
+            best, fewest = (offset_ns + error, found), lost
+        if not fewest:
+            break
+    assert best is not None
+    return best
+
+
+def _alone(rows: Iterable[SyncCall], copies: Copies, clock: StepClock, threads: ThreadMap) -> Iterator[SyncEvent]:
+    """Yield the rows that no hook heard of; one in the operator of another wait has the line of that one."""
+    for row in rows:
+        copy = copies.line_of(row)
+        key = clock.step_at(row.call.start_ns), threads.number(row.call.tid), group_of(row.kind)
+        event = unhooked(key, row, copy)
+        yield event if copy is not None else replace(event, stack=copies.lent(row))
+
+
+def _moment(event: SyncEvent) -> tuple[int, int]:
+    return (event.thread, event.start_ns if event.start_ns is not None else 0)
+
+
+def _left_over(idle: int, untimed: int) -> Iterator[str]:
+    if idle:
+        yield f"{_times(idle)} the code asked for a wait where there was nothing to wait for; these are not counted."
+    if untimed:
+        yield f"torch warned {_times(untimed)} of a wait that CUPTI has no record of: there the line has no time."
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+_Pool = tuple[int, SyncKind]
+"""A thread, with all threads of autograd as one, and the group of the kind."""
+
+
+class _Pools:
+    """Which waits are matched among themselves: those of one thread.
+
+    torch warns of a wait on one of autograd's threads on the thread that called `backward`, behind all of them.
+    """
+
+    def __init__(self, hooked: Hooked, trace: RuntimeTrace, threads: ThreadMap) -> None:
+        self._native = hooked.native_threads
+        self._threads = threads
+        autograd = [number for number, name in enumerate(hooked.threads) if name.startswith(AUTOGRAD)]
+        self._autograd = frozenset(autograd)
+        self._first = autograd[0] if autograd else None
+        named = {tid for tid, name in trace.thread_names.items() if "autograd" in name}
+        self._named = named.intersection(row.call.tid for row in trace.syncs)
+
+    def of_event(self, event: SyncEvent) -> _Pool:
+        thread = self._first if event.thread in self._autograd else event.thread
+        return thread if thread is not None else event.thread, group_of(event.kind)
+
+    def of_row(self, row: SyncCall) -> _Pool:
+        return self._thread(row.call.tid), group_of(row.kind)
+
+    def _thread(self, tid: int) -> int:
+        known = self._native.get(tid)
+        if self._first is not None and (known in self._autograd or tid in self._named):
+            return self._first
+        if self._first is not None and known is None and not self._named:
+            return self._first
+        return known if known is not None else self._threads.number(tid)
+
+
+def _events_by_pool(events: Iterable[SyncEvent], pools: _Pools, offset_ns: int) -> dict[_Pool, list[SyncEvent]]:
+    found: dict[_Pool, list[SyncEvent]] = defaultdict(list)
+    for event in events:
+        start = None if event.start_ns is None else event.start_ns + offset_ns
+        end = None if event.end_ns is None else event.end_ns + offset_ns
+        found[pools.of_event(event)].append(replace(event, start_ns=start, end_ns=end))
+    return found
+
+
+def _rows_by_pool(rows: Iterable[SyncCall], pools: _Pools) -> dict[_Pool, list[SyncCall]]:
+    found: dict[_Pool, list[SyncCall]] = defaultdict(list)
+    for row in rows:
+        found[pools.of_row(row)].append(row)
+    return found
