@@ -83,6 +83,7 @@ class Results:
 
 
 def _outputs(asked: list[str]) -> tuple[Output, ...]:
+    from syncwatch.cli.outputs import require_writable
     from syncwatch.reporting import output_of
 
     outputs = tuple(output_of(words) for words in asked)
@@ -90,6 +91,7 @@ def _outputs(asked: list[str]) -> tuple[Output, ...]:
         if output.path is None:
             name = output.form.value
             raise UsageError(f"--syncwatch-report {name} names no file. Write it as --syncwatch-report {name}=FILE.")
+        require_writable(output.path)
     return outputs
 
 

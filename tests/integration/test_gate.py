@@ -236,7 +236,7 @@ def test_what_could_not_be_measured_is_exit_3(repository: Repository) -> None:
     [
         (("--max-syncs", "nan"), "greater than or equal to 0"),
         (("--require", "app.helpers"), "names no function"),
-        (("--config", "gone.toml"), "Cannot read gone.toml"),
+        (("--config", "gone.toml"), "gone.toml: No such file or directory"),
         (("--baseline", "gone.jsonl"), "--update-baseline"),
         (("--baseline", "no/where.jsonl", "--update-baseline"), "Make it first"),
     ],

@@ -456,14 +456,3 @@ def test_never_ran():
     )
     assert found.ret == 3
     found.stderr.fnmatch_lines(["error: test_it.py::test_leaves ended pytest with os._exit(0)*"])
-
-
-def test_a_test_of_a_module_that_is_marked_may_use_no_gpu(pytester: pytest.Pytester) -> None:
-    run(
-        pytester,
-        """
-@pytest.mark.no_sync
-def test_on_the_cpu():
-    assert 1 + 1 == 2
-""",
-    ).assert_outcomes(passed=1)

@@ -35,7 +35,7 @@ def test_recurrent_layers_run_forwards_and_backwards(device: VirtualDevice, kind
     outputs.sum().backward()
 
     device.record_into(None)
-    assert recorder.syncs == []
+    assert not recorder.syncs
     assert outputs.is_cuda and inputs.grad is not None and inputs.grad.is_cuda
 
 
