@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.sense.join import Copies, Hooked, Joined, StepClock, group_of, kernel_of, seen_in, timed, unhooked
-from syncwatch.sense.match import Matched, announces, match
+from syncwatch.sense.match import Matched, announces, match, match_in_order
 from syncwatch.sense.runtime_trace import RuntimeTrace, SyncCall
 from syncwatch.sense.thread_map import ThreadMap
 from syncwatch.sense.threads import AUTOGRAD
@@ -28,7 +28,7 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
     threads = ThreadMap(hooked.threads, hooked.native_threads, trace)
     pools = _Pools(hooked, trace, threads)
     rows = _rows_by_pool(trace.syncs, pools)
-    offset_ns, matched = _best_match(hooked.syncs, rows, pools, offset_ns)
+    events = _events_by_pool(hooked.syncs, pools, offset_ns)
     steps = tuple(
         replace(step, start_ns=step.start_ns + offset_ns, end_ns=step.end_ns + offset_ns) for step in hooked.steps
     )
@@ -36,7 +36,8 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
     copies = Copies(hooked.copies, trace.copies, clock, threads)
     syncs: list[SyncEvent] = []
     idle = untimed = 0
-    for found in matched:
+    for key in sorted(events.keys() | rows.keys(), key=lambda key: (key[0], key[1].value)):
+        found = _best_match(events.get(key, []), rows.get(key, []))
         paired = [timed(event, row) for event, row in found.pairs]
         copies.lend(paired, [row for _, row in found.pairs])
         kept = [event for event in found.heard if not announces(event)]
@@ -56,31 +57,34 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
     )
 
 
-_CLOCK_ERRORS_NS = (0, *(sign * 1000 * size for size in (5, 10, 20, 50, 100, 200) for sign in (1, -1)))
-"""How far the two clocks may be apart beside what the marks of the window tell.
+_CLOCK_ERRORS_NS = (0, *(sign * 1000 * size for size in (3, 6, 10, 15, 20, 30, 50, 75, 100, 200) for sign in (1, -1)))
+"""How far the clocks of one thread may be apart beside what the marks of the window tell.
 
-The profiler turns counts of the processor into time at its end. On an H200 whose host ran four programs, a read began
-after the warning of it once in 100.
+The profiler turns counts of the processor that a thread runs on into time, at its end. On an H200 whose host ran four
+programs, a read seemed to begin after the warning of it once in 100.
 """
 
 
-def _best_match(
-    heard: Sequence[SyncEvent], rows: Mapping[_Pool, Sequence[SyncCall]], pools: _Pools, offset_ns: int
-) -> tuple[int, list[Matched]]:
-    """Return the offset near `offset_ns` at which the fewest hooks have no row, and what is which row with it."""
-    best: tuple[int, list[Matched]] | None = None
-    fewest = 0
-    for error in _CLOCK_ERRORS_NS:
-        events = _events_by_pool(heard, pools, offset_ns + error)
-        keys = sorted(events.keys() | rows.keys(), key=lambda key: (key[0], key[1].value))
-        found = [match(events.get(key, []), rows.get(key, [])) for key in keys]
-        lost = sum(len(each.heard) for each in found)
-        if best is None or lost < fewest:
-            best, fewest = (offset_ns + error, found), lost
-        if not fewest:
+def _best_match(events: Sequence[SyncEvent], rows: Sequence[SyncCall]) -> Matched:
+    """Return which of `events` is which of `rows`: one after the other where as many fit, else by time.
+
+    By time, the error of the clock counts at which the fewest hooks have no row.
+    """
+    found = match_in_order(events, rows)
+    for error in _CLOCK_ERRORS_NS if found is None else ():
+        tried = match([_shifted(event, error) for event in events], rows)
+        if found is None or len(tried.heard) < len(found.heard):
+            found = tried
+        if not found.heard:
             break
-    assert best is not None
-    return best
+    assert found is not None
+    return found
+
+
+def _shifted(event: SyncEvent, by_ns: int) -> SyncEvent:
+    start = None if event.start_ns is None else event.start_ns + by_ns
+    end = None if event.end_ns is None else event.end_ns + by_ns
+    return replace(event, start_ns=start, end_ns=end)
 
 
 def _alone(rows: Iterable[SyncCall], copies: Copies, clock: StepClock, threads: ThreadMap) -> Iterator[SyncEvent]:
@@ -145,9 +149,7 @@ class _Pools:
 def _events_by_pool(events: Iterable[SyncEvent], pools: _Pools, offset_ns: int) -> dict[_Pool, list[SyncEvent]]:
     found: dict[_Pool, list[SyncEvent]] = defaultdict(list)
     for event in events:
-        start = None if event.start_ns is None else event.start_ns + offset_ns
-        end = None if event.end_ns is None else event.end_ns + offset_ns
-        found[pools.of_event(event)].append(replace(event, start_ns=start, end_ns=end))
+        found[pools.of_event(event)].append(_shifted(event, offset_ns))
     return found
 
 

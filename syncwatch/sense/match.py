@@ -35,6 +35,27 @@ def match(events: Sequence[SyncEvent], rows: Sequence[SyncCall]) -> Matched:
     return _Walk(events, rows).result
 
 
+_NEAR_NS = 2_000_000
+"""A hook is no further from its call; a clock that is off by so much is no clock."""
+
+
+def match_in_order(events: Sequence[SyncEvent], rows: Sequence[SyncCall]) -> Matched | None:
+    """Return each of `events` with the row at its place, where there are as many and each pair fits; else None.
+
+    However far the clocks are apart, as many of both are the same waits.
+    """
+    if len(events) != len(rows) or not all(map(_fits, events, rows)):
+        return None
+    return Matched(pairs=list(zip(events, rows, strict=True)))
+
+
+def _fits(event: SyncEvent, row: SyncCall) -> bool:
+    if announces(event):
+        return event.kind is row.kind and abs(_heard_ns(event) - row.call.start_ns) <= _NEAR_NS
+    # Warnings of backward come long after the waits.
+    return _heard_ns(event) >= row.call.start_ns - _NEAR_NS
+
+
 def announces(event: SyncEvent) -> bool:
     """Return whether the hook heard of the wait before it began."""
     return event.start_ns is not None

@@ -113,9 +113,12 @@ def test_a_watch_inside_a_watch_has_lines_and_says_that_it_has_no_times() -> Non
     with syncwatch.watch(device="cuda") as outer, syncwatch.watch(device="cuda") as inner:
         x.sum().item()
 
-    assert [site.calls for site in inner.report.sites] == [site.calls for site in outer.report.sites] == [1]
-    assert inner.report.sites[0].host_blocked_us is None
-    assert outer.report.sites[0].host_blocked_us is not None
+    # The first read of a process makes the allocator ask for pinned memory.
+    (within,) = [site for site in inner.report.sites if site.kind is not SyncKind.ALLOCATION]
+    (around,) = [site for site in outer.report.sites if site.kind is not SyncKind.ALLOCATION]
+    assert within.calls == around.calls == 1
+    assert within.host_blocked_us is None
+    assert around.host_blocked_us is not None
     assert any("no idle times" in note for variant in inner.report.variants for note in variant.notes)
 
 

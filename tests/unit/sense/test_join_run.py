@@ -112,14 +112,30 @@ def test_warnings_of_backward_belong_to_calls_on_a_thread_of_autograd() -> None:
     assert sorted((each.stack or 0, each.start_ns) for each in found.syncs) == [(0, 115), (7, 110), (7, 120)]
 
 
-def test_a_clock_that_is_a_little_ahead_loses_no_wait() -> None:
-    """Every call seems to begin behind the warning of it, by 8 microseconds."""
-    rows = [row(100_000 + 30_000 * number) for number in range(100)]
-    events = [warned(each.call.end_ns + 2_000 - 10_000, number) for number, each in enumerate(rows)]
+def test_as_many_of_both_are_the_same_however_far_the_clocks_are_apart() -> None:
+    rows = [row(1_000_000 + 30_000 * number) for number in range(100)]
+    events = [warned(each.call.end_ns - 700_000, number) for number, each in enumerate(rows)]
 
     found = joined(events, rows)
 
     assert told(found) == [(number, each.call.start_ns) for number, each in enumerate(rows)]
+    assert found.notes == ()
+
+
+def test_a_clock_that_is_a_little_ahead_loses_no_wait() -> None:
+    """Every call seems to begin behind the warning of it, by 8 microseconds; one more call is a library's."""
+    rows = [row(100_000 + 60_000 * number) for number in range(100)]
+    library = row(100_000 + 60_000 * 50 + 30_000)
+    events = [warned(each.call.end_ns + 2_000 - 10_000, number) for number, each in enumerate(rows)]
+
+    found = joined(events, [*rows[:51], library, *rows[51:]])
+
+    lines = [(number, each.call.start_ns) for number, each in enumerate(rows)]
+    assert sorted(told(found), key=lambda each: each[1] or 0) == [
+        *lines[:51],
+        (None, library.call.start_ns),
+        *lines[51:],
+    ]
     assert found.notes == ()
 
 
