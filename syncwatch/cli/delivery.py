@@ -85,18 +85,13 @@ def deliver(code: int) -> None:
         _pipe.write(f"code {code}")
 
 
-def deliver_late(sentence: str, *, judged: bool) -> None:
-    """Tell the supervisor of something seen after the report was made.
-
-    Args:
-        sentence: what was seen.
-        judged: whether it would have changed the verdict, so that a clean one no longer holds.
-    """
+def deliver_late(sentence: str) -> None:
+    """Tell the supervisor of a wait seen after the report was made, so that a clean verdict no longer holds."""
     pipe = _pipe
     if pipe is not None and pipe.told < _MOST:
         pipe.told += 1
         text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in sentence)
-        pipe.write(f"{'late' if judged else 'remark'} {text}")
+        pipe.write(f"late {text}")
 
 
 def _die_with(supervisor: int) -> None:

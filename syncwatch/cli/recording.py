@@ -340,7 +340,6 @@ def _keep_listening(watching: watch) -> None:
         deliver_late(
             f"After the report was made, the CPU waited for the GPU at {_caller()}, while Python ended. That is in no "
             "report; end it before the target's code ends, then watch it again.",
-            judged=True,
         )
 
     watching.stay(tell)

@@ -38,8 +38,6 @@ class Delivered:
     """Its exit code; None where it never came to one."""
     late: tuple[str, ...] = ()
     """What was seen after the report was made, and would have changed it, a sentence each."""
-    remarks: tuple[str, ...] = ()
-    """What was seen after it and changes no exit code."""
 
 
 def is_wanted() -> bool:
@@ -125,14 +123,14 @@ def _everything(reading: int) -> bytes:
 def delivered(data: bytes) -> Delivered:
     """Return what `data` says: a word a line, and what belongs to it; the last code counts."""
     code: int | None = None
-    said: dict[str, list[str]] = {"late": [], "remark": []}
+    late: list[str] = []
     for line in data.decode(errors="replace").splitlines():
         word, _, rest = line.partition(" ")
         if word == "code" and rest.isdecimal():
             code = int(rest)
-        elif word in said and rest not in said[word]:
-            said[word].append(rest)
-    return Delivered(code, tuple(said["late"]), tuple(said["remark"]))
+        elif word == "late" and rest not in late:
+            late.append(rest)
+    return Delivered(code, tuple(late))
 
 
 def conclusion(status: int, said: Delivered) -> tuple[int, Sequence[str]]:
@@ -143,7 +141,7 @@ def conclusion(status: int, said: Delivered) -> tuple[int, Sequence[str]]:
         if number in _CODES:
             return _CODES[signal.Signals(number)], []
         return EXIT_NOT_MEASURED, [_unjudged(number, left)]
-    late = [*said.late, *said.remarks][:_SHOWN]
+    late = said.late[:_SHOWN]
     if said.code == EXIT_CLEAN and (number is not None or left != EXIT_CLEAN):
         how = f"was ended by {_named(number)}" if number is not None else f"ended with exit status {left}"
         failed = (

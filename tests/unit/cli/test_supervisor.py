@@ -31,7 +31,6 @@ def left(status: int) -> int:
         (left(7), Delivered(0), 3, "exit status 7 after the report was made"),
         (signal.SIGABRT, Delivered(0), 3, "SIGABRT after the report was made"),
         (left(0), Delivered(0, late=("It waited.",)), 3, "It waited."),
-        (left(0), Delivered(0, remarks=("It waited.",)), 0, "It waited."),
         (left(1), Delivered(1, late=("It waited.",)), 1, "It waited."),
     ],
 )
@@ -43,8 +42,8 @@ def test_what_the_exit_code_is(status: int, said: Delivered, code: int, words: s
 
 
 def test_what_is_in_the_pipe() -> None:
-    data = b"late one\nlate one\ncode 3\nremark two\ncode 0\nco"
+    data = b"late one\nlate one\ncode 3\nother two\ncode 0\nco"
 
-    assert delivered(data) == Delivered(0, ("one",), ("two",))
+    assert delivered(data) == Delivered(0, ("one",))
     assert delivered(b"") == Delivered()
     assert delivered(b"code -1\ncode x\n") == Delivered()
