@@ -129,7 +129,7 @@ def _read(path: Path) -> ConfigFile | None:
     if kind is not None:
         raise UsageError(f"Cannot read {path}: it is {kind}. Give a file with --config.")
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
         document = msgspec.toml.decode(text)
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}. Give a file that exists with --config.") from error

@@ -144,6 +144,11 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         )
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the block has ended, and there is a session."""
+        return self._finished is not None
+
+    @property
     def session(self) -> Session:
         """What was recorded.
 

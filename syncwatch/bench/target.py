@@ -12,6 +12,7 @@ from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from syncwatch.bench.driving import drive
 from syncwatch.bench.ending import Ending
@@ -124,12 +125,14 @@ def function(text: str) -> Target:
         UsageError: if the text has no such form.
     """
     name, _, attribute = text.partition(":")
-    if not name or not attribute.isidentifier():
+    if not name or not all(part.isidentifier() for part in attribute.split(".")):
         raise UsageError(f"{text!r} names no function. Write it as pkg.mod:function.")
 
     def call() -> None:
         _require(name, text)
-        found = getattr(importlib.import_module(name), attribute, None)
+        found: Any = importlib.import_module(name)
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
         if not callable(found):
             raise UsageError(f"{name} has no function {attribute!r}. Write the target as pkg.mod:function.")
         drive(found(), text)

@@ -23,6 +23,7 @@ from syncwatch.errors import (
     EXIT_INTERRUPTED,
     EXIT_NOT_MEASURED,
     EXIT_TERMINATED,
+    NotMeasuredError,
     SyncwatchError,
     UsageError,
 )
@@ -297,6 +298,12 @@ def _run_code(target: Target, arguments: list[str], request: Request, finish: Fi
     except BaseException as error:
         if is_child():
             _leave_child(1)
+        if not watching.has_ended:
+            why = f"{type(error).__name__}: {error}".rstrip(": ")
+            said = f"The watch of {target.name} could not be ended ({why}), so nothing was judged."
+            raise NotMeasuredError(
+                f"{said} See what the target takes from Python, such as files or recursion."
+            ) from error
         return _ended(target.name, watching.session, f"raised {type(error).__name__}")
     succeeded = status is None or (isinstance(status, int) and status == 0)
     if is_child():

@@ -1,4 +1,4 @@
-"""Answers: what if a watched test ends the whole of pytest with `os._exit`? Then it says so, and not with 0."""
+"""Answers: what if a watched test ends all of pytest, by `os._exit` or `pytest.exit`? It says so, and not with 0."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from syncwatch.errors import EXIT_NOT_MEASURED
 
 @contextlib.contextmanager
 def never_in_silence(item: pytest.Item) -> Iterator[None]:
-    """Let `os._exit` inside the block say which test it was; a status of 0 becomes 3, since nothing was judged."""
+    """Let the end of pytest inside the block say which test it was; a status of 0 becomes 3: nothing was judged."""
     plain, owner = os._exit, os.getpid()
 
     def _exit(status: int) -> NoReturn:
@@ -35,6 +35,11 @@ def never_in_silence(item: pytest.Item) -> Iterator[None]:
     os._exit = _exit
     try:
         yield
+    except pytest.exit.Exception as end:
+        if end.returncode != 0:
+            raise
+        said = f"{end.msg} (in {item.nodeid}, so that neither it nor the tests after it were judged)"
+        raise pytest.exit.Exception(said, returncode=EXIT_NOT_MEASURED) from end
     finally:
         if os._exit is _exit:
             os._exit = plain

@@ -109,7 +109,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Watch a marked test, and fail it where it waits too much; a test that fails by itself is not judged."""
-    limit = item.stash.get(_LIMIT, None)
+    limit = item.stash.get(_LIMIT, None) or _late_limit(item)
     if limit is None:
         result = yield
         idle = _idle(item, FIXTURE) if _is_watched(item) else None
@@ -130,6 +130,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if judged.verdict.reasons:
         pytest.fail(judged.text(limit, item.config.get_terminal_writer().fullwidth), pytrace=False)
     return result
+
+
+def _late_limit(item: pytest.Item) -> Limit | None:
+    """Return what a marker asks that a fixture has put on the test, when the device was not on for its fixtures."""
+    try:
+        return limit_of(item.iter_markers())
+    except SyncwatchError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _idle(item: pytest.Item, asked_by: str) -> str | None:

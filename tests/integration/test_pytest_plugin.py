@@ -456,3 +456,31 @@ def test_never_ran():
     )
     assert found.ret == 3
     found.stderr.fnmatch_lines(["error: test_it.py::test_leaves ended pytest with os._exit(0)*"])
+
+
+def test_a_test_that_exits_pytest_with_status_0_is_named_and_is_exit_3(pytester: pytest.Pytester) -> None:
+    found = run(
+        pytester,
+        """
+@pytest.mark.no_sync
+def test_leaves():
+    deep(vector())
+    pytest.exit("done", returncode=0)
+""",
+    )
+    assert found.ret == 3
+    assert "test_it.py::test_leaves" in found.stdout.str()
+
+
+def test_a_marker_that_a_fixture_puts_on_a_test_holds(pytester: pytest.Pytester) -> None:
+    run(
+        pytester,
+        """
+@pytest.fixture(autouse=True)
+def mark(request):
+    request.applymarker(pytest.mark.no_sync)
+
+def test_waits():
+    deep(vector())
+""",
+    ).assert_outcomes(failed=1)

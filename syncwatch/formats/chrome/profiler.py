@@ -11,7 +11,7 @@ from syncwatch.formats.chrome.host import Host, Surroundings
 from syncwatch.formats.chrome.owners import Owners
 from syncwatch.formats.process import Process, WaitingCall
 from syncwatch.formats.steps import StepClock, steps_of
-from syncwatch.model.events import Call, CopyEvent, KernelEvent, RangeEvent, SyncKind
+from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, SyncKind
 from syncwatch.model.names import WINDOW_RANGE
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_launch, wait_of
 from syncwatch.model.session import Recorder
@@ -101,10 +101,10 @@ class _Builder:
             surroundings=Surroundings(self.host, self.base_ns),
             notes=(*notes, *self._notes(copies, kernels, is_recorded=is_recorded)),
             blind_to=tuple(self._blind_to()),
-            unwatched=tuple(self._hidden(name)),
+            unwatched=tuple(self._hidden(name, copies)),
         )
 
-    def _hidden(self, name: str) -> Iterator[str]:
+    def _hidden(self, name: str, copies: Sequence[CopyEvent]) -> Iterator[str]:
         """Yield what hides waits of this process."""
         texts, numbers = self.host.names.texts, self.host.calls.names
         unnamed = sum(not texts[number].strip() for number in numbers)
@@ -114,6 +114,10 @@ class _Builder:
             yield f"{said}, so waits among them are missing. {again}"
         if self.found.left_out:
             yield f"{self.found.left_out} rows of the trace cannot be read, so waits among them are missing. {again}"
+        pageable = [copy for copy in copies if copy.memory is HostMemory.PAGEABLE]
+        reads = sum(copy.call is None and copy.direction is Direction.D2H for copy in pageable)
+        if reads:
+            yield f"Of {reads} copies into pageable memory, which wait, the trace does not hold the call. {again}"
 
     def _launches(self) -> bool:
         """Return whether the host asked for work."""

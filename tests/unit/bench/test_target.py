@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from syncwatch.bench import target
+from syncwatch.bench.target import function
 from syncwatch.errors import UsageError
 
 
@@ -58,3 +59,13 @@ def test_only_a_python_file_is_code(tmp_path: Path) -> None:
     for name in ("run.json", "notes.txt", "train", "a:b"):
         (tmp_path / name).write_text("print('ran')\n")
         assert not target.is_code(str(tmp_path / name))
+
+
+def test_a_method_of_an_object_is_a_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "held.py").write_text("class C:\n    def go(self): open('went', 'w').close()\nc = C()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    function("held:c.go").run([])
+
+    assert (tmp_path / "went").exists()

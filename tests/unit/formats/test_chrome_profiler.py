@@ -269,3 +269,14 @@ def test_steps_may_be_named(path: Path) -> None:
     assert len(session_of(path, *rows, step_range="decode *").recordings[0].steps) == 3
     with pytest.raises(UsageError, match="'decode 0'"):
         session_of(path, *rows, step_range="decode")
+
+
+def test_a_copy_into_pageable_memory_without_its_call_is_not_clean(path: Path) -> None:
+    session = session_of(
+        path,
+        call("cudaLaunchKernel", 5, 2, 1),
+        work("kernel", "k", 8, 20, 1),
+        work("gpu_memcpy", "Memcpy DtoH (Device -> Pageable)", 30, 4, 2, bytes=4),
+    )
+
+    assert any("into pageable memory" in sentence for sentence in session.unwatched)
