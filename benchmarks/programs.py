@@ -78,6 +78,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What came of one program: one of the three is set."""
 
     environment: Environment | None
+    device: str = ""
     ran: Ran | None = None
     skipped: str = ""
     failed: str = ""
@@ -156,7 +157,7 @@ def _take(results: Results, ended: Ended, outcome: Outcome | None) -> None:
         return
     if outcome.environment is not None:
         results.torch, results.gpu = outcome.environment.torch, outcome.environment.gpu
-        results.device = "cuda" if outcome.environment.gpu else "virtual"
+        results.device = outcome.device
     if outcome.skipped:
         results.skipped[ended.name] = outcome.skipped
         typer.echo(f"{ended.name}: skipped: {outcome.skipped}", err=True)
@@ -211,7 +212,7 @@ def _outcome(function: Callable[[], object], name: str, libraries: tuple[str, ..
         watched=watched,
         notes=notes,
     )
-    return Outcome(report.environment, ran)
+    return Outcome(report.environment, "virtual" if device is None else "cuda", ran)
 
 
 @contextlib.contextmanager
