@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -155,7 +155,7 @@ def test_a_fixture_is_entered_for_its_test(around: Callable[[], list[bool]]) -> 
 @BLOCKS
 def test_a_coroutine_that_is_sent_by_hand_excuses_nothing_of_its_caller(block: Any) -> None:
     class Turn:
-        def __await__(self) -> Iterator[None]:
+        def __await__(self) -> Generator[None, None, None]:
             yield
 
     async def inner() -> None:
