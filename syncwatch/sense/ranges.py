@@ -69,6 +69,7 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
             self._started.append((recorder, index, recorder.now_ns(), recorder.current_step))
             recorder.current_step = index
         scope.STEPS.set((*self._outer, *((recorder, index) for recorder, index, _, _ in self._started)))
+        self._tell()
         number = self._started[-1][1] if self._started else None
         self._range = annotate(STEP_RANGE if number is None else f"{STEP_RANGE} {number}")
         self._range.__enter__()
@@ -82,7 +83,13 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
             recorder.steps.append(Step(index, self._warmup, start, recorder.now_ns()))
             recorder.current_step = outer
         scope.STEPS.set(self._outer)
+        self._tell()
         self._started.clear()
+
+    def _tell(self) -> None:
+        for recorder, *_ in self._started:
+            for told in tuple(recorder.step_changed):
+                told()
 
 
 @contextlib.contextmanager

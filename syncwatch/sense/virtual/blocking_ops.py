@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from syncwatch.sense.virtual.residency import is_resident
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall
 
 
@@ -65,7 +64,7 @@ class OpCall:
     def resident(self, name: str) -> bool:
         """Return whether the argument called `name` is a tensor on the device."""
         value = self.get(name)
-        return isinstance(value, torch.Tensor) and is_resident(value)
+        return isinstance(value, torch.Tensor) and value.is_cuda
 
 
 Calls = Callable[[OpCall], Sequence[RuntimeCall]]

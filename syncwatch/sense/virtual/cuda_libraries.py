@@ -17,7 +17,6 @@ from syncwatch.sense.virtual.early_imports import replace
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.places import CUDA
-from syncwatch.sense.virtual.residency import is_resident
 
 _CUDA = "13.0"
 _CUDNN = 91900
@@ -179,7 +178,7 @@ def _legacy_type(name: str) -> type:
 
     class Meta(type):
         def __instancecheck__(cls, value: object) -> bool:
-            return isinstance(value, torch.Tensor) and value.dtype == plain.dtype and is_resident(value)
+            return isinstance(value, torch.Tensor) and value.dtype == plain.dtype and value.is_cuda
 
         def __call__(cls, *arguments: Any, **named: Any) -> Any:
             return plain(*arguments, **{**named, "device": "cpu"} if "device" in named else named).to(CUDA)

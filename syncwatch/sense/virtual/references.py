@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+from syncwatch.sense.virtual import cells
+
+_OPS: Any = torch.ops.aten
 _CAUSAL_FROM_TOP_LEFT = 1
 _CAUSAL_FROM_BOTTOM_RIGHT = 2
 
@@ -83,8 +86,35 @@ def _efficient(
     *,
     scale: float | None = None,
 ) -> tuple[Any, ...]:
-    out, sums = _attention(query, key, value, attn_bias, scale, _CAUSAL_FROM_TOP_LEFT if is_causal else 0)
+    if query.shape[-1] != value.shape[-1]:
+        out, sums = _attention(query, key, value, attn_bias, scale, _CAUSAL_FROM_TOP_LEFT if is_causal else 0)
+    else:
+        out, sums = _OPS._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, 0.0, is_causal, attn_mask=attn_bias, scale=scale
+        )
     return out, sums, *_seeds()
+
+
+def _efficient_backward(
+    grad_out: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_bias: torch.Tensor | None,
+    out: torch.Tensor,
+    logsumexp: torch.Tensor,
+    philox_seed: torch.Tensor,
+    philox_offset: torch.Tensor,
+    dropout_p: float,
+    grad_input_mask: list[bool],
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+) -> tuple[Any, ...]:
+    grads = _OPS._scaled_dot_product_flash_attention_for_cpu_backward(
+        grad_out, query, key, value, out, logsumexp, 0.0, is_causal, attn_mask=attn_bias, scale=scale
+    )
+    return (*grads, None)
 
 
 def _flash(
@@ -97,10 +127,34 @@ def _flash(
     *,
     scale: float | None = None,
 ) -> tuple[Any, ...]:
-    out, sums = _attention(query, key, value, None, scale, _CAUSAL_FROM_TOP_LEFT if is_causal else 0)
+    out, sums = _OPS._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, is_causal, scale=scale)
     seed, unused = _seeds()
     nothing = query.new_empty(0)
     return out, sums, None, None, query.shape[2], key.shape[2], seed, unused, nothing
+
+
+def _flash_backward(
+    grad_out: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    out: torch.Tensor,
+    logsumexp: torch.Tensor,
+    cum_seq_q: torch.Tensor | None,
+    cum_seq_k: torch.Tensor | None,
+    max_q: int,
+    max_k: int,
+    dropout_p: float,
+    is_causal: bool,
+    philox_seed: torch.Tensor,
+    philox_offset: torch.Tensor,
+    *,
+    scale: float | None = None,
+) -> tuple[Any, ...]:
+    grads: tuple[Any, ...] = _OPS._scaled_dot_product_flash_attention_for_cpu_backward(
+        grad_out, query, key, value, out, logsumexp, 0.0, is_causal, scale=scale
+    )
+    return grads
 
 
 def _flash_forward(
@@ -142,5 +196,11 @@ _REFERENCES = {
     "aten._flash_attention_forward": _flash_forward,
     "aten._efficient_attention_forward": _efficient_forward,
     "aten._scaled_dot_product_efficient_attention": _efficient,
+    "aten._scaled_dot_product_efficient_attention_backward": _efficient_backward,
     "aten._scaled_dot_product_flash_attention": _flash,
+    "aten._scaled_dot_product_flash_attention_backward": _flash_backward,
+    "aten._thnn_fused_lstm_cell": cells.lstm,
+    "aten._thnn_fused_lstm_cell_backward_impl": cells.lstm_backward,
+    "aten._thnn_fused_gru_cell": cells.gru,
+    "aten._thnn_fused_gru_cell_backward": cells.gru_backward,
 }

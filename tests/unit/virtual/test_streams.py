@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncwatch.sense.virtual.streams import DEFAULT_STREAM, Span, ThreadId, VirtualClock, elapsed_ms
+
 
 MAIN, OTHER = ThreadId(1), ThreadId(2)
 LAUNCH = 5

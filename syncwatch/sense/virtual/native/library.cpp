@@ -1,0 +1,272 @@
+// The library: what is registered with torch while the device is on, and what Python calls.
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <torch/library.h>
+
+#include <set>
+
+#include "attention.h"
+#include "copies.h"
+
+namespace syncwatch {
+
+// Everything that torch is told of, so that all of it can be taken back.
+class Registration {
+ public:
+  Registration() {
+    old_allocator_ = c10::GetAllocator(kDevice);
+    c10::SetAllocator(kDevice, &device_allocator(), 255);
+    old_guard_ = c10::impl::device_guard_impl_registry[static_cast<size_t>(kDevice)].load();
+    c10::impl::device_guard_impl_registry[static_cast<size_t>(kDevice)].store(guard());
+    auto& hooks = const_cast<at::CUDAHooksInterface&>(at::detail::getCUDAHooks());
+    std::memcpy(&old_hooks_, static_cast<void*>(&hooks), sizeof(void*));
+    static const Hooks ours;
+    std::memcpy(static_cast<void*>(&hooks), static_cast<const void*>(&ours), sizeof(void*));
+    register_operators();
+    at::native::_fused_sdp_choice_stub.set_cuda_dispatch_ptr(&choose_attention);
+  }
+
+  ~Registration() {
+    at::native::_fused_sdp_choice_stub.set_cuda_dispatch_ptr(nullptr);
+    libraries_.clear();
+    auto& hooks = const_cast<at::CUDAHooksInterface&>(at::detail::getCUDAHooks());
+    std::memcpy(static_cast<void*>(&hooks), &old_hooks_, sizeof(void*));
+    c10::impl::device_guard_impl_registry[static_cast<size_t>(kDevice)].store(old_guard_);
+    c10::SetAllocator(kDevice, old_allocator_, 255);
+  }
+
+ private:
+  static const Guard* guard() {
+    static const auto* one = new Guard();
+    return one;
+  }
+
+  torch::Library& library(const char* name, DispatchKey key) {
+    libraries_.push_back(
+        std::make_unique<torch::Library>(torch::Library::IMPL, name, key, __FILE__, static_cast<uint32_t>(__LINE__)));
+    return *libraries_.back();
+  }
+
+  void register_operators();
+  void register_boxed(torch::Library& aten);
+
+  std::vector<std::unique_ptr<torch::Library>> libraries_;
+  c10::Allocator* old_allocator_ = nullptr;
+  const c10::impl::DeviceGuardImplInterface* old_guard_ = nullptr;
+  void* old_hooks_ = nullptr;
+};
+
+const std::set<std::string>& own_operators() {
+  static const std::set<std::string> names{
+      "aten::empty.memory_format", "aten::empty_strided", "aten::copy_", "aten::_copy_from",
+      "aten::_copy_from_and_resize", "aten::_local_scalar_dense", "aten::as_strided", "aten::view",
+      "aten::_reshape_alias", "aten::_to_copy", "aten::_efficientzerotensor", "aten::_fused_sdp_choice"};
+  return names;
+}
+
+void Registration::register_operators() {
+  // torch warns of each kernel that takes the place of another, which is what is meant here.
+  struct Quiet final : c10::WarningHandler {
+    void process(const c10::Warning&) override {}
+  } quiet;
+  c10::WarningUtils::WarningHandlerGuard guard(&quiet);
+  for (auto key : {DispatchKey::CUDA, DispatchKey::SparseCUDA, DispatchKey::SparseCsrCUDA, DispatchKey::QuantizedCUDA,
+                   DispatchKey::NestedTensorCUDA})
+    library("_", key).fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>());
+  torch::Library& aten = library("aten", DispatchKey::CUDA);
+  aten.impl("empty.memory_format", TORCH_FN(empty));
+  aten.impl("empty_strided", TORCH_FN(empty_strided));
+  aten.impl("copy_", TORCH_FN(copy_));
+  aten.impl("_copy_from", TORCH_FN(copy_from));
+  aten.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
+  aten.impl("_local_scalar_dense", TORCH_FN(local_scalar_dense));
+  aten.impl("as_strided", TORCH_FN(as_strided));
+  aten.impl("view", TORCH_FN(view));
+  aten.impl("_reshape_alias", TORCH_FN(reshape_alias));
+  aten.impl("_to_copy", TORCH_FN(to_copy));
+  aten.impl("_efficientzerotensor", TORCH_FN(zero_tensor));
+  aten.impl("_fused_sdp_choice", TORCH_FN(choose_attention));
+  library("aten", DispatchKey::CPU).impl("_to_copy", TORCH_FN(to_copy));
+  register_boxed(aten);
+}
+
+// What has a kernel of its own on the CPU or on CUDA, and not the fallback alone: torch would compose structured
+// operators before it falls back, and a torch that was built for CUDA has kernels which look for a driver. Lists
+// (`_foreach_add_`) and convolutions are one launch too where torch would compose them.
+void Registration::register_boxed(torch::Library& aten) {
+  static const std::set<std::string> whole{"aten::convolution", "aten::convolution_backward"};
+  for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) {
+    if (name.name.rfind("aten::", 0) != 0) continue;
+    const auto op = c10::Dispatcher::singleton().findSchema(name);
+    if (!op) continue;
+    const std::string full = name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
+    if (own_operators().count(full)) continue;
+    const bool one_launch = name.name.rfind("aten::_foreach_", 0) == 0 || whole.count(name.name);
+    if (op->hasKernelForDispatchKey(DispatchKey::CPU) || op->hasKernelForDispatchKey(DispatchKey::CUDA) ||
+        (one_launch && op->hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd)))
+      aten.impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&fallback>());
+  }
+}
+
+static std::unique_ptr<Registration>& registration() {
+  static auto* one = new std::unique_ptr<Registration>();
+  return *one;
+}
+
+// What the frame that Python was asked about was called with.
+static c10::IValue arguments() {
+  TORCH_CHECK(frame() != nullptr, "no operator is running");
+  std::vector<c10::IValue> values(frame()->arguments, frame()->arguments + frame()->count);
+  return c10::ivalue::Tuple::create(std::move(values));
+}
+
+static void answer(c10::IValue value) {
+  TORCH_CHECK(frame() != nullptr, "no operator is running");
+  frame()->answer = std::move(value);
+}
+
+static c10::IValue results() {
+  TORCH_CHECK(frame() != nullptr, "no operator is running");
+  return frame()->answer;
+}
+
+static std::string error() {
+  TORCH_CHECK(frame() != nullptr, "no operator is running");
+  return frame()->error;
+}
+
+static void write_over(const c10::IValue& before, const c10::IValue& after) {
+  if (before.isTensor()) {
+    const Tensor &old = before.toTensor(), &fresh = after.toTensor();
+    if (!old.defined() || old.is_same(fresh) || !old.numel()) return;
+    at::AutoDispatchBelowADInplaceOrView below;
+    host_side(old).copy_(host_side(fresh));
+  } else if (before.isTensorList()) {
+    const auto old = before.toTensorVector(), fresh = after.toTensorVector();
+    for (size_t i = 0; i < old.size() && i < fresh.size(); i++) write_over(old[i], fresh[i]);
+  }
+}
+
+static c10::IValue generator() { return default_generator(); }
+
+} // namespace syncwatch
+
+using namespace syncwatch;
+
+TORCH_LIBRARY(syncwatch, m) {
+  m.def("arguments() -> Any", &arguments);
+  m.def("results() -> Any", &results);
+  m.def("error() -> str", &error);
+  m.def("answer(Any value) -> ()", &answer);
+  m.def("generator() -> Any", &generator);
+}
+
+extern "C" {
+
+void sw_start(const int64_t* rates, Ask ask_python) {
+  State& all = state();
+  std::memcpy(&all.rates, rates, sizeof(Rates));
+  all.ask = ask_python;
+  all.clock.restart();
+  all.used = 0;
+  memory().restart(all.rates.capacity_bytes);
+  all.on = true;
+  if (!registration()) registration() = std::make_unique<Registration>();
+}
+
+void sw_stop() {
+  registration().reset();
+  state().on = false;
+}
+
+const char* sw_operator(int64_t number) {
+  thread_local std::string text;
+  const auto& name = operators().handle(number).operator_name();
+  text = name.name + "." + name.overload_name;
+  return text.c_str();
+}
+
+int64_t sw_name(const char* name) { return names().of(name); }
+const char* sw_name_of(int64_t number) {
+  thread_local std::string text;
+  text = names().name(number);
+  return text.c_str();
+}
+
+int64_t sw_now() { return state().clock.host().now; }
+uint64_t sw_ident() { return state().clock.host().ident; }
+int64_t sw_work(int64_t duration) { return state().clock.host().now += duration; }
+int64_t sw_stream() { return state().clock.host().stream; }
+void sw_set_stream(int64_t stream) { state().clock.host().stream = stream; }
+void sw_set_epoch(int64_t epoch) { state().clock.host().epoch = epoch; }
+void sw_set_common_epoch(int64_t epoch) { state().epoch = epoch; }
+void sw_pause(int64_t by) { state().clock.host().pause += by; }
+int64_t sw_paused() { return state().clock.host().pause; }
+int64_t sw_new_stream() { return state().clock.new_stream(); }
+int64_t sw_tail(int64_t stream) { return state().clock.tail(stream); }
+int64_t sw_busy_until() { return state().clock.busy_until(); }
+void sw_hold(int64_t stream, int64_t at) { state().clock.hold(stream, at); }
+
+void sw_launch(int64_t name, int64_t duration, Span* span) { *span = launch(name, duration); }
+void sw_queue(int64_t stream, int64_t cost, int64_t duration, Span* span) {
+  *span = state().clock.launch(state().clock.host(), stream, cost, duration);
+}
+void sw_copy(int64_t stream, int64_t engine, int64_t cost, int64_t duration, Span* span) {
+  state().used++;
+  *span = state().clock.copy(state().clock.host(), stream, engine, cost, duration);
+}
+void sw_wait(int64_t until, int64_t cost, Span* span) {
+  state().used++;
+  *span = state().clock.wait(state().clock.host(), until, cost);
+}
+int64_t sw_used() { return state().used; }
+
+void sw_record(int64_t recording, int64_t telling) {
+  state().recording = recording != 0;
+  state().telling = telling != 0;
+  journal().new_generation();
+}
+int64_t sw_rows() { return journal().size(); }
+void sw_take(Row* into, int64_t count) { journal().take(into, count); }
+
+void sw_counts(Counts* into) { *into = memory().counts(); }
+int64_t sw_empty_cache() { return memory().empty_cache(); }
+void sw_reset_peak() { memory().reset_peak(); }
+
+void sw_fail(void* type, void* value, void* traceback) { failure() = {type, value, traceback}; }
+
+void* sw_capture_begin() {
+  auto* kept = new std::shared_ptr<Capture>(std::make_shared<Capture>());
+  current_capture() = *kept;
+  state().capturing = true;
+  return kept;
+}
+void sw_capture_end() {
+  state().capturing = false;
+  auto capture = std::move(current_capture());
+  current_capture().reset();
+  if (capture) put_back(*capture);
+}
+// Compute everything captured again, and write it over the results of the first time.
+int64_t sw_capture_replay(void* capture) {
+  Pause pause;
+  try {
+    for (auto& call : (*static_cast<std::shared_ptr<Capture>*>(capture))->calls) {
+      torch::jit::Stack stack = call.arguments;
+      call.op.callBoxedForDispatchKey(DispatchKey::CUDA, stack);
+      for (size_t i = 0; i < call.results.size() && i < stack.size(); i++) write_over(call.results[i], stack[i]);
+    }
+  } catch (const std::exception&) {
+    return 1;
+  }
+  return 0;
+}
+void sw_capture_free(void* capture) { delete static_cast<std::shared_ptr<Capture>*>(capture); }
+int64_t sw_capture_kernels(void* capture) {
+  return static_cast<int64_t>((*static_cast<std::shared_ptr<Capture>*>(capture))->kernels.size());
+}
+void sw_capture_kernel(void* capture, int64_t index, int64_t* name, int64_t* duration) {
+  const auto& kernel = (*static_cast<std::shared_ptr<Capture>*>(capture))->kernels.at(index);
+  *name = kernel.first;
+  *duration = kernel.second;
+}
+}
