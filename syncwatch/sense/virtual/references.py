@@ -192,7 +192,14 @@ def _one_batch(rows: torch.Tensor) -> torch.Tensor:
     return rows.transpose(0, 1).unsqueeze(0)
 
 
+def _no_cudnn(*arguments: Any, **named: Any) -> bool:
+    """The loss is computed by torch's own kernel; what cuDNN would ask before is a row of the table."""
+    return False
+
+
 _REFERENCES = {
+    "aten._use_cudnn_ctc_loss": _no_cudnn,
+    "aten._use_miopen_ctc_loss": _no_cudnn,
     "aten._flash_attention_forward": _flash_forward,
     "aten._efficient_attention_forward": _efficient_forward,
     "aten._scaled_dot_product_efficient_attention": _efficient,

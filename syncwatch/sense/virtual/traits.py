@@ -108,6 +108,7 @@ _MIXES_DEVICES = frozenset(
         "aten._ctc_loss",
         "aten._ctc_loss_backward",
         "aten._use_cudnn_ctc_loss",
+        "aten._use_miopen_ctc_loss",
         "aten._foreach_copy_",
         "aten._foreach_addcdiv_",
         "aten._foreach_addcmul_",

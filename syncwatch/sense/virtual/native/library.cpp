@@ -47,7 +47,7 @@ class Registration {
   }
 
   void register_operators();
-  void register_boxed(torch::Library& aten);
+  void register_boxed(torch::Library& aten, DispatchKey host, DispatchKey device);
 
   std::vector<std::unique_ptr<torch::Library>> libraries_;
   c10::Allocator* old_allocator_ = nullptr;
@@ -86,22 +86,28 @@ void Registration::register_operators() {
   aten.impl("_efficientzerotensor", TORCH_FN(zero_tensor));
   aten.impl("_fused_sdp_choice", TORCH_FN(choose_attention));
   library("aten", DispatchKey::CPU).impl("_to_copy", TORCH_FN(to_copy));
-  register_boxed(aten);
+  register_boxed(aten, DispatchKey::CPU, DispatchKey::CUDA);
+  for (auto [host, key] : {std::pair{DispatchKey::SparseCPU, DispatchKey::SparseCUDA},
+                           {DispatchKey::SparseCsrCPU, DispatchKey::SparseCsrCUDA},
+                           {DispatchKey::QuantizedCPU, DispatchKey::QuantizedCUDA},
+                           {DispatchKey::NestedTensorCPU, DispatchKey::NestedTensorCUDA}})
+    register_boxed(library("aten", key), host, key);
 }
 
 // What has a kernel of its own on the CPU or on CUDA, and not the fallback alone: torch would compose structured
 // operators before it falls back, and a torch that was built for CUDA has kernels which look for a driver. Lists
 // (`_foreach_add_`) and convolutions are one launch too where torch would compose them.
-void Registration::register_boxed(torch::Library& aten) {
-  static const std::set<std::string> whole{"aten::convolution", "aten::convolution_backward"};
+void Registration::register_boxed(torch::Library& aten, DispatchKey host, DispatchKey device) {
+  static const std::set<std::string> whole{
+      "aten::convolution", "aten::convolution_backward", "aten::kaiser_window"};
   for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) {
     if (name.name.rfind("aten::", 0) != 0) continue;
     const auto op = c10::Dispatcher::singleton().findSchema(name);
     if (!op) continue;
     const std::string full = name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
-    if (own_operators().count(full)) continue;
-    const bool one_launch = name.name.rfind("aten::_foreach_", 0) == 0 || whole.count(name.name);
-    if (op->hasKernelForDispatchKey(DispatchKey::CPU) || op->hasKernelForDispatchKey(DispatchKey::CUDA) ||
+    if (device == DispatchKey::CUDA && own_operators().count(full)) continue;
+    const bool one_launch = device == DispatchKey::CUDA && (name.name.rfind("aten::_foreach_", 0) == 0 || whole.count(name.name));
+    if (op->hasKernelForDispatchKey(host) || op->hasKernelForDispatchKey(device) ||
         (one_launch && op->hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd)))
       aten.impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&fallback>());
   }
@@ -116,6 +122,8 @@ static std::unique_ptr<Registration>& registration() {
 static c10::IValue arguments() {
   TORCH_CHECK(frame() != nullptr, "no operator is running");
   std::vector<c10::IValue> values(frame()->arguments, frame()->arguments + frame()->count);
+  for (auto& value : values)
+    if (value.isTensor() && !value.toTensor().defined()) value = c10::IValue();
   return c10::ivalue::Tuple::create(std::move(values));
 }
 

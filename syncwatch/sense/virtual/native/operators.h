@@ -114,6 +114,7 @@ class Call {
     twin_ = same_code(keys.highestPriorityTypeId());
     const size_t count = op.schema().arguments().size();
     given_.assign(stack->end() - count, stack->end());
+    below_ = stack->size() - count;
   }
 
   void run() {
@@ -127,10 +128,7 @@ class Call {
     int64_t calls = 0;
     if (seen && (known_.traits & kHasRow)) calls = asked(kRow, frame, {known_.number});
     if (seen && state().capturing) keep_before();
-    if (twin_ != DispatchKey::Undefined) {
-      // The kernel is composed of other operators, which are launched one by one.
-      op_.callBoxedForDispatchKey(twin_, *stack_);
-    } else {
+    if (!composed()) {
       compute(frame);
       if (seen) charge(frame);
     }
@@ -156,7 +154,7 @@ class Call {
     if (!tensor.defined()) return;
     if (tensor.device().type() == kDevice) there_ = true;
     else if (tensor.device().type() == c10::kCPU && tensor.dim() > 0) here_ = true;
-    if (tensor.layout() != c10::kStrided || tensor.is_quantized()) plain_ = false;
+    if (tensor.layout() != c10::kStrided || tensor.is_quantized() || tensor.is_nested()) plain_ = false;
     bytes_ += bytes_of(tensor);
   }
 
@@ -203,6 +201,10 @@ class Call {
       check_index(device);
       return c10::Device(c10::kCPU);
     }
+    if (value.isStorage()) {
+      const c10::Storage storage = value.toStorage();
+      return storage.device().type() == kDevice ? c10::IValue(twin_of(storage)) : value;
+    }
     if (value.isGenerator()) return host_generator(value.toGenerator());
     return value;
   }
@@ -222,7 +224,6 @@ class Call {
       }
     }
     lowered_.assign(stack_->end() - given_.size(), stack_->end());
-    const size_t below_arguments = stack_->size() - given_.size();
     std::optional<OwnNumbers> own;
     if ((known_.traits & kRandom) && !generator) own.emplace();
     try {
@@ -234,7 +235,7 @@ class Call {
     } catch (const python_error&) {
       throw;
     } catch (const std::exception& error) {
-      stack_->resize(below_arguments);
+      stack_->resize(below_);
       const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
       frame.error = torch_error ? torch_error->what_without_backtrace() : error.what();
       frame.arguments = lowered_.data();
@@ -334,6 +335,22 @@ class Call {
     return 2 * a.numel() * b.size(-1);
   }
 
+  // Run a kernel that is composed of other operators, which are launched one by one; return whether it is one.
+  bool composed() {
+    if (twin_ == DispatchKey::Undefined) return false;
+    try {
+      op_.callBoxedForDispatchKey(twin_, *stack_);
+      return true;
+    } catch (const c10::Error& error) {
+      // It asks for a part that only torch's build for CUDA has.
+      if (std::string(error.what_without_backtrace()).find("DispatchStub: missing kernel") == std::string::npos) throw;
+      twin_ = DispatchKey::Undefined;
+      stack_->resize(below_);
+      stack_->insert(stack_->end(), given_.begin(), given_.end());
+      return false;
+    }
+  }
+
   // The CPU's key whose kernel is CUDA's too, or none.
   DispatchKey same_code(DispatchKey key) const {
     DispatchKey twin = DispatchKey::Undefined;
@@ -358,6 +375,7 @@ class Call {
     c10::StorageImpl* twin;  // the storage of `host` before the kernel
   };
   std::vector<Pair> pairs_;
+  size_t below_ = 0;
   bool there_ = false, here_ = false, plain_ = true;
   int64_t bytes_ = 0, width_ = 0;
 };
