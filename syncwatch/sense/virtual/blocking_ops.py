@@ -80,13 +80,17 @@ class BlockingOp:
     why: str
     """One sentence: what the CUDA implementation does."""
     calls: Calls
+    sparse: bool = False
+    """Whether only sparse tensors make it wait, so that ordinary ones need not be asked."""
 
 
 _TABLE: dict[str, BlockingOp] = {}
 
 
-def blocks(*names: str, reason: Reason, why: str) -> Callable[[Calls], Calls]:
+def blocks(*names: str, reason: Reason, why: str, sparse: bool = False) -> Callable[[Calls], Calls]:
     """Enter the decorated function as the row of the operators `names`, such as `aten.nonzero`.
+
+    With `sparse`, the operator waits for sparse tensors only.
 
     Raises:
         ValueError: if an operator has a row already.
@@ -96,7 +100,7 @@ def blocks(*names: str, reason: Reason, why: str) -> Callable[[Calls], Calls]:
         for name in names:
             if name in _TABLE:
                 raise ValueError(f"{name} has two rows")
-            _TABLE[name] = BlockingOp(name, reason, why, calls)
+            _TABLE[name] = BlockingOp(name, reason, why, calls, sparse)
         return calls
 
     return enter

@@ -76,7 +76,7 @@ class VirtualDispatchMode(TorchDispatchMode):
             return self._copy(func, args, kwargs, size)
         if there and here and plan.checks_devices and on_device:
             raise RuntimeError(MIXED_DEVICES)
-        if plan.plain and on_device and engine.capture is None:
+        if plan.plain and on_device and engine.capture is None and (plan.row is None or not _any_sparse(args)):
             return self._run_plain(func, plan, args, kwargs, size)
         return self._run(func, plan, args, kwargs, size, on_device)
 
@@ -184,6 +184,10 @@ class VirtualDispatchMode(TorchDispatchMode):
         else:
             engine.run(state, RuntimeCall(plan.direction, plan.memory, plan.size, plan.wait), op_names.COPY)
         return out
+
+
+def _any_sparse(values: Iterable[Any]) -> bool:
+    return any(isinstance(value, torch.Tensor) and value.layout is not torch.strided for value in values)
 
 
 def _survey(values: Iterable[Any]) -> tuple[bool, bool, int]:

@@ -119,7 +119,8 @@ class OpPlan:
     custom: bool
     """Whether it is not torch's own."""
     plain: bool
-    """Whether it is a kernel and nothing else: no row, no random numbers, all outputs new and on the device."""
+    """Whether it is a kernel and nothing else: no random numbers, all outputs new and on the device, and no row, or
+    one for sparse tensors alone."""
 
 
 PLANS: dict[Any, OpPlan] = {}
@@ -143,7 +144,8 @@ def _make(overload: Any) -> OpPlan:
     makes_tensors = any(result.alias_info is None for result in overload._schema.returns)
     random = torch.Tag.nondeterministic_seeded in overload.tags
     custom = namespace not in ("aten", "prim", "prims")
-    special = row is not None or random or custom or name in HOST_OUTPUTS or name in FIRST_ON_DEVICE
+    blocking = row is not None and not row.sparse
+    special = blocking or random or custom or name in HOST_OUTPUTS or name in FIRST_ON_DEVICE
     return OpPlan(
         name=name,
         call=getattr(overload, "_op", overload),

@@ -7,6 +7,7 @@ and the end of the mark is the end of the allocation. Tensors without a storage 
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -132,6 +133,22 @@ def mark_resident(tensor: torch.Tensor, memory: Memory) -> None:
         return
     if type(getattr(storage, MARK, None)) is not Allocation:
         storage._syncwatch_place = Allocation(memory, storage.nbytes())
+
+
+def on_host(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the values of a tensor on the device as an ordinary tensor of the same memory.
+
+    The device keeps its memory on the host; a tensor that says otherwise of itself is looked at by its address.
+    """
+    if tensor.device.type == "cpu":
+        return tensor
+    storage = tensor.untyped_storage()
+    size = storage.nbytes()
+    if not size:
+        return torch.empty(tensor.shape, dtype=tensor.dtype)
+    memory = (ctypes.c_char * size).from_address(storage.data_ptr())
+    flat = torch.frombuffer(memory, dtype=torch.uint8, count=size).view(tensor.dtype)
+    return flat.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
 
 def mark_pinned(tensor: torch.Tensor) -> None:
