@@ -190,6 +190,23 @@ def test_fake_quantization_reads_integers_only() -> None:
     assert calls(aten.fake_quantize_per_channel_affine_cachemask.default, values, scales, scales, 0, 0, 9) == []
 
 
+def test_columns_are_turned_to_rows_for_a_product() -> None:
+    dense, columns = there(torch.ones(4, 4)), there(torch.eye(4).to_sparse_csc())
+
+    assert calls(aten.addmm.default, dense, csr(), dense) == []
+    assert calls(aten.addmm.default, dense, columns, dense) == [upload(8)]
+    assert calls(aten.addmm.default, dense, dense, csr()) == [upload(8)]
+    assert calls(aten.mm.default, columns, columns) == [upload(8), upload(8)]
+    assert calls(aten.addmv.default, dense[0], columns, dense[0]) == [upload(8)]
+
+
+def test_a_nested_tensor_of_padded_ones_sends_its_sizes() -> None:
+    padded, sizes = there(torch.ones(2, 3, 4)), torch.tensor([[1, 4], [3, 4]])
+
+    assert waits(calls(aten._nested_from_padded.default, padded, sizes)) == 0
+    assert calls(aten._nested_from_padded.default, there(padded.double()), sizes) == [read(8)]
+
+
 def test_a_mask_of_a_nested_tensor_is_compared() -> None:
     padded, mask = there(torch.ones(2, 3, 4)), there(torch.ones(2, 3, dtype=torch.bool))
 
@@ -202,6 +219,18 @@ def test_filling_reads_a_value_for_a_tensor_on_the_host_only() -> None:
 
     assert calls(aten.fill_.Tensor, there(torch.zeros(3)), value) == []
     assert calls(aten.fill_.Tensor, torch.zeros(3), value) == [read(4)]
+
+
+def test_lengths_are_read_until_one_is_too_long_for_cudnn() -> None:
+    scores, targets = there(torch.zeros(5, 3, 4)), there(torch.ones(9, dtype=torch.int32))
+    frames = there(torch.tensor([5, 5, 5], dtype=torch.int32))
+    fitting, long = (there(torch.tensor(each, dtype=torch.int32)) for each in ([3, 3, 3], [3, 6, 3]))
+    overload = aten._use_cudnn_ctc_loss.Tensor
+
+    assert calls(overload, scores, targets, frames, fitting, 0) == [read_pageable(24)] * 7
+    assert calls(overload, scores, targets, frames, long, 0) == [read_pageable(24)] * 5
+    assert calls(overload, scores, targets, frames.clone(), fitting.clone(), 0) == []
+    assert calls(overload, scores, targets, frames, fitting, 1) == []
 
 
 def test_boxes_that_are_kept_are_counted() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
+from syncwatch.model.events import Direction, HostMemory
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, read_pageable
 
@@ -28,6 +31,17 @@ def from_mask(call: OpCall) -> Sequence[RuntimeCall]:
         return ()
     checked = (read(1),) if call.get("mask_check", True) else ()
     return (*checked, read_pageable(16 * rows))
+
+
+@blocks("aten._nested_from_padded", reason=Reason.UPLOAD, why="uploads the sizes, or selects elements by a mask.")
+def from_padded(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload for the kernel of float32 and float16, else the read of how many elements there are."""
+    padded, sizes = call.tensor("padded"), call.tensor("cpu_nested_shape_example")
+    dims = 4 if call.get("fuse_transform_0213", False) else 3
+    if padded.dim() != dims or padded.dtype not in (torch.float32, torch.float16):
+        return (read(8),)
+    size = 4 * (sizes.numel() + padded.dim() + sizes.shape[0])
+    return (RuntimeCall(Direction.H2D, HostMemory.PAGEABLE, size, None),)
 
 
 @blocks(

@@ -38,6 +38,13 @@ def coalesce(call: OpCall) -> Sequence[RuntimeCall]:
     return _COALESCING if call.tensor("self")._nnz() > 1 else ()
 
 
+def nested_with_dense(first: object, second: object) -> bool:
+    """Return whether a nested tensor meets one row for each sequence: its offsets are uploaded to match them."""
+    if not (isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)):
+        return False
+    return first.is_nested and not second.is_nested and second.dim() == 3 and second.shape[1] == 1
+
+
 _OF_EACH_ELEMENT = (
     "abs asin asinh atan atanh ceil deg2rad erf erfinv expm1 floor frac isinf isnan isneginf isposinf log1p nan_to_num "
     "rad2deg relu round sgn sign signbit sin sinh sqrt tan tanh threshold_backward trunc"
@@ -49,6 +56,7 @@ _OF_EACH_ELEMENT = (
     "aten.native_norm",
     "aten.norm",
     "aten.pow",
+    "aten.pow_",
     "aten.floor_divide",
     "aten.floor_divide_",
     "aten._sparse_sum",
@@ -85,6 +93,8 @@ def divide(call: OpCall) -> Sequence[RuntimeCall]:
 def add(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what coalescing the sum does; both may be sparse, and neither empty."""
     first, second = call.get("self"), call.get("other")
+    if nested_with_dense(first, second):
+        return (upload(_COUNT * (second.shape[0] + 1)),)
     if not all(isinstance(each, torch.Tensor) and each.layout is torch.sparse_coo for each in (first, second)):
         return ()
     stored = (first._nnz(), second._nnz())
@@ -97,6 +107,8 @@ def multiply(call: OpCall) -> Sequence[RuntimeCall]:
     first, second = call.get("self"), call.get("other")
     if not (isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)):
         return ()
+    if nested_with_dense(first, second):
+        return (upload(_COUNT * (second.shape[0] + 1)),)
     if first.layout in _COMPRESSED and second.layout in _COMPRESSED:
         # Both go through COO and back, which counts nothing (`mul_out_sparse_csr`); the product is coalesced already.
         return ()
@@ -125,6 +137,8 @@ def _product(first: torch.Tensor, second: torch.Tensor) -> Sequence[RuntimeCall]
     "aten.addmm",
     "aten.addmm_",
     "aten._sparse_addmm",
+    "aten.addmv",
+    "aten.addmv_",
     reason=Reason.SIZE,
     why="coalesces the sparse matrix.",
     sparse=True,
@@ -132,12 +146,23 @@ def _product(first: torch.Tensor, second: torch.Tensor) -> Sequence[RuntimeCall]
 def matrix_product(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what coalescing does; two sparse matrices multiply as `_sparse_sparse_matmul`."""
     factors = [each for each in (call.get(name) for name in _FACTORS) if isinstance(each, torch.Tensor)]
+    if any(each.layout in _COMPRESSED for each in factors):
+        return _compressed_product(factors)
     if sum(each.layout is torch.sparse_coo for each in factors) == 2 and call.name == "aten.mm":
         return _both_sparse(*factors)
     return [each for factor in factors for each in coalescing(factor)]
 
 
-_FACTORS = ("mat1", "mat2", "self", "vec", "sparse", "dense")
+_FACTORS = ("self", "mat", "mat1", "mat2", "vec")
+
+
+def _compressed_product(factors: Sequence[torch.Tensor]) -> Sequence[RuntimeCall]:
+    """Return an upload for each matrix that is turned from columns to rows first (`addmm_out_sparse_csr`)."""
+    first, second = factors[-2:]
+    if first.layout is torch.strided and second.layout is torch.sparse_csr:
+        return (upload(_COUNT),)
+    columns = [each for each in (first, second) if each.layout is torch.sparse_csc]
+    return () if first.layout is torch.strided else (upload(_COUNT),) * len(columns)
 
 
 @blocks(
@@ -352,11 +377,15 @@ def _through_the_host(values: torch.Tensor) -> Sequence[RuntimeCall]:
 
 
 @blocks(
-    "aten.sparse_mask", reason=Reason.SIZE, why="converts a compressed mask to COO and back, which counts.", sparse=True
+    "aten.sparse_mask",
+    "aten._sparse_mask_projection",
+    reason=Reason.SIZE,
+    why="coalesces a sparse tensor that repeats its indices very often.",
+    sparse=True,
 )
 def sparse_mask(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the reads where a dense tensor is masked by a compressed one: none, as only COO is uncoalesced."""
-    first, mask = call.get("self"), call.get("mask")
+    """Return what coalescing does, where both are COO; a compressed mask is COO that is coalesced."""
+    first, mask = call.tensor("self"), call.tensor("mask")
     if first.layout is torch.sparse_coo and mask.layout is torch.sparse_coo:
         return _product(first, mask) if first is not mask and first._nnz() and mask._nnz() else ()
     return ()
@@ -375,3 +404,24 @@ def compressed_reduction(call: OpCall) -> Sequence[RuntimeCall]:
     if len(dims) != 1 or not values._nnz():
         return ()
     return (read(values.crow_indices().element_size() if dims == {1} else _COUNT),)
+
+
+@blocks(
+    "aten._cslt_sparse_mm",
+    "aten._cslt_sparse_mm_search",
+    reason=Reason.VALUE,
+    why="reads a factor `alpha` of one element.",
+)
+def semi_structured_product(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the factor, where it lies on the device."""
+    alpha = call.get("alpha")
+    alone = call.resident("alpha") and alpha.numel() == 1
+    return (read(alpha.element_size()),) if alone else ()
+
+
+@blocks("aten._to_sparse_semi_structured", reason=Reason.SIZE, why="compresses the matrix on the host.")
+def to_semi_structured(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the matrix, and the uploads of its half and of where the elements were."""
+    dense = call.tensor("dense")
+    size = dense.numel() * dense.element_size()
+    return read_pageable(size), upload(size // 2), upload(size // 16)

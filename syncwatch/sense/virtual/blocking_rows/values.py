@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload_pinned
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload, upload_pinned
 
 _BOOL = 1
 
@@ -78,6 +78,12 @@ def normal(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the check, where `std` is a tensor."""
     std = call.get("std")
     return (read(_BOOL),) * 2 if call.resident("std") and std.numel() else ()
+
+
+@blocks("aten.batch_norm_gather_stats", reason=Reason.UPLOAD, why="sends how many elements each process counted.")
+def gather_stats(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload of a number for each process."""
+    return (upload(8 * call.tensor("mean").shape[0]),)
 
 
 @blocks("aten._chunk_cat", reason=Reason.UPLOAD, why="sends sizes and addresses through pinned memory.")
