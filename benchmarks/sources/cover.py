@@ -80,6 +80,10 @@ class Reasons:
 
 
 _KEPT = 12
+_CALLS_OPERATORS = frozenset(
+    {"item", "to the host", "from the host", "truth of a tensor", "equal", "size by values", "checks info"}
+)
+"""Patterns that call operators, which go through the dispatcher outside of kernels; others call the runtime."""
 
 
 def cover(package: str, place: Place, graph: Graph, reasons: Reasons) -> Entry:
@@ -90,13 +94,14 @@ def cover(package: str, place: Place, graph: Graph, reasons: Reasons) -> Entry:
     reached = None if csrc else graph.reaching(place.function)
     kernels = reached.kernels if reached else ()
     operators = kernels or (reached.composites if reached else ())
-    rows = tuple(name for name in kernels if row_of(name))
+    needed = kernels if place.pattern in _CALLS_OPERATORS else operators
+    rows = tuple(name for name in needed if row_of(name))
     reason = reasons.of(place.key)
     if reason is not None:
         covered, rows = "reason", reason.rows
-    elif kernels and len(rows) == len(kernels):
+    elif needed and len(rows) == len(needed):
         covered = "row"
-    elif not kernels and operators:
+    elif not needed and operators:
         covered = "dispatched"
     else:
         covered, rows = "nothing", ()

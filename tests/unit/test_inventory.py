@@ -114,6 +114,15 @@ def test_the_counts_are_those_of_the_places(inventory: Inventory) -> None:
     assert inventory.python_counts == dict(lines)
 
 
+def test_the_page_says_the_same_counts(inventory: Inventory) -> None:
+    page = (RESULT.parents[2] / "docs" / "virtual-device.md").read_text()
+
+    for title, kind in (("a row", "row"), ("the dispatcher", "dispatched"), ("a reason", "reason")):
+        assert f"| {title} | {inventory.counts[kind]} |" in page
+    assert f"the {len(inventory.places)} places in C++ and CUDA" in page
+    assert f"{sum(inventory.python_counts.values())} in Python" in page
+
+
 def test_every_reason_is_that_of_the_file_and_its_rows_are_in_the_table(inventory: Inventory) -> None:
     reasons = {each.name: each for each in Reasons.load().reasons}
 

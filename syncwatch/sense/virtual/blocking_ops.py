@@ -36,6 +36,11 @@ class Reason(str, Enum):
     """A minimum or maximum is read to choose the range."""
 
 
+def on_device(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is on the virtual device: it says so of itself, or its storage is marked."""
+    return tensor.is_cuda or is_resident(tensor)
+
+
 @dataclass(frozen=True, slots=True)
 class OpCall:
     """One call of an operator, by argument name."""
@@ -65,7 +70,7 @@ class OpCall:
     def resident(self, name: str) -> bool:
         """Return whether the argument called `name` is a tensor on the device."""
         value = self.get(name)
-        return isinstance(value, torch.Tensor) and is_resident(value)
+        return isinstance(value, torch.Tensor) and on_device(value)
 
 
 Calls = Callable[[OpCall], Sequence[RuntimeCall]]

@@ -94,6 +94,30 @@ def test_a_sparse_sum_is_coalesced_once_it_stores_more_than_a_dense_one() -> Non
     assert calls(aten.add.Tensor, there(torch.ones(4)), tensor) == []
 
 
+def test_a_compressed_matrix_is_added_to_a_dense_one_with_thrust() -> None:
+    assert calls(aten.add.Tensor, there(torch.ones(4, 4)), csr()) == [WAIT]
+    assert calls(aten.add.Tensor, csr(), csr()) == []
+
+
+def test_a_reduced_compressed_matrix_counts_what_it_stores() -> None:
+    assert calls(aten._sparse_csr_sum.dim_dtype, csr(), [0]) == [read(8), upload(16)]
+    assert calls(aten._sparse_csr_sum.dim_dtype, csr(), [1]) == [read(8)]
+    assert calls(aten._sparse_csr_sum.dim_dtype, csr(), [0, 1]) == [upload(16)]
+
+
+def test_gradients_of_other_indices_are_matched_on_the_host() -> None:
+    overload = aten._sparse_softmax_backward_data.default
+    output, other = there(torch.ones(3, 2).to_sparse(1)), there(torch.ones(2, 2).to_sparse(1))
+    grad = there(torch.sparse_coo_tensor(other._indices(), other._values(), (3, 2), is_coalesced=True))
+
+    assert calls(overload, output, output, 1, output)[-1] == read(1)
+    assert calls(overload, grad, output, 1, output)[-2:] == [read_pageable(24), read_pageable(16)]
+
+
+def test_a_scalar_on_the_host_is_read_without_a_wait() -> None:
+    assert calls(aten._local_scalar_dense.default, torch.tensor(3)) == []
+
+
 def test_a_sparse_batch_waits_for_the_device() -> None:
     batch = there(torch.eye(3).repeat(2, 1, 1).to_sparse())
 

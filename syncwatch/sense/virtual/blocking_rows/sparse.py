@@ -87,15 +87,20 @@ def divide(call: OpCall) -> Sequence[RuntimeCall]:
     "aten.sub",
     "aten.sub_",
     reason=Reason.SIZE,
-    why="coalesces a sparse sum that stores more elements than a dense one.",
+    why="coalesces a sparse sum that stores more elements than a dense one, or adds rows with Thrust.",
     sparse=True,
 )
 def add(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return what coalescing the sum does; both may be sparse, and neither empty."""
+    """Return what coalescing the sum does; a compressed matrix is added to a dense one with Thrust, which waits."""
     first, second = call.get("self"), call.get("other")
     if nested_with_dense(first, second):
         return (upload(_COUNT * (second.shape[0] + 1)),)
-    if not all(isinstance(each, torch.Tensor) and each.layout is torch.sparse_coo for each in (first, second)):
+    if not (isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)):
+        return ()
+    if {first.layout, second.layout} & set(_COMPRESSED) and torch.strided in (first.layout, second.layout):
+        compressed = first if first.layout in _COMPRESSED else second
+        return (WAIT,) if compressed._nnz() else ()
+    if not first.layout is second.layout is torch.sparse_coo:
         return ()
     stored = (first._nnz(), second._nnz())
     return _COALESCING if all(stored) and sum(stored) > 1 and sum(stored) > first.numel() else ()
@@ -240,8 +245,17 @@ def softmax_backward(call: OpCall) -> Sequence[RuntimeCall]:
         return before
     before = (*before, *_offsets(output), *_offsets(grad))
     if not _along_indices(call.get("dim"), output):
-        return (*before, read(1)) if output._nnz() == grad._nnz() else before
+        return (*before, *_matching(grad, output))
     return (*before, WAIT, *_offsets(output), *_groups())
+
+
+def _matching(grad: torch.Tensor, output: torch.Tensor) -> Sequence[RuntimeCall]:
+    """Return the read of whether both store the same indices; those that do not are matched on the host."""
+    same_size = output._nnz() == grad._nnz()
+    verdict = (read(1),) if same_size else ()
+    if same_size and torch.equal(on_host(output._indices()), on_host(grad._indices())):
+        return verdict
+    return (*verdict, read_pageable(_COUNT * output._nnz()), read_pageable(_COUNT * grad._nnz()))
 
 
 def _along_indices(dim: int, tensor: torch.Tensor) -> bool:
@@ -398,12 +412,15 @@ def sparse_mask(call: OpCall) -> Sequence[RuntimeCall]:
     why="finds how many columns, or rows, the reduced matrix stores.",
 )
 def compressed_reduction(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of the number: over rows distinct columns are counted, over columns the last offset is read."""
+    """Return the reads and uploads: over rows distinct columns are counted, over columns the last offset is read."""
     values = call.tensor("self")
     dims = {dim % 2 for dim in call.get("dim")}
-    if len(dims) != 1 or not values._nnz():
+    size = values.crow_indices().element_size()
+    if not values._nnz():
         return ()
-    return (read(values.crow_indices().element_size() if dims == {1} else _COUNT),)
+    if dims == {1}:
+        return (read(size),)
+    return (*((read(_COUNT),) if dims == {0} else ()), upload(2 * size))
 
 
 @blocks(

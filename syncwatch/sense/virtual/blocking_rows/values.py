@@ -18,8 +18,8 @@ _BOOL = 1
     why="copies one element into a pinned buffer and waits for the stream.",
 )
 def scalar(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of one element."""
-    return (read(call.tensor("self").element_size()),)
+    """Return the read of one element; one on the host, such as the size that a factory is given, is no wait."""
+    return (read(call.tensor("self").element_size()),) if call.resident("self") else ()
 
 
 @blocks("aten.equal", reason=Reason.VALUE, why="reads `(a == b).all()`, unless sizes or identity decide.")
