@@ -35,6 +35,11 @@ class Reason(str, Enum):
     """A minimum or maximum is read to choose the range."""
 
 
+def on_device(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is on the virtual device: it says so of itself, or its storage is marked."""
+    return tensor.is_cuda
+
+
 @dataclass(frozen=True, slots=True)
 class OpCall:
     """One call of an operator, by argument name."""
@@ -64,7 +69,7 @@ class OpCall:
     def resident(self, name: str) -> bool:
         """Return whether the argument called `name` is a tensor on the device."""
         value = self.get(name)
-        return isinstance(value, torch.Tensor) and value.is_cuda
+        return isinstance(value, torch.Tensor) and on_device(value)
 
 
 Calls = Callable[[OpCall], Sequence[RuntimeCall]]
@@ -79,13 +84,17 @@ class BlockingOp:
     why: str
     """One sentence: what the CUDA implementation does."""
     calls: Calls
+    sparse: bool = False
+    """Whether only sparse tensors make it wait, so that ordinary ones need not be asked."""
 
 
 _TABLE: dict[str, BlockingOp] = {}
 
 
-def blocks(*names: str, reason: Reason, why: str) -> Callable[[Calls], Calls]:
+def blocks(*names: str, reason: Reason, why: str, sparse: bool = False) -> Callable[[Calls], Calls]:
     """Enter the decorated function as the row of the operators `names`, such as `aten.nonzero`.
+
+    With `sparse`, the operator waits for sparse tensors only.
 
     Raises:
         ValueError: if an operator has a row already.
@@ -95,7 +104,7 @@ def blocks(*names: str, reason: Reason, why: str) -> Callable[[Calls], Calls]:
         for name in names:
             if name in _TABLE:
                 raise ValueError(f"{name} has two rows")
-            _TABLE[name] = BlockingOp(name, reason, why, calls)
+            _TABLE[name] = BlockingOp(name, reason, why, calls, sparse)
         return calls
 
     return enter

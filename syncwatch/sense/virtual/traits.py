@@ -32,6 +32,7 @@ class Trait(IntFlag):
     SAME_CODE_SPARSE = 512
     SAME_CODE_COMPRESSED = 1024
     SAME_CODE_NESTED = 2048
+    ROW_FOR_SPARSE = 4096
     FLOPS_MM = 1 << 16
     FLOPS_ADDMM = 2 << 16
     FLOPS_BMM = 3 << 16
@@ -169,6 +170,7 @@ def _traits(full: str, name: str, overload: Any, row: BlockingOp | None, flops: 
     traits = same_code.of(full)
     choices = {
         Trait.HAS_ROW: row is not None,
+        Trait.ROW_FOR_SPARSE: row is not None and row.sparse,
         Trait.RANDOM: torch.Tag.nondeterministic_seeded in overload.tags,
         Trait.FREE: name in _FREE,
         Trait.HOST_OUTPUTS: name in _HOST_OUTPUTS,

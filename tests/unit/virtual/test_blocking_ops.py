@@ -38,11 +38,13 @@ def test_every_row_names_an_operator_of_torch_and_says_why() -> None:
     assert blocking_rows.FAMILIES
     for name, row in table().items():
         assert row.why.endswith("."), name
-        assert hasattr(aten, name.removeprefix("aten.")), name
+        namespace, _, bare = name.partition(".")
+        if namespace == "aten":
+            assert hasattr(aten, bare), name
 
 
 def test_operators_without_a_row_never_wait() -> None:
-    assert row_of("aten.add") is None
+    assert row_of("aten.cumsum") is None
 
 
 def test_a_scalar_is_read_through_pinned_memory() -> None:

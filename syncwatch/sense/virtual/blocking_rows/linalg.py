@@ -34,9 +34,11 @@ def check_errors(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks("aten._linalg_svd", reason=Reason.SOLVER, why="reads whether Jacobi's method converged, then checks `info`.")
 def svd(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return both reads."""
+    """Return both reads; `gesvd` does not iterate, and only `info` is checked."""
     matrix = call.tensor("A")
-    return (read_pageable(_INFO * _batch(matrix)), read(1)) if matrix.numel() else ()
+    if not matrix.numel():
+        return ()
+    return (read(1),) if call.get("driver") == "gesvd" else (read_pageable(_INFO * _batch(matrix)), read(1))
 
 
 @blocks("aten._linalg_eigh", reason=Reason.SOLVER, why="waits in the solver for a single matrix, then checks `info`.")
@@ -83,28 +85,47 @@ def pinv(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 @blocks(
-    "aten.linalg_lu_factor_ex", reason=Reason.SOLVER, why="MAGMA allocates and frees for matrices that are not square."
+    "aten.linalg_lu_factor_ex",
+    "aten.linalg_lu",
+    "aten._linalg_det",
+    "aten._linalg_slogdet",
+    "aten._linalg_solve_ex",
+    "aten.linalg_inv_ex",
+    reason=Reason.SOLVER,
+    why="factors matrices that are not square, and large batches, with MAGMA, which waits for the device.",
 )
 def lu_factor(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the waits of a matrix that is not square."""
+    """Return the wait of MAGMA, and the read of a check that was asked for."""
     matrix = call.tensor("A")
-    if not matrix.numel() or matrix.shape[-1] == matrix.shape[-2]:
-        return ()
-    return (WAIT_DEVICE,)
+    if not matrix.numel():
+        return _checked(call)
+    return (*((WAIT_DEVICE,) if _by_magma(matrix) else ()), *_checked(call))
 
 
-@blocks("aten.linalg_lu", reason=Reason.SOLVER, why="factors with `linalg_lu_factor_ex`.")
-def lu(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return what the factorization does."""
-    return lu_factor(call)
+def _by_magma(matrix: torch.Tensor) -> bool:
+    """Follow `lu_factor` of `BatchLinearAlgebra.cpp`."""
+    rows, columns, batch = matrix.shape[-2], matrix.shape[-1], _batch(matrix)
+    return not (rows == columns and (batch == 1 or rows <= 16 or (rows <= 128 and batch <= 16)))
+
+
+def _checked(call: OpCall) -> Sequence[RuntimeCall]:
+    return (read(1),) if call.get("check_errors", False) else ()
+
+
+@blocks("aten.linalg_cholesky_ex", reason=Reason.CHECK, why="checks `info` where `check_errors` asks for it.")
+def cholesky_ex(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the check."""
+    return _checked(call)
 
 
 @blocks("aten.linalg_ldl_factor_ex", reason=Reason.SOLVER, why="cuSOLVER reads each pivot.")
 def ldl_factor(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return one read a column and one more."""
+    """Return one read a column and one more; MAGMA factors complex hermitian matrices."""
     matrix = call.tensor("self")
     columns = matrix.shape[-1] * _batch(matrix)
-    return [read_pageable(8)] * (columns + 1) if columns else ()
+    if matrix.is_complex() and call.get("hermitian", False):
+        return _checked(call)
+    return [*([read_pageable(8)] * (columns + 1) if columns else []), *_checked(call)]
 
 
 @blocks("aten.linalg_ldl_solve", reason=Reason.SOLVER, why="copies the pivots to the host, and frees memory.")
@@ -127,13 +148,38 @@ def lstsq(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten.linalg_matrix_exp",
     reason=Reason.RANGE,
-    why="sorts matrices by norm on the host to choose the degree, and uploads coefficients.",
+    why="reads the norm to choose a polynomial, and uploads its coefficients.",
 )
 def matrix_exp(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return what was measured: a single matrix reads its norm, a batch sorts the norms."""
+    """Return what the polynomial of that norm needs; a batch takes the highest for all."""
     matrix = call.tensor("self")
     if not matrix.numel() or matrix.shape[-1] == 1:
         return ()
-    if matrix.dim() == 2:
-        return read_pageable(4), read(4), read_pageable(4), upload(8), upload(8), upload(8)
-    return read_pageable(4 * _batch(matrix)), read(4), upload(8 * _batch(matrix))
+    width = 8 if matrix.dtype in (torch.float64, torch.complex128) else 4
+    batch = _batch(matrix)
+    if batch > 1:
+        return _highest_degree(width, 16)
+    index = upload(8)
+    norm = float(matrix.cpu().reshape(matrix.shape[-2:]).abs().sum(-2).max())
+    degree = sum(norm > bound for bound in _NORMS[width])
+    coefficients: Sequence[Sequence[RuntimeCall]] = (
+        (),
+        (),
+        (upload(3 * width), upload(4 * width)),
+        (upload(2 * width), upload(2 * width), upload(4 * width), upload(5 * width)),
+        (upload(16 * width),),
+        (*_highest_degree(width, 16), upload(8)),
+    )
+    return (read_pageable(width),) if norm != norm else (read_pageable(width), index, *coefficients[degree])
+
+
+_NORMS = {
+    4: (1.192092800768788e-07, 5.978858893805233e-04, 5.116619363445086e-02, 5.800524627688768e-01, 1.461661507209034),
+    8: (2.220446049250313e-16, 2.580956802971767e-08, 3.397168839976962e-04, 4.991228871115323e-02, 0.2996158913811580),
+}
+"""The largest norm for polynomials of degree 1, 2, 4, 8 and 12 (`mexp`), by the size of a real number."""
+
+
+def _highest_degree(width: int, sections: int) -> Sequence[RuntimeCall]:
+    """Degree 18: coefficients, how many powers there are, and which (`compute_T18_scale_square`)."""
+    return upload(25 * width), read(8), read_pageable(sections)

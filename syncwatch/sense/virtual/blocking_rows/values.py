@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload_pinned
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload, upload_pinned
 
 _BOOL = 1
 
@@ -18,8 +18,8 @@ _BOOL = 1
     why="copies one element into a pinned buffer and waits for the stream.",
 )
 def scalar(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of one element."""
-    return (read(call.tensor("self").element_size()),)
+    """Return the read of one element; one on the host, such as the size that a factory is given, is no wait."""
+    return (read(call.tensor("self").element_size()),) if call.resident("self") else ()
 
 
 @blocks("aten.equal", reason=Reason.VALUE, why="reads `(a == b).all()`, unless sizes or identity decide.")
@@ -61,6 +61,14 @@ def fill_value(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(call.tensor("value").element_size()),) if call.resident("value") else ()
 
 
+@blocks("aten.fill", "aten.fill_", reason=Reason.VALUE, why="reads a value on the device to fill a tensor on the host.")
+def fill(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the value; on one device it is copied there."""
+    if call.resident("self") or not call.resident("value"):
+        return ()
+    return (read(call.tensor("value").element_size()),)
+
+
 @blocks(
     "aten.normal",
     reason=Reason.CHECK,
@@ -70,6 +78,12 @@ def normal(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the check, where `std` is a tensor."""
     std = call.get("std")
     return (read(_BOOL),) * 2 if call.resident("std") and std.numel() else ()
+
+
+@blocks("aten.batch_norm_gather_stats", reason=Reason.UPLOAD, why="sends how many elements each process counted.")
+def gather_stats(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload of a number for each process."""
+    return (upload(8 * call.tensor("mean").shape[0]),)
 
 
 @blocks("aten._chunk_cat", reason=Reason.UPLOAD, why="sends sizes and addresses through pinned memory.")

@@ -60,6 +60,10 @@ struct Hooks final : at::CUDAHooksInterface {
   c10::Allocator* getPinnedMemoryAllocator() const override { return &pinned_allocator(); }
   bool isPinnedPtr(const void* data) const override { return pinned().holds(data); }
   void deviceSynchronize(c10::DeviceIndex) const override { ask(kSynchronize, {0, 0, -1}); }
+  // The versions of the machine that the table was measured on.
+  long versionCuDNN() const override { return 91900; }
+  long versionRuntimeCuDNN() const override { return 91900; }
+  long versionCUDART() const override { return 13000; }
   std::string showConfig() const override { return "virtual"; }
 };
 

@@ -19,6 +19,7 @@ enum Trait : int64_t {
   kSameCode = 64,       // CUDA's kernel is the CPU's: composed of other operators
   kCountedByPython = 128,  // torch has a formula for its floating-point operations
   kOnlyReference = 256, // the CPU's kernel is not to be asked
+  kRowForSparse = 4096,  // the row is for sparse tensors only
   kSameCodeSparse = 512, kSameCodeCompressed = 1024, kSameCodeNested = 2048,  // the same, for one layout
   kFlopsMm = 1 << 16, kFlopsAddmm = 2 << 16, kFlopsBmm = 3 << 16, kFlopsBaddbmm = 4 << 16,
   kFlopsMask = 7 << 16,
@@ -126,7 +127,7 @@ class Call {
           "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!");
     Frame frame{&op_, given_.data(), given_.size(), {}, {}};
     int64_t calls = 0;
-    if (seen && (known_.traits & kHasRow)) calls = asked(kRow, frame, {known_.number});
+    if (seen && (known_.traits & kHasRow) && !(plain_ && (known_.traits & kRowForSparse))) calls = asked(kRow, frame, {known_.number});
     if (seen && state().capturing) keep_before();
     if (!composed()) {
       compute(frame);
