@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
 from syncwatch.model.verdict import Allow, KnownSite, Level, Policy, Verdict
 from syncwatch.pipeline import report_of
-from syncwatch.sources import project_files, reader, user_files
+from syncwatch.sources import changed_since, project_files, reader, user_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,26 @@ def case_of(
         UsageError: if an allow comment is malformed, with its place.
     """
     report = report_of(session)
-    files = user_files(session, settings.home)
-    comments = allows_of(report.places, files, reader([settings.home, settings.start, settings.root]), CAUSES)
+    files, folders = user_files(session, settings.home), [settings.home, settings.start, settings.root]
+    comments = allows_of(report.places, files, reader(folders), CAUSES)
     took_part = Files(files, _elsewhere(policy, settings.root)) if ran_here else None
+    changed = {each.file for each in comments if changed_since(each.file, folders, _BEGAN_NS)} if ran_here else set()
+    if changed:
+        comments = tuple(each for each in comments if each.file not in changed)
+        said = (_changed(file) for file in sorted(changed))
+        report = report_of(replace(session, unwatched=(*session.unwatched, *said)))
     return Case(report, policy, comments, settings, tuple(unreached), took_part)
+
+
+_BEGAN_NS = time.time_ns()
+"""When this was imported: before the code of the user's ran, where it runs in this process."""
+
+
+def _changed(file: str) -> str:
+    return (
+        f"{file} was changed while it ran, so that its allow comments may not be those it ran with, and count for "
+        "nothing. Leave the file as it is, then watch it again."
+    )
 
 
 def _elsewhere(policy: Policy, root: Path) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
-from contextvars import Token
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -24,7 +23,7 @@ from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
 from syncwatch.sense.guard import TOLD, Told, Wait
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.scope import ALLOWED
+from syncwatch.sense.scope import ALLOWED, Block
 
 _LOG = logging.getLogger("syncwatch.guard")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -87,18 +86,19 @@ class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
         if not split(reason, "syncwatch.allow")[0]:
             raise UsageError('An allow needs a reason beside its date. Write it as syncwatch.allow("why until ...").')
         self._reason = reason.strip()
-        self._tokens: list[tuple[Token[str | None], Token[Told | None]]] = []
+        self._reasons: list[Block[str]] = []
+        self._told: list[Block[Told | None]] = []
 
     def __enter__(self) -> Self:
-        self._tokens.append((ALLOWED.set(self._reason), TOLD.set(None)))
+        self._reasons.append(ALLOWED.enter(self._reason))
+        self._told.append(TOLD.enter(None))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        reason, told = self._tokens.pop()
-        TOLD.reset(told)
-        ALLOWED.reset(reason)
+        TOLD.leave(TOLD.latest(self._told))
+        ALLOWED.leave(ALLOWED.latest(self._reasons))
 
     def _again(self) -> Self:
         return type(self)(self._reason)
@@ -109,20 +109,20 @@ class _Guard(_Block):
 
     def __init__(self, told: Told | None) -> None:
         self._told = told
-        self._tokens: list[Token[Told | None]] = []
+        self._blocks: list[Block[Told | None]] = []
 
     def __enter__(self) -> Self:
         if self._told is not None:
             from syncwatch.sense.guard_cuda import HOOKS
 
             HOOKS.enter()
-        self._tokens.append(TOLD.set(self._told))
+        self._blocks.append(TOLD.enter(self._told))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        TOLD.reset(self._tokens.pop())
+        TOLD.leave(TOLD.latest(self._blocks))
         if self._told is not None:
             from syncwatch.sense.guard_cuda import HOOKS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tokenize
@@ -32,6 +33,14 @@ def reader(folders: Iterable[Path]) -> Callable[[str], str | None]:
         return None
 
     return read
+
+
+def changed_since(file: str, folders: Iterable[Path], moment_ns: int) -> bool:
+    """Return whether the file that `reader` finds under this name was written after `moment_ns`."""
+    for root in [*folders, *(Path(entry) for entry in sys.path if entry)]:
+        with contextlib.suppress(OSError, ValueError):
+            return (root / file).stat().st_mtime_ns > moment_ns
+    return False
 
 
 def user_files(session: Session, folder: Path) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ registered before the program began is left to Python.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
+import io
 import sys
 import sysconfig
 import threading
@@ -152,6 +154,23 @@ class Ending:
         new = {each: order for each, order in _finalizers().items() if each not in self._finalizers}
         for each in sorted(new, key=lambda finalizer: new[finalizer], reverse=True):
             _Callback(each, (), {})()
+
+
+def spare_the_last_looks() -> None:
+    """Let Python end without looking for cycles among all that is left, once the target's own are gone.
+
+    It looks several times as it ends, which took 0.7 s of the 1.1 s from the last line of a small program to its end.
+    Only for a process that ends soon: no cycle of now is ever found again. What a file in one holds is written.
+    """
+    for each in gc.get_objects():
+        if type(each) in _BUFFERS:
+            # As when it is let go of: one that is closed, or whose reader is gone, has nothing to write.
+            with contextlib.suppress(OSError, ValueError):
+                each.flush()
+    gc.freeze()
+
+
+_BUFFERS = frozenset({io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom})
 
 
 def _finalizers() -> dict[Any, int]:

@@ -289,6 +289,11 @@ def _run_code(target: Target, arguments: list[str], request: Request, finish: Fi
             announce(f"watching {target.name} on {watching.device_name()} ...")
             status = target.run(arguments, on_error=print_user_traceback)
             _keep_listening(watching)
+            if is_supervised():
+                # This process was started for the command alone.
+                from syncwatch.bench.ending import spare_the_last_looks
+
+                spare_the_last_looks()
     except SyncwatchError:
         raise
     except KeyboardInterrupt as error:

@@ -43,6 +43,7 @@ _WAITING_CALLS = {
 }
 """Not the stream-ordered ones, such as `cudaMallocAsync`: they are queued."""
 
+_GPU_CALL = re.compile(r"(cuda|cu|hip)[A-Z]\w+")
 _COPY_CALL = re.compile(r"cu(da)?Memcpy")
 _VERSION = re.compile(r"_v\d{4,}$")
 """nsys calls the runtime `cudaMemcpyAsync_v3020`, by the CUDA version that the call is from."""
@@ -75,6 +76,12 @@ def wait_of(call: str) -> SyncKind | None:
 def is_driver_call(call: str) -> bool:
     """Return whether the call is one of the driver, as `cuLaunchKernel`; of the runtime it is `cudaLaunchKernel`."""
     return call.startswith("cu") and not call.startswith("cuda")
+
+
+@lru_cache(maxsize=4096)
+def is_gpu_call(name: str) -> bool:
+    """Return whether it is called as the functions of CUDA's runtime and driver are, or those of HIP."""
+    return _GPU_CALL.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -17,6 +17,7 @@ from syncwatch.pytest_plugin.leaving import never_in_silence
 from syncwatch.pytest_plugin.marks import HELP, Limit, limit_of
 from syncwatch.pytest_plugin.mentions import FIXTURE, speaks_of_us
 from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results
+from syncwatch.pytest_plugin.threads import Threads
 
 if TYPE_CHECKING:
     from syncwatch.pytest_plugin.watched import Watching
@@ -119,11 +120,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     from syncwatch.model.codec import encode
     from syncwatch.watching import watch
 
-    watching = _watching(item.config)
+    watching, threads = _watching(item.config), Threads()
     with never_in_silence(item), watch(watching.device().kind.value, prices=False) as watched:
         result = yield
+        left = threads.left()
     try:
-        judged = watching.judge(watched.session, limit, item.nodeid, _idle(item, limit.marker))
+        judged = watching.judge(watched.session, limit, item.nodeid, idle=_idle(item, limit.marker), left=left)
     except SyncwatchError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     item.stash[_FOUND] = encode(judged).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -56,12 +56,22 @@ class Watching:
             self._device.close()
             self._device = None
 
-    def judge(self, session: Session, limit: Limit, name: str, idle: str | None = None) -> Judged:
-        """Return what is to be said of the test called `name`; `idle` is why nothing in it could have waited.
+    def judge(
+        self, session: Session, limit: Limit, name: str, *, idle: str | None = None, left: tuple[str, ...] = ()
+    ) -> Judged:
+        """Return what is to be said of the test called `name`.
+
+        Args:
+            session: what was recorded.
+            limit: what the marker asks.
+            name: the node id.
+            idle: why nothing in it could have waited; None where something could.
+            left: what it left running, a sentence each.
 
         Raises:
             UsageError: if the configuration, the baseline or an allow comment is malformed.
         """
         path, known = self._baseline
         update = path if self.updates else None
+        session = replace(session, unwatched=(*session.unwatched, *left))
         return judge_test(session, limit, self.settings, known, name=name, update=update, idle=idle)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FrameType
 
 from syncwatch.model.events import Direction, SyncKind
+from syncwatch.sense.scope import Around
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Wait:
 Told = Callable[[Wait], None]
 """Raises to forbid it."""
 
-TOLD: ContextVar[Told | None] = ContextVar("syncwatch_guard", default=None)
-"""Whom the innermost guard around the running code tells; None where waiting is nobody's business."""
+TOLD: Around[Told | None] = Around("syncwatch_guard")
+"""Whom the guards around the running code tell; None where waiting is nobody's business."""
 
 
 def tell(wait: Wait) -> None:
     """Tell the guard around the running code that it waits; raises what the guard raises."""
-    told = TOLD.get()
-    if told is not None:
-        told(wait)
+    block = TOLD.innermost()
+    if block is not None and block.value is not None:
+        block.value(wait)

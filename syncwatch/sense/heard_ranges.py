@@ -1,4 +1,7 @@
-"""Answers: when are the ranges of torch and nvtx heard? While somebody watches; nothing stays patched afterwards."""
+"""Answers: when are the ranges of torch and nvtx heard, and the starts of threads? While somebody watches.
+
+Nothing stays patched afterwards.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from syncwatch.sense import nvtx_ranges, scope, torch_ranges
+from syncwatch.sense import nvtx_ranges, scope, thread_starts, torch_ranges
 from syncwatch.sense.virtual.patching import Patches
 
 _lock = threading.Lock()
@@ -32,6 +35,7 @@ def listen() -> None:
         if _watches == 1:
             torch_ranges.patch(_patches)
             nvtx_ranges.patch(_patches)
+            thread_starts.patch(_patches)
 
 
 def stop_listening() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Iterator
 
 from syncwatch.sense import active, scope
+from syncwatch.sense.owner import owner_of
 
 
 class Held:
@@ -35,8 +37,12 @@ def begin(entered: scope.Entered, *, ours: bool = False) -> None:
     """Let a range begin around what runs now; of `ours` the end is always heard."""
     if ours:
         entered.era = None
+    recorders = active.recorders()
+    if recorders and entered.block:
+        # Not where nobody watches: it takes 2.6 us under 30 frames.
+        entered.owner = owner_of(sys._getframe(1))
     scope.enter(entered)
-    for recorder in active.recorders():
+    for recorder in recorders:
         recorder.range_begins(entered)
 
 

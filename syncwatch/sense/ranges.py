@@ -10,9 +10,9 @@ from typing import Any
 import nvtx
 import torch
 
-from syncwatch.model.events import Step
 from syncwatch.model.names import PACING_RANGE, STEP_RANGE
 from syncwatch.sense import active, range_ledger, scope
+from syncwatch.sense.open_steps import Numbers, OpenStep
 from syncwatch.sense.recorder import Recorder
 
 
@@ -54,21 +54,19 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
         warmup: whether the step is left out of the figures.
     """
 
-    __slots__ = ("_outer", "_range", "_started", "_warmup")
+    __slots__ = ("_block", "_range", "_started", "_warmup")
 
     def __init__(self, *, warmup: bool = False) -> None:
         self._warmup = warmup
-        self._started: list[tuple[Recorder, int, int, int | None]] = []
+        self._started: list[tuple[Recorder, int, int]] = []
         self._range: annotate | None = None
-        self._outer: tuple[tuple[object, int], ...] = ()
+        self._block: scope.Block[Numbers] | None = None
 
     def __enter__(self) -> None:
-        self._outer = scope.STEPS.get()
-        for recorder in active.recorders():
-            index = recorder.begin_step()
-            self._started.append((recorder, index, recorder.now_ns(), recorder.current_step))
-            recorder.current_step = index
-        scope.STEPS.set((*self._outer, *((recorder, index) for recorder, index, _, _ in self._started)))
+        self._started = [(recorder, recorder.begin_step(), recorder.now_ns()) for recorder in active.recorders()]
+        self._block = scope.STEPS.enter(tuple((recorder, index) for recorder, index, _ in self._started))
+        for recorder, index, _ in self._started:
+            recorder.open_steps.append(OpenStep(index, self._block, warmup=self._warmup))
         self._tell()
         number = self._started[-1][1] if self._started else None
         self._range = annotate(STEP_RANGE if number is None else f"{STEP_RANGE} {number}")
@@ -79,12 +77,12 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
     ) -> None:
         if self._range is not None:
             self._range.__exit__(kind, error, trace)
-        for recorder, index, start, outer in self._started:
-            recorder.steps.append(Step(index, self._warmup, start, recorder.now_ns()))
-            recorder.current_step = outer
-        scope.STEPS.set(self._outer)
+        for recorder, index, start in self._started:
+            recorder.end_step(index, start, warmup=self._warmup)
+        if self._block is not None:
+            scope.STEPS.leave(self._block)
         self._tell()
-        self._started.clear()
+        self._started = []
 
     def _tell(self) -> None:
         for recorder, *_ in self._started:

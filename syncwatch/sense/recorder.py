@@ -15,6 +15,7 @@ from syncwatch.model.events import Call, Direction, HostMemory, RangeEvent, Step
 from syncwatch.model.names import BUILD_RANGE
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense import scope
+from syncwatch.sense.open_steps import OpenStep, number_for
 from syncwatch.sense.stacks import StackTable
 from syncwatch.sense.threads import thread_name
 
@@ -34,8 +35,8 @@ class Recorder:
     _kernels: CompactKernels = field(default_factory=CompactKernels)
     ranges: list[RangeEvent] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
-    current_step: int | None = None
-    """The step that threads of no step of their own, such as autograd's, work for."""
+    open_steps: list[OpenStep] = field(default_factory=list)
+    """The steps that have begun and not ended; threads of no step of their own, such as autograd's, work for one."""
     open_ranges: dict[scope.Entered, tuple[int, int]] = field(default_factory=dict)
     """The ranges that were entered and not left so far, with their thread and begin."""
     sources: list[Callable[[], None]] = field(default_factory=list)
@@ -72,15 +73,23 @@ class Recorder:
             self._steps_begun += 1
             return self._steps_begun - 1
 
+    def end_step(self, number: int, start_ns: int, *, warmup: bool) -> None:
+        """Record that the step `number` ends now; steps need not end in the order in which they began."""
+        with self._lock:
+            self.open_steps = [each for each in self.open_steps if each.number != number]
+        self.steps.append(Step(number, warmup, start_ns, self.now_ns()))
+
     def step(self) -> int | None:
         """Return the step that the calling thread or task is in."""
-        steps = scope.STEPS.get()
-        if not steps:
-            return self.current_step
-        for recorder, number in reversed(steps):
-            if recorder is self:
-                return number
-        return self.current_step
+        for block in reversed(scope.STEPS.all()):
+            for recorder, number in block.value:
+                if recorder is self:
+                    return number
+        return number_for(self.open_steps) if self.open_steps else None
+
+    def measured_step(self) -> int | None:
+        """Return the step that threads of no step of their own work for."""
+        return next((each.number for each in reversed(self.open_steps) if not each.warmup), None)
 
     def within(self) -> int | None:
         """Return the number of the stack of ranges that the calling thread or task is in; None outside every range."""
@@ -172,7 +181,7 @@ class Recorder:
                     seen_by=(sensor,),
                     api=api,
                     within=self.within(),
-                    allowed=scope.ALLOWED.get(),
+                    allowed=scope.allowed(),
                 )
             )
             return
@@ -186,14 +195,14 @@ class Recorder:
             (sensor,),
             api,
             self.within(),
-            scope.ALLOWED.get(),
+            scope.allowed(),
             0,
         )
         self.syncs.add(self.step(), start_ns, end_ns, kind, shared)
 
     def surroundings(self) -> tuple[int | None, int, bool, int | None, str | None]:
         """Return step, thread, pacing, range stack and permission of the calling thread or task."""
-        return self.step(), self.thread(), self.pacing, self.within(), scope.ALLOWED.get()
+        return self.step(), self.thread(), self.pacing, self.within(), scope.allowed()
 
     def flush(self) -> None:
         """Let the sensors that note now and record later record."""

@@ -6,12 +6,80 @@ import sys
 from contextvars import ContextVar
 from enum import Enum
 from types import CodeType, FrameType
+from typing import Generic, TypeVar
 
-STEPS: ContextVar[tuple[tuple[object, int], ...]] = ContextVar("syncwatch_steps", default=())
-"""Recorder and number of every step around the running code, innermost last."""
+from syncwatch.sense.owner import Owner, owner_of
 
-ALLOWED: ContextVar[str | None] = ContextVar("syncwatch_allowed", default=None)
-"""The reason of the innermost `syncwatch.allow` around the running code."""
+_T = TypeVar("_T")
+
+
+class Block(Generic[_T]):
+    """What code has entered and not left."""
+
+    __slots__ = ("open", "owner", "value")
+
+    def __init__(self, value: _T, frame: FrameType | None) -> None:
+        self.value = value
+        self.owner: Owner | None = owner_of(frame)
+        self.open = True
+
+    def holds(self) -> bool:
+        """Return whether it is around the code that runs in the calling thread."""
+        return self.open and (self.owner is None or self.owner.runs())
+
+
+class Around(Generic[_T]):
+    """The blocks of one kind around the running code, in this thread or task and in tasks that it starts."""
+
+    def __init__(self, name: str) -> None:
+        self._blocks: ContextVar[tuple[Block[_T], ...]] = ContextVar(name, default=())
+
+    def enter(self, value: _T) -> Block[_T]:
+        """Let `value` hold from now on, and return by what to leave it."""
+        block = Block(value, sys._getframe(1))
+        self._blocks.set((*self._blocks.get(), block))
+        return block
+
+    def leave(self, block: Block[_T]) -> None:
+        """End `block`, which need not be the innermost: generators leave in the order in which they are closed.
+
+        Tasks that were started inside keep it, unless it is left elsewhere than it was entered.
+        """
+        known = self._blocks.get()
+        if block in known:
+            self._blocks.set(tuple(each for each in known if each is not block))
+        else:
+            block.open = False
+
+    def latest(self, blocks: list[Block[_T]]) -> Block[_T]:
+        """Take out of `blocks` the one that the calling thread or task entered last."""
+        known = self._blocks.get()
+        mine = next((each for each in reversed(blocks) if each in known), blocks[-1])
+        blocks.remove(mine)
+        return mine
+
+    def innermost(self) -> Block[_T] | None:
+        """Return the innermost block that holds."""
+        known = self._blocks.get()
+        return next((each for each in reversed(known) if each.holds()), None) if known else None
+
+    def all(self) -> tuple[Block[_T], ...]:
+        """Return the blocks that hold, innermost last."""
+        known = self._blocks.get()
+        return tuple(each for each in known if each.holds()) if known else ()
+
+
+STEPS: Around[tuple[tuple[object, int], ...]] = Around("syncwatch_steps")
+"""Recorders and numbers of the steps around the running code."""
+
+ALLOWED: Around[str] = Around("syncwatch_allowed")
+"""The reasons of the `syncwatch.allow` around the running code."""
+
+
+def allowed() -> str | None:
+    """Return the reason of the innermost `syncwatch.allow` around the running code."""
+    block = ALLOWED.innermost()
+    return None if block is None else block.value
 
 
 _era = 0
@@ -29,9 +97,11 @@ class Ends(Enum):
 class Entered:
     """A range that code has entered and not left."""
 
-    __slots__ = ("code", "ends", "era", "frame", "key", "name", "open")
+    __slots__ = ("block", "code", "ends", "era", "frame", "key", "name", "open", "owner")
 
-    def __init__(self, name: str, key: object, ends: Ends, within: FrameType | None = None) -> None:
+    def __init__(
+        self, name: str, key: object, ends: Ends, within: FrameType | None = None, *, block: bool | None = None
+    ) -> None:
         """Set up.
 
         Args:
@@ -39,6 +109,7 @@ class Entered:
             key: by what it is left again; of equal keys the innermost is left first.
             ends: how it ends.
             within: the frame that it does not outlive: a decorator that forgets to pop when its function raises.
+            block: whether it belongs to the code that entered it, as a `with` block does; None: if it ends with one.
         """
         self.name = name
         self.key = key
@@ -49,10 +120,14 @@ class Entered:
         # Not the frame itself, which would keep every tensor in it alive.
         self.frame = None if within is None else id(within)
         self.code: CodeType | None = None if within is None else within.f_code
+        self.block = ends is Ends.WITH_ITS_BLOCK if block is None else block
+        self.owner: Owner | None = None
 
     def holds(self) -> bool:
         """Return whether it is still around the code that runs in the calling thread."""
         if not self.open or self.era not in (None, _era):
+            return False
+        if self.owner is not None and not self.owner.runs():
             return False
         if self.frame is None:
             return True

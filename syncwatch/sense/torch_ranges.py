@@ -116,7 +116,7 @@ def _entering(plain: Callable[..., Any]) -> Callable[..., Any]:
         with deaf():
             handle = plain(*args, **kwargs)
         name = args[0] if args else kwargs.get("name", "")
-        entered = scope.Entered(str(name), (_RECORDED, Held(handle)), scope.Ends.BY_HANDLE)
+        entered = scope.Entered(str(name), (_RECORDED, Held(handle)), scope.Ends.BY_HANDLE, block=True)
         begin(entered)
         return handle
 

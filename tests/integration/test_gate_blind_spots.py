@@ -199,3 +199,19 @@ def test_a_trace_of_the_profiler_without_calls_is_not_clean(tmp_path: Path, cate
     call = {"ph": "X", "cat": category.split(",")[0], "name": "", "pid": 1, "tid": 1, "ts": 1, "dur": 1, "args": {}}
     path.write_text(json.dumps({"traceEvents": [kernel, call]}))
     assert judge(report_of(open_session(path, None)), Policy(), today=TODAY).outcome is Outcome.UNMEASURED
+
+
+def test_a_program_cannot_allow_its_own_waits_while_it_runs(tmp_path: Path) -> None:
+    program = """
+from pathlib import Path
+x.sum().item()
+file = Path(__file__)
+file.write_text(file.read_text().replace("item()" + chr(10), "item()  # syncwatch: allow[SW101] because" + chr(10)))
+"""
+    ended = gate(tmp_path, program)
+    assert ended.code != 0, ended.out
+    said = " ".join(ended.out.split())
+    assert "clean: " not in said and "train.py was changed while it ran" in said
+    assert "allow[SW101]" in (tmp_path / "train.py").read_text()
+    # What it says from the beginning counts.
+    assert gate(tmp_path, "x.sum().item()  # syncwatch: allow[SW101] because\n").code == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT
+from tests.command import ROOT, syncwatch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs what Linux tells of processes")
 
@@ -102,3 +102,24 @@ def test_a_handler_of_the_targets_own_is_asked_once(tmp_path: Path) -> None:
 
     assert process.returncode == 0, err
     assert out.count("heard 15") == 1 and "clean: prog.py" in out
+
+
+def test_what_a_library_holds_in_a_cycle_is_written_though_python_looks_for_none(tmp_path: Path) -> None:
+    (tmp_path / "prog.py").write_text(
+        "import gc, json, torch\n"
+        "class Log:\n"
+        "    def __init__(self):\n"
+        "        self.me, self.file = self, open('log', 'w')\n"
+        "        self.file.write('kept')\n"
+        "torch.ones(3, device='cuda')\n"
+        "json.log = Log()\n"
+        "class Last:\n"
+        "    def __del__(self, gc=gc, open=open): open('frozen', 'w').write(str(gc.get_freeze_count() > 0))\n"
+        "json.last = Last()\n"
+    )
+
+    ended = syncwatch("gate", "prog.py", "--device", "virtual", cwd=tmp_path)
+
+    assert ended.code == 0, ended.out + ended.err
+    assert (tmp_path / "log").read_text() == "kept"
+    assert (tmp_path / "frozen").read_text() == "True"

@@ -13,9 +13,12 @@ from syncwatch.formats.chrome.exact import nanoseconds
 from syncwatch.formats.chrome.host import Host, Names
 from syncwatch.formats.chrome.rows import Row
 from syncwatch.model.events import RangeEvent
+from syncwatch.model.runtime import is_gpu_call
 
 _FARTHEST = 2**61
 """For any number of a row: a quarter of what 64 bits hold, since the base of the clock comes on top of a time."""
+_BEGINS = frozenset({"B", "b"})
+_CALLS = frozenset({"cuda_runtime", "cuda_driver"})
 _NONE = -1
 _MANY = 2**31
 """More streams and GPUs than there are; CUPTI's mark for no stream is 2**32 - 1."""
@@ -72,6 +75,10 @@ class Collected:
     """By category."""
     left_out: int = 0
     """Rows that have no time that can be, or arguments of another type."""
+    halves: int = 0
+    """Rows that begin something whose end is another row; torch.profiler writes one row for both."""
+    strange: int = 0
+    """Calls of a GPU's runtime in a category of another program's, or of a runtime other than CUDA."""
 
     def take(self, rows: Iterable[Row]) -> None:
         """Note every row."""
@@ -83,6 +90,8 @@ class Collected:
                     self.left_out += 1
             elif row.ph == "M" and row.name == "thread_name":
                 self._name_thread(row)
+            elif row.ph in _BEGINS:
+                self.halves += row.cat in _CALLS or row.cat in self.works or is_gpu_call(row.name)
 
     def _slice(self, row: Row) -> None:
         category = row.cat
@@ -92,7 +101,8 @@ class Collected:
         elif category == "cpu_op":
             host = self._host(row.pid)
             host.operators[host.thread(row.tid)].add(self.names.number(row.name), *_span(row))
-        elif category in ("cuda_runtime", "cuda_driver"):
+        elif category in _CALLS:
+            self.strange += row.name.startswith("hip") and is_gpu_call(row.name)
             self._call(row)
         elif category in self.works:
             about = _arguments.decode(row.args)
@@ -101,6 +111,8 @@ class Collected:
             start, end = _span(row)
             host = self._host(row.pid)
             host.ranges.append(RangeEvent(host.thread(row.tid), row.name, start, end))
+        elif is_gpu_call(row.name):
+            self.strange += 1
 
     def _call(self, row: Row) -> None:
         start, end = _span(row)

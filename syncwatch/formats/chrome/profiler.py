@@ -13,7 +13,7 @@ from syncwatch.formats.process import Process, WaitingCall
 from syncwatch.formats.steps import StepClock, steps_of
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, SyncKind
 from syncwatch.model.names import WINDOW_RANGE
-from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_launch, wait_of
+from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
 from syncwatch.model.session import Recorder
 
 _NONE = -1
@@ -21,6 +21,9 @@ _STACK_NOTE = (
     "A profiler's stack names the function that waited, and the line where that function begins, not the line of the "
     "call."
 )
+_OTHERS = "Record it with torch.profiler, or with nsys on a GPU by NVIDIA."
+_BEGIN_CAPTURE = ("cudaStreamBeginCapture", "cuStreamBeginCapture")
+_END_CAPTURE = ("cudaStreamEndCapture", "cuStreamEndCapture")
 _LAST_NOTE = "The last cudaDeviceSynchronize is left out: torch.profiler itself waits when it stops."
 
 
@@ -114,10 +117,37 @@ class _Builder:
             yield f"{said}, so waits among them are missing. {again}"
         if self.found.left_out:
             yield f"{self.found.left_out} rows of the trace cannot be read, so waits among them are missing. {again}"
+        if self.found.halves:
+            said = f"{self.found.halves} rows of the trace begin what another row ends"
+            yield f"{said}, which is not how torch.profiler writes, so waits among them are missing. {_OTHERS}"
+        if self.found.strange:
+            said = f"{self.found.strange} calls in the trace are not of CUDA's runtime as torch.profiler records it"
+            yield f"{said}, so waits among them are missing. {_OTHERS}"
+        asked, unseen = self._unseen_copies()
+        if unseen:
+            said = f"Of {asked} calls that copy the trace does not hold what {unseen} of them copied"
+            yield f"{said}, so whether they waited is not known. {again}"
         pageable = [copy for copy in copies if copy.memory is HostMemory.PAGEABLE]
         reads = sum(copy.call is None and copy.direction is Direction.D2H for copy in pageable)
         if reads:
             yield f"Of {reads} copies into pageable memory, which wait, the trace does not hold the call. {again}"
+
+    def _unseen_copies(self) -> tuple[int, int]:
+        """Return how many calls ask for copies, and of how many there is none; those of a capture copy nothing."""
+        texts, numbers, starts = self.host.names.texts, self.host.calls.names, self.host.calls.starts
+        counted = {number for number in set(numbers) if _is_of_copies(call_name(texts[number]))}
+        made = {call for _, call in self.owned["gpu_memcpy"]}
+        window, captures = _Window(self.host.ranges, self.base_ns), [0] * len(self.host.tids)
+        asked = unseen = 0
+        calls = (index for index, number in enumerate(numbers) if number in counted)
+        for index in sorted(calls, key=starts.__getitem__):
+            name, thread = call_name(texts[numbers[index]]), self.host.threads[index]
+            captures[thread] += name.startswith(_BEGIN_CAPTURE)
+            captures[thread] -= name.startswith(_END_CAPTURE)
+            if is_copy(name) and window.holds(starts[index] + self.base_ns):
+                asked += 1
+                unseen += index not in made and captures[thread] <= 0
+        return asked, unseen
 
     def _launches(self) -> bool:
         """Return whether the host asked for work."""
@@ -233,13 +263,19 @@ class _Builder:
 class _Window:
     """Where a run was recorded by syncwatch's own sensor, only what lies in its window counts."""
 
-    def __init__(self, ranges: Sequence[RangeEvent]) -> None:
-        windows = [each for each in ranges if each.name == WINDOW_RANGE]
-        self._span = (windows[0].start_ns, windows[-1].end_ns) if windows else None
+    def __init__(self, ranges: Sequence[RangeEvent], base_ns: int = 0) -> None:
+        windows = sorted(
+            (each.start_ns + base_ns, each.end_ns + base_ns) for each in ranges if each.name == WINDOW_RANGE
+        )
+        self._span = (windows[0][0], windows[-1][1]) if windows else None
 
     def holds(self, moment_ns: int) -> bool:
         """Return whether a host call of this moment counts."""
         return self._span is None or self._span[0] <= moment_ns <= self._span[1]
+
+
+def _is_of_copies(name: str) -> bool:
+    return is_copy(name) or name.startswith((*_BEGIN_CAPTURE, *_END_CAPTURE))
 
 
 def _stream(rows: Works, index: int) -> int | None:

@@ -129,8 +129,8 @@ class Engine:
     def note_step(self) -> None:
         """Note the steps that the calling thread is in, for the kernels that it launches from now on."""
         with self._lock:
-            self._calls.sw_set_common_epoch(self._epoch(tuple(each.current_step for each in self.recorders)))
-            own = tuple(recorder.step() for recorder in self.recorders) if scope.STEPS.get() else None
+            self._calls.sw_set_common_epoch(self._epoch(tuple(each.measured_step() for each in self.recorders)))
+            own = tuple(recorder.step() for recorder in self.recorders) if scope.STEPS.all() else None
             self._calls.sw_set_epoch(-1 if own is None else self._epoch(own))
 
     def _epoch(self, steps: tuple[int | None, ...]) -> int:
@@ -139,7 +139,7 @@ class Engine:
 
     def new_kind(self, name: str, stream: StreamId) -> int:
         """Return the number of kernels called `name` that the calling thread launches on `stream`."""
-        if scope.STEPS.get():
+        if scope.STEPS.all():
             # A thread that was given the context of another has its steps without having begun one.
             self.note_step()
         with self._lock:

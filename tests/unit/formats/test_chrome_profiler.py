@@ -280,3 +280,46 @@ def test_a_copy_into_pageable_memory_without_its_call_is_not_clean(path: Path) -
     )
 
     assert any("into pageable memory" in sentence for sentence in session.unwatched)
+
+
+KERNEL = (call("cudaLaunchKernel", 0, 1, 1), work("kernel", "add", 2, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([call("cudaStreamSynchronize", 9, 5) | {"ph": "B"}, call("", 14, 0) | {"ph": "E", "cat": ""}], "1 rows"),
+        ([call("cudaStreamSynchronize", 9, 5) | {"ph": "B", "cat": ""}], "1 rows"),
+        ([call("cudaStreamSynchronize", 9, 5) | {"cat": "runtime"}], "1 calls"),
+        ([call("hipStreamSynchronize", 9, 5)], "1 calls"),
+        ([call("hipStreamSynchronize", 9, 5) | {"cat": "hip_runtime"}], "1 calls"),
+        ([call("cudaMemcpyAsync", 9, 5, 2)], "Of 1 calls that copy the trace does not hold what 1 of them copied"),
+    ],
+)
+def test_what_may_hide_a_wait_is_said(path: Path, rows: list[Row], said: str) -> None:
+    session = session_of(path, *KERNEL, *rows)
+    (sentence,) = session.unwatched
+    assert sentence.startswith(said), sentence
+    assert "Record" in sentence
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [row("overhead", "Lazy Function Loading", 9, 5)],
+        [row("cpu_op", "aten::item", 9, 5) | {"ph": "i"}],
+        [row("app", "customers", 9, 5)],
+        [
+            call("cudaMemcpyAsync", 9, 5, 2),
+            work("gpu_memcpy", "Memcpy HtoD (Pinned -> Device)", 15, 2, 2, bytes=4),
+        ],
+        [
+            call("cudaStreamBeginCapture_v10000", 8, 1),
+            call("cudaMemcpyAsync", 9, 1, 2),
+            call("cudaStreamEndCapture", 11, 1),
+        ],
+    ],
+)
+def test_what_hides_none_is_not(path: Path, rows: list[Row]) -> None:
+    assert session_of(path, *KERNEL, *rows).unwatched == ()

@@ -196,9 +196,10 @@ def test_domains_have_their_own_stacks() -> None:
     assert nests(code) == [("right",)]
 
 
-def test_generators_keep_their_own_ranges() -> None:
+@pytest.mark.parametrize("way", [torch_range, annotate, record_function])
+def test_generators_keep_their_own_ranges(way: Any) -> None:
     def rows(value: torch.Tensor, name: str) -> Generator[float, None, None]:
-        with torch_range(name):
+        with way(name):
             yield value.item()
 
     def code(value: torch.Tensor) -> None:
@@ -210,7 +211,7 @@ def test_generators_keep_their_own_ranges() -> None:
         right.close()
         value.item()
 
-    assert nests(code) == [("left",), ("left", "right"), ("right",), ()]
+    assert nests(code) == [("left",), ("right",), (), ()]
 
 
 def test_tasks_keep_their_own_ranges() -> None:

@@ -318,7 +318,7 @@ def select(call: OpCall) -> Sequence[RuntimeCall]:
     by_rows = values.layout in (torch.sparse_csr, torch.sparse_bsr)
     if dim == (0 if by_rows else 1):
         return (read_pageable(2 * _COUNT),)
-    plain = on_host(values.col_indices() if by_rows else values.row_indices())
+    plain = (values.col_indices() if by_rows else values.row_indices()).cpu()
     size = values.shape[dim]
     blocks_of = values.values().shape[1 + dim] if values.layout in (torch.sparse_bsr, torch.sparse_bsc) else 1
     found = (plain == call.get("index") % size // blocks_of).nonzero().flatten().tolist()
