@@ -14,6 +14,9 @@ def memory_functions(memory: Memory) -> dict[str, Callable[..., Any]]:
     def reset_peak(device: Any = None) -> None:
         memory.reset_peak()
 
+    def empty_cache() -> None:
+        memory.empty_cache()
+
     def stats(device: Any = None) -> dict[str, int]:
         return {
             "allocated_bytes.all.current": memory.allocated,
@@ -41,7 +44,7 @@ def memory_functions(memory: Memory) -> dict[str, Callable[..., Any]]:
         "memory_stats_as_nested_dict": lambda device=None: {},
         "memory_summary": lambda device=None, abbreviated=False: f"virtual: {memory.allocated} bytes allocated",
         "memory_snapshot": lambda *args, **kwargs: [],
-        "empty_cache": lambda: memory.empty_cache() and None,
+        "empty_cache": empty_cache,
         "mem_get_info": lambda device=None: (memory.capacity - memory.reserved, memory.capacity),
         "set_per_process_memory_fraction": lambda fraction, device=None: None,
         "get_per_process_memory_fraction": lambda device=None: 1.0,

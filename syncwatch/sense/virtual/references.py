@@ -197,7 +197,13 @@ def _no_cudnn(*arguments: Any, **named: Any) -> bool:
     return False
 
 
+def _svd(A: torch.Tensor, full_matrices: bool = False, compute_uv: bool = True, *, driver: str | None = None) -> Any:  # noqa: N803
+    """Take the only solver of the CPU in the place of the one that was asked for."""
+    return _OPS._linalg_svd(A, full_matrices, compute_uv)
+
+
 _REFERENCES = {
+    "aten._linalg_svd": _svd,
     "aten._use_cudnn_ctc_loss": _no_cudnn,
     "aten._use_miopen_ctc_loss": _no_cudnn,
     "aten._flash_attention_forward": _flash_forward,

@@ -122,8 +122,14 @@ static std::unique_ptr<Registration>& registration() {
 static c10::IValue arguments() {
   TORCH_CHECK(frame() != nullptr, "no operator is running");
   std::vector<c10::IValue> values(frame()->arguments, frame()->arguments + frame()->count);
-  for (auto& value : values)
-    if (value.isTensor() && !value.toTensor().defined()) value = c10::IValue();
+  for (auto& value : values) {
+    if (!value.isTensor()) continue;
+    const Tensor& tensor = value.toTensor();
+    if (!tensor.defined()) value = c10::IValue();
+    // Torch would hand a number that stands for a tensor to Python as a number.
+    else if (tensor.unsafeGetTensorImpl()->is_wrapped_number())
+      value = over(c10::Storage(tensor.storage()), tensor, DispatchKey::CPU);
+  }
   return c10::ivalue::Tuple::create(std::move(values));
 }
 

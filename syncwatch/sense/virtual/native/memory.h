@@ -36,12 +36,10 @@ class Memory {
  public:
   void restart(int64_t capacity) {
     std::lock_guard<std::mutex> hold(mutex_);
-    const int64_t allocated = counts_.allocated;
     counts_ = Counts();
     counts_.capacity = capacity;
-    // What an earlier device left behind is still there.
-    counts_.allocated = counts_.peak = allocated;
-    counts_.reserved = counts_.reserved_peak = (allocated + kSegment - 1) / kSegment * kSegment;
+    // What tensors of an earlier device hold is not counted for this one.
+    age_++;
   }
 
   int64_t take(size_t size) {
@@ -64,10 +62,12 @@ class Memory {
     return rounded;
   }
 
-  void give(int64_t rounded) {
+  void give(int64_t rounded, int64_t age) {
     std::lock_guard<std::mutex> hold(mutex_);
-    counts_.allocated -= rounded;
+    if (age == age_) counts_.allocated -= rounded;
   }
+
+  int64_t age() const { return age_; }
 
   // Give back what is reserved and not in use; return whether there was any.
   bool empty_cache() {
@@ -92,6 +92,7 @@ class Memory {
  private:
   std::mutex mutex_;
   Counts counts_;
+  std::atomic<int64_t> age_{0};
 };
 
 // It outlives every tensor, so it is never destroyed.
@@ -104,6 +105,7 @@ struct Block {
   Block(c10::DataPtr&& inner_, int64_t rounded_) : inner(std::move(inner_)), rounded(rounded_) {}
   c10::DataPtr inner;
   int64_t rounded;
+  int64_t age = memory().age();
   // The storage under which the CPU's kernels see this memory; see sides.h. Made once, owned by the block.
   std::atomic<c10::StorageImpl*> twin{nullptr};
   ~Block() {
@@ -113,7 +115,7 @@ struct Block {
 
 inline void free_block(void* context) {
   auto* block = static_cast<Block*>(context);
-  memory().give(block->rounded);
+  memory().give(block->rounded, block->age);
   delete block;
 }
 
@@ -134,7 +136,7 @@ class DeviceAllocator final : public c10::Allocator {
       void* data = inner.get();
       return {data, new Block(std::move(inner), rounded), &free_block, c10::Device(kDevice, 0)};
     } catch (const c10::Error&) {
-      memory().give(rounded);
+      memory().give(rounded, memory().age());
       TORCH_CHECK_WITH(
           OutOfMemoryError,
           false,

@@ -336,6 +336,14 @@ class Call {
     return 2 * a.numel() * b.size(-1);
   }
 
+  // Whether a kernel asked for a part of CUDA's own: a torch for the CPU lacks it, another finds no driver.
+  static bool wants_a_driver(const std::string& error) {
+    for (const char* phrase : {"DispatchStub: missing kernel", "CUDA driver version is insufficient",
+                               "no CUDA-capable device", "Found no NVIDIA driver", "CUDA driver initialization failed"})
+      if (error.find(phrase) != std::string::npos) return true;
+    return false;
+  }
+
   // Run a kernel that is composed of other operators, which are launched one by one; return whether it is one.
   bool composed() {
     if (twin_ == DispatchKey::Undefined) return false;
@@ -343,8 +351,7 @@ class Call {
       op_.callBoxedForDispatchKey(twin_, *stack_);
       return true;
     } catch (const c10::Error& error) {
-      // It asks for a part that only torch's build for CUDA has.
-      if (std::string(error.what_without_backtrace()).find("DispatchStub: missing kernel") == std::string::npos) throw;
+      if (!wants_a_driver(error.what_without_backtrace())) throw;
       twin_ = DispatchKey::Undefined;
       stack_->resize(below_);
       stack_->insert(stack_->end(), given_.begin(), given_.end());
