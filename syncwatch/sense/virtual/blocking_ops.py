@@ -86,15 +86,17 @@ class BlockingOp:
     calls: Calls
     sparse: bool = False
     """Whether only sparse tensors make it wait, so that ordinary ones need not be asked."""
+    host: bool = False
+    """Whether only a tensor of the host among its arguments makes it wait."""
 
 
 _TABLE: dict[str, BlockingOp] = {}
 
 
-def blocks(*names: str, reason: Reason, why: str, sparse: bool = False) -> Callable[[Calls], Calls]:
+def blocks(*names: str, reason: Reason, why: str, sparse: bool = False, host: bool = False) -> Callable[[Calls], Calls]:
     """Enter the decorated function as the row of the operators `names`, such as `aten.nonzero`.
 
-    With `sparse`, the operator waits for sparse tensors only.
+    With `sparse`, the operator waits for sparse tensors only; with `host`, where an argument is a tensor of the host.
 
     Raises:
         ValueError: if an operator has a row already.
@@ -104,7 +106,7 @@ def blocks(*names: str, reason: Reason, why: str, sparse: bool = False) -> Calla
         for name in names:
             if name in _TABLE:
                 raise ValueError(f"{name} has two rows")
-            _TABLE[name] = BlockingOp(name, reason, why, calls, sparse)
+            _TABLE[name] = BlockingOp(name, reason, why, calls, sparse, host)
         return calls
 
     return enter

@@ -33,6 +33,8 @@ class Trait(IntFlag):
     SAME_CODE_COMPRESSED = 1024
     SAME_CODE_NESTED = 2048
     ROW_FOR_SPARSE = 4096
+    ROW_FOR_HOST = 8192
+    LIST_OF_MANY = 16384
     FLOPS_MM = 1 << 16
     FLOPS_ADDMM = 2 << 16
     FLOPS_BMM = 3 << 16
@@ -110,12 +112,6 @@ _MIXES_DEVICES = frozenset(
         "aten._ctc_loss_backward",
         "aten._use_cudnn_ctc_loss",
         "aten._use_miopen_ctc_loss",
-        "aten._foreach_copy_",
-        "aten._foreach_addcdiv_",
-        "aten._foreach_addcmul_",
-        "aten._foreach_addcdiv",
-        "aten._foreach_addcmul",
-        "aten._foreach_pow",
         "aten._fused_sdp_choice",
         "aten._thnn_fused_lstm_cell",
         "aten.convolution",
@@ -171,11 +167,13 @@ def _traits(full: str, name: str, overload: Any, row: BlockingOp | None, flops: 
     choices = {
         Trait.HAS_ROW: row is not None,
         Trait.ROW_FOR_SPARSE: row is not None and row.sparse,
+        Trait.ROW_FOR_HOST: row is not None and row.host,
+        Trait.LIST_OF_MANY: name.startswith("aten._foreach_"),
         Trait.RANDOM: torch.Tag.nondeterministic_seeded in overload.tags,
         Trait.FREE: name in _FREE,
         Trait.HOST_OUTPUTS: name in _HOST_OUTPUTS,
         Trait.FIRST_ON_DEVICE: name in _FIRST_ON_DEVICE,
-        Trait.ONE_DEVICE: name.startswith("aten.") and name not in _MIXES_DEVICES,
+        Trait.ONE_DEVICE: name.startswith("aten.") and name not in _MIXES_DEVICES and "_foreach_" not in name,
         Trait.COUNTED_BY_PYTHON: flops is not None,
     }
     for trait, holds in choices.items():

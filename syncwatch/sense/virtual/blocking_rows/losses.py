@@ -10,11 +10,10 @@ from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read_pageable, upload
 
 
-@blocks("aten._ctc_loss", reason=Reason.UPLOAD, why="uploads lengths and offsets, and reads the target lengths.")
+@blocks("aten._ctc_loss", reason=Reason.UPLOAD, why="uploads lengths and offsets.")
 def ctc_loss(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return one read and three uploads; lengths on the device were read before, by `ctc_loss` (see `branches.py`)."""
-    lengths = 8 * call.tensor("log_probs").shape[1]
-    return read_pageable(lengths), upload(lengths), upload(lengths), upload(lengths)
+    """Return three uploads; what lies on the device was read before, by `ctc_loss` itself."""
+    return (upload(8 * call.tensor("log_probs").shape[1]),) * 3
 
 
 @blocks("aten._ctc_loss_backward", reason=Reason.UPLOAD, why="uploads lengths and offsets once more.")

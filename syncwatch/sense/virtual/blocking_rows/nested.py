@@ -8,7 +8,10 @@ import torch
 
 from syncwatch.model.events import Direction, HostMemory
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, read_pageable
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, read_pageable, upload
+
+_MOST_DIMENSIONS = 4
+_PADDED_TYPES = (torch.float32, torch.float64, torch.float16)
 
 
 @blocks(
@@ -31,6 +34,16 @@ def from_mask(call: OpCall) -> Sequence[RuntimeCall]:
         return ()
     checked = (read(1),) if call.get("mask_check", True) else ()
     return (*checked, read_pageable(16 * rows))
+
+
+@blocks("aten.to_padded_tensor", reason=Reason.UPLOAD, why="uploads sizes and offsets for the kernel.")
+def to_padded(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload; `NestedTensor_to_padded_tensor_cuda` has a kernel for up to four dimensions of these types."""
+    nested = call.tensor("self")
+    if not nested.is_nested or nested.dim() > _MOST_DIMENSIONS or nested.dtype not in _PADDED_TYPES:
+        return ()
+    rows = nested._nested_tensor_size().shape[0]
+    return (upload(4 * (nested._nested_tensor_size().numel() + rows + 1)),)
 
 
 @blocks("aten._nested_from_padded", reason=Reason.UPLOAD, why="uploads the sizes, or selects elements by a mask.")

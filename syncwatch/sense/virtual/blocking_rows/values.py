@@ -102,3 +102,13 @@ def segment_reduce(call: OpCall) -> Sequence[RuntimeCall]:
     if not call.resident("lengths") or call.get("unsafe", False):
         return ()
     return read(8), read(_BOOL)
+
+
+@blocks(
+    "aten.where", reason=Reason.UPLOAD, why="copies a scalar tensor of the host to the device.", host=True
+)
+def where(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload of each scalar that lies on the host; one of the user's own numbers is made on the device."""
+    values = (call.get("self"), call.get("other"))
+    scalars = [each for each in values if isinstance(each, torch.Tensor) and not each.is_cuda and not each.dim()]
+    return tuple(upload(each.element_size()) for each in scalars)

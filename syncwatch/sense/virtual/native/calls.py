@@ -35,6 +35,7 @@ class Counts(ctypes.Structure):
 _NOTHING: dict[str, tuple[Any, ...]] = {
     "sw_start": (ctypes.POINTER(c_int64), ASK),
     "sw_stop": (),
+    "sw_look_at_fresh_operators": (),
     "sw_set_stream": (c_int64,),
     "sw_set_epoch": (c_int64,),
     "sw_set_common_epoch": (c_int64,),

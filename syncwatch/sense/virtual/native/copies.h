@@ -98,6 +98,7 @@ inline void check_place(std::optional<c10::Device> device, std::optional<bool> p
 }
 
 inline void made() {
+  look_at_fresh_operators();
   if (state().clock.host().pause == 0) work(state().rates.view_ns);
 }
 

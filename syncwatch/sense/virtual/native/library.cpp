@@ -2,7 +2,9 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <map>
 #include <set>
+#include <unordered_set>
 
 #include "attention.h"
 #include "copies.h"
@@ -22,11 +24,18 @@ class Registration {
     static const Hooks ours;
     std::memcpy(static_cast<void*>(&hooks), static_cast<const void*>(&ours), sizeof(void*));
     register_operators();
+    struct Listener final : c10::OpRegistrationListener {
+      void onOperatorRegistered(const c10::OperatorHandle&) override { fresh_operators() = true; }
+      void onOperatorDeregistered(const c10::OperatorHandle&) override {}
+    };
+    listening_ = c10::Dispatcher::singleton().addRegistrationListener(std::make_unique<Listener>());
+    take_over() = [this] { register_boxed(); };
     at::native::_fused_sdp_choice_stub.set_cuda_dispatch_ptr(&choose_attention);
   }
 
   ~Registration() {
     at::native::_fused_sdp_choice_stub.set_cuda_dispatch_ptr(nullptr);
+    take_over() = nullptr;
     libraries_.clear();
     auto& hooks = const_cast<at::CUDAHooksInterface&>(at::detail::getCUDAHooks());
     std::memcpy(static_cast<void*>(&hooks), &old_hooks_, sizeof(void*));
@@ -40,16 +49,20 @@ class Registration {
     return one;
   }
 
-  torch::Library& library(const char* name, DispatchKey key) {
-    libraries_.push_back(
-        std::make_unique<torch::Library>(torch::Library::IMPL, name, key, __FILE__, static_cast<uint32_t>(__LINE__)));
-    return *libraries_.back();
+  torch::Library& library(const std::string& name, DispatchKey key) {
+    auto& kept = libraries_[{name, key}];
+    if (!kept)
+      kept = std::make_unique<torch::Library>(torch::Library::IMPL, name, key, __FILE__, static_cast<uint32_t>(__LINE__));
+    return *kept;
   }
 
   void register_operators();
-  void register_boxed(torch::Library& aten, DispatchKey host, DispatchKey device);
+  void register_boxed();
+  static bool takes_over(const c10::OperatorHandle& op, const std::string& full, DispatchKey host, DispatchKey device);
+  std::unordered_set<c10::OperatorHandle> seen_;
+  c10::RegistrationHandleRAII listening_{[] {}};
 
-  std::vector<std::unique_ptr<torch::Library>> libraries_;
+  std::map<std::pair<std::string, DispatchKey>, std::unique_ptr<torch::Library>> libraries_;
   c10::Allocator* old_allocator_ = nullptr;
   const c10::impl::DeviceGuardImplInterface* old_guard_ = nullptr;
   void* old_hooks_ = nullptr;
@@ -86,31 +99,57 @@ void Registration::register_operators() {
   aten.impl("_efficientzerotensor", TORCH_FN(zero_tensor));
   aten.impl("_fused_sdp_choice", TORCH_FN(choose_attention));
   library("aten", DispatchKey::CPU).impl("_to_copy", TORCH_FN(to_copy));
-  register_boxed(aten, DispatchKey::CPU, DispatchKey::CUDA);
-  for (auto [host, key] : {std::pair{DispatchKey::SparseCPU, DispatchKey::SparseCUDA},
-                           {DispatchKey::SparseCsrCPU, DispatchKey::SparseCsrCUDA},
-                           {DispatchKey::QuantizedCPU, DispatchKey::QuantizedCUDA},
-                           {DispatchKey::NestedTensorCPU, DispatchKey::NestedTensorCUDA}})
-    register_boxed(library("aten", key), host, key);
+  register_boxed();
 }
+
+// The keys of the CPU, and those of the device for the same layout.
+static constexpr std::pair<DispatchKey, DispatchKey> kTwins[] = {
+    {DispatchKey::CPU, DispatchKey::CUDA},
+    {DispatchKey::SparseCPU, DispatchKey::SparseCUDA},
+    {DispatchKey::SparseCsrCPU, DispatchKey::SparseCsrCUDA},
+    {DispatchKey::QuantizedCPU, DispatchKey::QuantizedCUDA},
+    {DispatchKey::NestedTensorCPU, DispatchKey::NestedTensorCUDA},
+};
 
 // What has a kernel of its own on the CPU or on CUDA, and not the fallback alone: torch would compose structured
 // operators before it falls back, and a torch that was built for CUDA has kernels which look for a driver. Lists
 // (`_foreach_add_`) and convolutions are one launch too where torch would compose them.
-void Registration::register_boxed(torch::Library& aten, DispatchKey host, DispatchKey device) {
+void Registration::register_boxed() {
+  fresh_operators() = false;
+  for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) {
+    const auto op = c10::Dispatcher::singleton().findSchema(name);
+    if (!op || !seen_.insert(*op).second) continue;
+    const std::string full = name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
+    for (const auto& [host, device] : kTwins)
+      if (takes_over(*op, full, host, device))
+        library(std::string(*name.getNamespace()), device).impl(
+            full.c_str(), torch::CppFunction::makeFromBoxedFunction<&fallback>());
+  }
+}
+
+// Whether a kernel was registered by Python: it works on tensors of the device as they are.
+static bool is_python(const c10::OperatorHandle& op, DispatchKey key) {
+  const std::string state = op.dumpState();
+  const std::string head = std::string("\n") + c10::toString(key) + ": ";
+  const auto begin = state.find(head);
+  if (begin == std::string::npos) return false;
+  const std::string line = state.substr(begin + 1, state.find('\n', begin + 1) - begin);
+  return line.find(".py:") != std::string::npos || line.find("/dev/null") != std::string::npos;
+}
+
+bool Registration::takes_over(
+    const c10::OperatorHandle& op, const std::string& full, DispatchKey host, DispatchKey device) {
   static const std::set<std::string> whole{
       "aten::convolution", "aten::convolution_backward", "aten::kaiser_window"};
-  for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) {
-    if (name.name.rfind("aten::", 0) != 0) continue;
-    const auto op = c10::Dispatcher::singleton().findSchema(name);
-    if (!op) continue;
-    const std::string full = name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
-    if (device == DispatchKey::CUDA && own_operators().count(full)) continue;
-    const bool one_launch = device == DispatchKey::CUDA && (name.name.rfind("aten::_foreach_", 0) == 0 || whole.count(name.name));
-    if (op->hasKernelForDispatchKey(host) || op->hasKernelForDispatchKey(device) ||
-        (one_launch && op->hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd)))
-      aten.impl(full.c_str(), torch::CppFunction::makeFromBoxedFunction<&fallback>());
-  }
+  const std::string& name = op.operator_name().name;
+  if (device == DispatchKey::CUDA && own_operators().count(full)) return false;
+  const bool ours = name.rfind("aten::", 0) == 0;
+  if (op.hasKernelForDispatchKey(device)) return !is_python(op, device);
+  // Elsewhere than in ATen the fallback is enough: nothing is composed there.
+  if (!ours) return false;
+  const bool one_launch = device == DispatchKey::CUDA && (name.rfind("aten::_foreach_", 0) == 0 || whole.count(name));
+  return op.hasKernelForDispatchKey(host) ||
+      (one_launch && op.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutograd));
 }
 
 static std::unique_ptr<Registration>& registration() {
@@ -198,6 +237,9 @@ const char* sw_operator(int64_t number) {
   text = name.name + "." + name.overload_name;
   return text.c_str();
 }
+
+// Take over what libraries that were loaded since then registered for CUDA.
+void sw_look_at_fresh_operators() { look_at_fresh_operators(); }
 
 int64_t sw_name(const char* name) { return names().of(name); }
 const char* sw_name_of(int64_t number) {

@@ -2,6 +2,8 @@
 #pragma once
 #include <ATen/core/LegacyTypeDispatch.h>
 
+#include <functional>
+
 #include "hooks.h"
 #include "journal.h"
 #include "sides.h"
@@ -20,6 +22,8 @@ enum Trait : int64_t {
   kCountedByPython = 128,  // torch has a formula for its floating-point operations
   kOnlyReference = 256, // the CPU's kernel is not to be asked
   kRowForSparse = 4096,  // the row is for sparse tensors only
+  kRowForHost = 8192,    // the row is for calls with a tensor of the host only
+  kListOfMany = 16384,   // one launch for many tensors; torch does it one by one where some are on the host
   kSameCodeSparse = 512, kSameCodeCompressed = 1024, kSameCodeNested = 2048,  // the same, for one layout
   kFlopsMm = 1 << 16, kFlopsAddmm = 2 << 16, kFlopsBmm = 3 << 16, kFlopsBaddbmm = 4 << 16,
   kFlopsMask = 7 << 16,
@@ -107,12 +111,25 @@ struct OwnNumbers {
   at::CPUGeneratorImpl &host, &device;
 };
 
+// Whether operators were defined since those of others were last looked through, and what looks them through.
+inline std::atomic<bool>& fresh_operators() {
+  static std::atomic<bool> fresh{false};
+  return fresh;
+}
+inline std::function<void()>& take_over() {
+  static auto* one = new std::function<void()>();
+  return *one;
+}
+inline void look_at_fresh_operators() {
+  if (fresh_operators().load(std::memory_order_relaxed) && take_over()) take_over()();
+}
+
 // One call of an operator on its way through the CPU's kernel.
 class Call {
  public:
   Call(const c10::OperatorHandle& op, DispatchKeySet keys, torch::jit::Stack* stack)
       : op_(op), known_(operators().known(op)), stack_(stack), host_(state().clock.host()) {
-    twin_ = same_code(keys.highestPriorityTypeId());
+    key_ = keys.highestPriorityTypeId();
     const size_t count = op.schema().arguments().size();
     given_.assign(stack->end() - count, stack->end());
     below_ = stack->size() - count;
@@ -121,15 +138,16 @@ class Call {
   void run() {
     const bool seen = host_.pause == 0;
     survey();
+    twin_ = same_code(key_);
     if (seen && (known_.traits & kOneDevice) && here_ && there_)
       TORCH_CHECK(
           false,
           "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!");
     Frame frame{&op_, given_.data(), given_.size(), {}, {}};
     int64_t calls = 0;
-    if (seen && (known_.traits & kHasRow) && !(plain_ && (known_.traits & kRowForSparse))) calls = asked(kRow, frame, {known_.number});
     if (seen && state().capturing) keep_before();
     if (!composed()) {
+      if (seen && asks_a_row()) calls = asked(kRow, frame, {known_.number});
       compute(frame);
       if (seen) charge(frame);
     }
@@ -138,6 +156,12 @@ class Call {
   }
 
  private:
+  bool asks_a_row() const {
+    if (!(known_.traits & kHasRow)) return false;
+    if ((known_.traits & kRowForSparse) && !sparse_) return false;
+    return !(known_.traits & kRowForHost) || from_host_;
+  }
+
   void survey() {
     for (const auto& value : given_) {
       if (value.isTensor()) look(value.toTensor());
@@ -154,8 +178,12 @@ class Call {
   void look(const Tensor& tensor) {
     if (!tensor.defined()) return;
     if (tensor.device().type() == kDevice) there_ = true;
-    else if (tensor.device().type() == c10::kCPU && tensor.dim() > 0) here_ = true;
-    if (tensor.layout() != c10::kStrided || tensor.is_quantized() || tensor.is_nested()) plain_ = false;
+    else if (tensor.device().type() == c10::kCPU) {
+      if (tensor.dim() > 0) here_ = true;
+      if (!tensor.unsafeGetTensorImpl()->is_wrapped_number()) from_host_ = true;
+    }
+    if (tensor.layout() != c10::kStrided) sparse_ = true;
+    if (sparse_ || tensor.is_quantized() || tensor.is_nested()) plain_ = false;
     bytes_ += bytes_of(tensor);
   }
 
@@ -318,7 +346,7 @@ class Call {
     }
     int64_t flops = 0;
     if (known_.traits & kFlopsMask) flops = product();
-    else if (known_.traits & kCountedByPython) {
+    else if ((known_.traits & kCountedByPython) && plain_) {
       const size_t count = op_.schema().returns().size();
       frame.answer = c10::IValue();
       if (count) frame.answer = (*stack_)[stack_->size() - count];
@@ -328,6 +356,7 @@ class Call {
   }
 
   int64_t product() const {
+    if (!plain_) return 0;
     const int64_t kind = known_.traits & kFlopsMask;
     const size_t left = (kind == kFlopsAddmm || kind == kFlopsBaddbmm) ? 1 : 0;
     const Tensor& a = given_[left].toTensor();
@@ -363,6 +392,7 @@ class Call {
   DispatchKey same_code(DispatchKey key) const {
     DispatchKey twin = DispatchKey::Undefined;
     if (key == DispatchKey::CUDA && (known_.traits & kSameCode)) twin = DispatchKey::CPU;
+    if (key == DispatchKey::CUDA && (known_.traits & kListOfMany) && here_) return DispatchKey::CompositeExplicitAutograd;
     if (key == DispatchKey::SparseCUDA && (known_.traits & kSameCodeSparse)) twin = DispatchKey::SparseCPU;
     if (key == DispatchKey::SparseCsrCUDA && (known_.traits & kSameCodeCompressed)) twin = DispatchKey::SparseCsrCPU;
     if (key == DispatchKey::NestedTensorCUDA && (known_.traits & kSameCodeNested)) twin = DispatchKey::NestedTensorCPU;
@@ -376,7 +406,7 @@ class Call {
   Known& known_;
   torch::jit::Stack* stack_;
   Host& host_;
-  DispatchKey twin_ = DispatchKey::Undefined;
+  DispatchKey key_ = DispatchKey::Undefined, twin_ = DispatchKey::Undefined;
   std::vector<c10::IValue> given_, lowered_;
   struct Pair {
     Tensor host, device;
@@ -384,7 +414,7 @@ class Call {
   };
   std::vector<Pair> pairs_;
   size_t below_ = 0;
-  bool there_ = false, here_ = false, plain_ = true;
+  bool there_ = false, here_ = false, plain_ = true, sparse_ = false, from_host_ = false;
   int64_t bytes_ = 0, width_ = 0;
 };
 
@@ -408,6 +438,7 @@ inline void Call::keep_after() {
 }
 
 inline void fallback(const c10::OperatorHandle& op, DispatchKeySet keys, torch::jit::Stack* stack) {
+  look_at_fresh_operators();
   Call(op, keys, stack).run();
 }
 
