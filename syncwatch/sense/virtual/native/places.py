@@ -14,6 +14,7 @@ SHIPPED = HERE / "built"
 """Libraries that come with the package; `make prebuilt` makes them."""
 CACHE = "SYNCWATCH_CACHE"
 """The environment variable that names another folder to keep libraries in."""
+_BEGIN = "device-torch-"
 
 
 def folders() -> tuple[Path, ...]:
@@ -39,7 +40,13 @@ def is_safe(folder: Path) -> bool:
 
 def file_name() -> str:
     """Return the library's name for the installed torch and these sources."""
-    return f"device-torch-{torch.__version__}-{digest()}.so"
+    return f"{_BEGIN}{torch.__version__}-{digest()}.so"
+
+
+def is_ours(path: str) -> bool:
+    """Return whether the shared object at `path` is a native library of ours, for whichever torch."""
+    folder, name = os.path.split(path)
+    return name.startswith(_BEGIN) and Path(folder) in {SHIPPED, *folders()}
 
 
 def digest() -> str:
@@ -70,5 +77,5 @@ def present() -> list[Path]:
 
 def shipped_for() -> tuple[str, ...]:
     """Return the versions of torch whose library came with the package."""
-    begin, end = "device-torch-", f"-{digest()}.so"
-    return tuple(sorted(path.name[len(begin) : -len(end)] for path in SHIPPED.glob(f"{begin}*{end}")))
+    end = f"-{digest()}.so"
+    return tuple(sorted(path.name[len(_BEGIN) : -len(end)] for path in SHIPPED.glob(f"{_BEGIN}*{end}")))
