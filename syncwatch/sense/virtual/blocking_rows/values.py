@@ -61,7 +61,7 @@ def fill_value(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(call.tensor("value").element_size()),) if call.resident("value") else ()
 
 
-@blocks("aten.fill", "aten.fill_", reason=Reason.VALUE, why="reads a value on the device to fill a tensor on the host.")
+@blocks("aten.fill", "aten.fill_", reason=Reason.VALUE, why="reads a value on the device to fill a tensor on the host.", host=True)
 def fill(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the value; on one device it is copied there."""
     if call.resident("self") or not call.resident("value"):

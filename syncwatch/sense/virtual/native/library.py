@@ -97,7 +97,7 @@ def command(compiler: str, output: Path) -> list[str]:
     torch_folder = Path(torch.__file__).parent
     return [
         compiler,
-        *("-std=c++20", "-O1", "-fPIC", "-shared", "-w", "-D_GLIBCXX_USE_CXX11_ABI=1"),
+        *("-std=c++20", "-O2", "-fPIC", "-shared", "-w", "-D_GLIBCXX_USE_CXX11_ABI=1"),
         f"-I{torch_folder / 'include'}",
         str(_HERE / "library.cpp"),
         "-o",
