@@ -146,9 +146,7 @@ class Bridge:
     def _synchronize(self, numbers: Any) -> int:
         kind, stream, until = _KINDS[numbers[0]], StreamId(numbers[1]), numbers[2]
         self._engine.refuse_explicit(kind)
-        self._engine.wait(
-            kind, op=op_names.EXPLICIT, explicit=True, stream=stream, until=None if until < 0 else until
-        )
+        self._engine.wait(kind, op=op_names.EXPLICIT, explicit=True, stream=stream, until=None if until < 0 else until)
         return 0
 
     def _upload(self, numbers: Any) -> int:

@@ -23,6 +23,7 @@ from syncwatch.sense.virtual import (
 from syncwatch.sense.virtual.bridge import Bridge
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.memory import Memory
+from syncwatch.sense.virtual.native import library
 from syncwatch.sense.virtual.native.calls import calls, rates_for
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.rates import Rates, h200
@@ -47,8 +48,8 @@ class VirtualDevice:
         self._recorder: Recorder | None = None
 
     def unavailable(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
+        """Return why its library cannot be had here, or None."""
+        return library.missing()
 
     @property
     def engine(self) -> Engine:
@@ -131,10 +132,10 @@ class _Machine:
             self._patches.restore()
 
     def _start(self) -> None:
-        library, engine = calls(), self.engine
+        native, engine = calls(), self.engine
         try:
-            library.sw_start(rates_for(engine.rates), self._bridge.function)
-            self._patches.undo_with(library.sw_stop)
+            native.sw_start(rates_for(engine.rates), self._bridge.function)
+            self._patches.undo_with(native.sw_stop)
             cuda_api.patch(self._patches, engine)
             cuda_graphs.patch(self._patches, engine)
             cuda_libraries.patch(self._patches, engine)

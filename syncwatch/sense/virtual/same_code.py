@@ -46,4 +46,3 @@ def _table() -> dict[str, int]:
 
 
 _LINE = re.compile(r"^    (?P<keys>[A-Za-z, ]+): *(?P<function>\w+)")
-

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 
-
 MAIN, OTHER = ThreadId(1), ThreadId(2)
 LAUNCH = 5
 

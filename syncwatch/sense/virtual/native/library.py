@@ -1,31 +1,22 @@
-"""Builds the native library for the torch that is installed, once, and loads it.
+"""Finds the native library for the torch that is installed, or has it built, and loads it.
 
-The library is C++ against torch's own headers, so each version and build of torch has its own. It is kept in the
-user's cache folder, under a name that changes with torch and with the sources.
+The library is C++ against torch's own headers, so each version and build of torch has its own, under a name that
+changes with torch and with the sources. For some it comes with the package (`built/`); for others it is built once
+(`build.py`) and kept in the user's cache folder.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import torch
 
 from syncwatch.errors import NotMeasuredError
-
-_HERE = Path(__file__).parent
-_SOURCES = ("library.cpp", *(f"{name}.h" for name in (
-    "attention", "bridge", "capture", "clock", "copies", "guard", "hooks", "journal", "memory", "operators", "sides",
-)))  # fmt: skip
-_CACHE = "SYNCWATCH_CACHE"
-"""The environment variable that names another folder to keep libraries in."""
+from syncwatch.sense.virtual.native import build
+from syncwatch.sense.virtual.native.places import CACHE, file_name, folders, present, shipped
 
 
 @cache
@@ -35,73 +26,63 @@ def load() -> ctypes.CDLL:
     Raises:
         NotMeasuredError: if it cannot be built here.
     """
-    path = _prebuilt() or cached()
-    if not path.exists():
-        _build(path)
+    outcome = _outcome()
+    if isinstance(outcome, str):
+        raise NotMeasuredError(outcome)
+    return outcome
+
+
+@cache
+def _outcome() -> ctypes.CDLL | str:
+    """Return the library, or why there is none: a build that failed is not tried again in this process."""
+    for path in present():
+        library = _opened(path)
+        if not isinstance(library, str):
+            return library
+        # Made on another machine, or for another build that calls itself by the same version.
+        _forget(path)
+    try:
+        path = build.build(file_name(), folders())
+    except NotMeasuredError as error:
+        return str(error)
+    return _opened(path)
+
+
+def _opened(path: Path) -> ctypes.CDLL | str:
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise NotMeasuredError(
-            f"The virtual device's library {path} cannot be loaded ({error}). Remove it, and it is built anew."
-        ) from error
-
-
-def cached() -> Path:
-    """Return where the library for this torch is kept, whether it is there or not."""
-    folder = os.environ.get(_CACHE) or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "syncwatch"
-    )
-    return Path(folder) / "native" / _file_name()
-
-
-def _prebuilt() -> Path | None:
-    """Return the library that came with the package for this torch, or None."""
-    path = _HERE / "built" / _file_name()
-    return path if path.exists() else None
-
-
-def _file_name() -> str:
-    digest = hashlib.sha256()
-    for name in _SOURCES:
-        digest.update((_HERE / name).read_bytes())
-    return f"device-torch-{torch.__version__}-{digest.hexdigest()[:12]}.so"
-
-
-def _build(path: Path) -> None:
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
-    if compiler is None:
-        raise NotMeasuredError(
-            f"The virtual device needs a C++ compiler once, to build its library for torch {torch.__version__}. "
-            "Install g++ (apt install g++), or name a compiler in CXX."
+        return (
+            f"The virtual device's library {path} cannot be loaded ({error}). Remove it, or name another folder in "
+            f"{CACHE}, and it is built anew."
         )
-    print(
-        f"syncwatch: building the virtual device for torch {torch.__version__}, once, in about 30 s ...",
-        file=sys.stderr,
-        flush=True,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        done = subprocess.run(command(compiler, made), capture_output=True, text=True, check=False)
-        if done.returncode:
-            tail = "\n".join(done.stderr.strip().splitlines()[-8:])
-            raise NotMeasuredError(
-                f"The virtual device's library for torch {torch.__version__} could not be built:\n{tail}"
-            )
-        # Two processes may build at once; either file is as good.
-        os.replace(made, path)
 
 
-def command(compiler: str, output: Path) -> list[str]:
-    """Return what builds the library into `output`."""
-    torch_folder = Path(torch.__file__).parent
-    return [
-        compiler,
-        *("-std=c++20", "-O2", "-fPIC", "-shared", "-w", "-D_GLIBCXX_USE_CXX11_ABI=1"),
-        f"-I{torch_folder / 'include'}",
-        str(_HERE / "library.cpp"),
-        "-o",
-        str(output),
-        f"-L{torch_folder / 'lib'}",
-        *("-ltorch_cpu", "-lc10"),
-    ]
+def state() -> str:
+    """Return a sentence on where the library is, or what will be done for it; nothing is built or loaded."""
+    found = next(iter(present()), None)
+    said = f"The virtual device's library for torch {torch.__version__}"
+    if found is not None:
+        return f"{said} {'came with syncwatch' if found == shipped() else 'was built here'}: {found}"
+    try:
+        compiler = " ".join(build.compiler())
+    except NotMeasuredError as error:
+        return str(error)
+    return f"{said} will be built at its first use, by {compiler}, in about half a minute: {folders()[0] / file_name()}"
+
+
+def missing() -> str | None:
+    """Return why the library cannot be had here, or None where it is there or can be built."""
+    if present():
+        return None
+    try:
+        build.compiler()
+    except NotMeasuredError:
+        return "no C++ compiler to build its library with"
+    return None
+
+
+def _forget(path: Path) -> None:
+    if path != shipped():
+        with suppress(OSError):
+            path.unlink()
