@@ -103,7 +103,7 @@ MOVED: dict[str, Callable[[], Any]] = {
     "load(map_location=)": lambda: torch.load(saved(host()), map_location="cuda"),
     "load(map_location=device)": lambda: torch.load(saved(host()), map_location=torch.device("cuda:0")),
     "load(map_location=dict)": lambda: torch.load(saved(there()), map_location={"cuda:0": "cuda:0"}),
-    "load(map_location=function)": lambda: torch.load(saved(host()), map_location=lambda kept, place: kept.cuda()),
+    "load(map_location=function)": lambda: torch.load(saved(host()), map_location=_moved),
     "pickle": lambda: pickle.loads(pickle.dumps(there())),
     "copy": lambda: copy.copy(there()),
     "deepcopy": lambda: copy.deepcopy(there()),
@@ -134,6 +134,10 @@ MOVED: dict[str, Callable[[], Any]] = {
     "broadcast": lambda: torch.nn.parallel.comm.broadcast(host().cuda(), [0])[0],
     "scatter": lambda: torch.nn.parallel.scatter(host(), [0])[0],
 }
+
+
+def _moved(kept: Any, place: str) -> Any:
+    return kept.cuda()
 
 
 def _storage() -> Any:
