@@ -41,6 +41,11 @@ def count(device: VirtualDevice, call: Callable[[], object]) -> int:
     return len(recorder.syncs)
 
 
+def host(value: float) -> Any:
+    """Return a number on the host, as a tensor."""
+    return torch.tensor(value)
+
+
 def coo(coalesced: bool = False) -> Any:
     made = torch.sparse_coo_tensor(torch.tensor([[0, 1, 1], [2, 0, 0]]), torch.tensor([1.0, 2.0, 3.0]), (3, 3))
     return (made.coalesce() if coalesced else made).cuda()
@@ -91,6 +96,11 @@ def left_aligned() -> Call:
 def unbound(with_lengths: bool) -> Call:
     nested = jagged(with_lengths)
     return lambda: nested.unbind()
+
+
+def padded() -> Call:
+    nested = torch.nested.nested_tensor([torch.ones(2, 4), torch.ones(3, 4)]).cuda()
+    return lambda: nested.to_padded_tensor(0.0)
 
 
 def unpickled() -> Call:
@@ -144,6 +154,7 @@ WAITS: dict[str, tuple[Callable[[], Call], int]] = {
     # torch's own Python reads the offsets, or the lengths and the offsets.
     "unbind of a jagged tensor": (lambda: unbound(False), 1),
     "unbind of a jagged tensor with holes": (lambda: unbound(True), 2),
+    "a nested tensor is padded": (padded, 1),
     "softmax of a sparse matrix": (sparse_softmax, 7),
     # The storage is made on the device, and its bytes are copied there once more.
     "pickle.loads": (unpickled, 2),
@@ -171,16 +182,16 @@ def test_showing_a_sparse_tensor_waits_for_each_number(device: VirtualDevice) ->
 
 # A number of the host, as a tensor, is known there: nothing has to be read.
 FACTORIES: dict[str, Call] = {
-    "full of a host scalar": lambda: torch.full((2,), torch.tensor(3.0), device="cuda"),
-    "zeros of a host size": lambda: torch.zeros(torch.tensor(3), device="cuda"),
-    "arange to a host scalar": lambda: torch.arange(torch.tensor(3), device="cuda"),
-    "linspace of host scalars": lambda: torch.linspace(torch.tensor(0.0), torch.tensor(1.0), 4, device="cuda"),
-    "full_like of a host scalar": lambda: torch.full_like(torch.zeros(3, device="cuda"), torch.tensor(3.0)),
-    "eye of a host size": lambda: torch.eye(torch.tensor(3), device="cuda"),
-    "randint to a host scalar": lambda: torch.randint(torch.tensor(3), (2,), device="cuda"),
-    "fill_ with a host scalar": lambda: torch.zeros(3, device="cuda").fill_(torch.tensor(3.0)),
-    "slice by a host scalar": lambda: torch.zeros(3, device="cuda")[: torch.tensor(2)],
-    "add of a host scalar": lambda: torch.zeros(3, device="cuda") + torch.tensor(2.0),
+    "full of a host scalar": lambda: torch.full((2,), host(3.0), device="cuda"),
+    "zeros of a host size": lambda: torch.zeros(host(3), device="cuda"),
+    "arange to a host scalar": lambda: torch.arange(host(3), device="cuda"),
+    "linspace of host scalars": lambda: torch.linspace(host(0.0), host(1.0), 4, device="cuda"),
+    "full_like of a host scalar": lambda: torch.full_like(torch.zeros(3, device="cuda"), host(3.0)),
+    "eye of a host size": lambda: torch.eye(host(3), device="cuda"),
+    "randint to a host scalar": lambda: torch.randint(host(3), (2,), device="cuda"),
+    "fill_ with a host scalar": lambda: torch.zeros(3, device="cuda").fill_(host(3.0)),
+    "slice by a host scalar": lambda: torch.zeros(3, device="cuda")[: host(2)],
+    "add of a host scalar": lambda: torch.zeros(3, device="cuda") + host(2.0),
 }
 
 
