@@ -277,7 +277,7 @@ def test_ten_thousand_steps_take_no_more_memory_than_a_thousand() -> None:
         def step() -> None:
             (x @ weight).sum().backward()
             with torch.no_grad():
-                weight -= 0.01 * weight.grad
+                weight.sub_(weight.grad, alpha=0.01)
             weight.grad = None
 
         def counted() -> tuple[int, int]:
