@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.model.events import SyncKind
 from syncwatch.sense.copying import Side, plan_copy
 from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.blocking_ops import OpCall
@@ -18,7 +19,6 @@ from syncwatch.sense.virtual.fallback import compute_otherwise
 from syncwatch.sense.virtual.native.calls import ASK, FAILED, calls
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload
 from syncwatch.sense.virtual.traits import Known, known
-from syncwatch.model.events import SyncKind
 
 
 class Question(IntEnum):

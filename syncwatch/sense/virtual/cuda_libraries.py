@@ -227,7 +227,7 @@ def _legacy_type(name: str) -> type:
 
         def __call__(cls, *arguments: Any, **named: Any) -> Any:
             if arguments and isinstance(arguments[0], (list, tuple)) and not isinstance(arguments[0], torch.Size):
-                return torch.tensor(*arguments, dtype=plain.dtype, device=CUDA)
+                return torch.tensor(arguments[0], dtype=plain.dtype, device=CUDA)
             if arguments and isinstance(arguments[0], torch.Tensor):
                 return arguments[0].to(CUDA, plain.dtype)
             sizes = arguments[0] if arguments and isinstance(arguments[0], torch.Size) else arguments or (0,)

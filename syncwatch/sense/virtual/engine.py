@@ -22,7 +22,7 @@ from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense import scope
 from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual.clock import DeviceClock, Span, StreamId
+from syncwatch.sense.virtual.clock import DeviceClock, StreamId
 from syncwatch.sense.virtual.memory import Memory
 from syncwatch.sense.virtual.native.calls import SpanOut, calls
 from syncwatch.sense.virtual.rates import Rates

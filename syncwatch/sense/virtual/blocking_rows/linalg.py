@@ -93,7 +93,7 @@ def eig(call: OpCall) -> Sequence[RuntimeCall]:
     if not matrix.numel():
         return checks
     reads, uploads, waits = (12, 7, 6) if vectors else (8, 5, 6)
-    # From about 66 rows on it iterates on the host: 80 to 135 waits more on random matrices, as the values will have it.
+    # From about 66 rows on it iterates on the host: 74 to 136 waits more on random matrices, by their values.
     iterations = _HOST_ITERATIONS if matrix.shape[-1] > _MOST_AT_ONCE else 0
     return checks + ([_COPY_BACK] * reads + [_COPY_IN] * uploads + [WAIT] * (waits + iterations)) * _batch(matrix)
 
