@@ -5,9 +5,9 @@
     python benchmarks/size_sweep.py compare benchmarks/results/sweep.json.gz /tmp/virtual.json.gz
 
 `benchmarks/sweep_cases.py` says what is tried. `--like` leaves out what the GPU could not run. Where one size of a
-group takes too long, or its results grow too large, the larger ones are left out, and listed: `compare` counts them as not
-compared. The operators are dealt to processes; one that dies is started again behind the case that ended it. What the
-file already holds is not run again.
+group takes too long, or its results grow too large, the larger ones are left out, and listed: `compare` counts them
+as not compared. The operators are dealt to processes; one that dies is started again behind the case that ended it.
+What the file already holds is not run again.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def run(
     failed = sum(len(each.failed) for each in sweep.operators.values())
     typer.echo(
         f"{len(sweep.operators)} operators, {cases} cases, {waiting} wait; {failed} could not run, {stopped} left out "
-        f"for their cost; {len(skip)} ended a process: {skip} ({sweep.device}, torch {sweep.torch}, {sweep.wall_s:.0f} s)"
+        f"for their cost; {len(skip)} ended a process: {skip} "
+        f"({sweep.device}, torch {sweep.torch}, {sweep.wall_s:.0f} s)"
     )
 
 

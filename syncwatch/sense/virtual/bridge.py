@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.model.events import SyncKind
 from syncwatch.sense.copying import Side, plan_copy
 from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.blocking_ops import OpCall
@@ -16,9 +17,8 @@ from syncwatch.sense.virtual.clock import StreamId
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.fallback import compute_otherwise
 from syncwatch.sense.virtual.native.calls import ASK, FAILED, calls
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload
 from syncwatch.sense.virtual.traits import Known, known
-from syncwatch.model.events import SyncKind
 
 
 class Question(IntEnum):
@@ -34,6 +34,7 @@ class Question(IntEnum):
     FLOPS = 7
     SYNCHRONIZE = 8
     TELL = 9
+    UPLOAD = 10
 
 
 _KINDS = (SyncKind.DEVICE, SyncKind.STREAM, SyncKind.EVENT)
@@ -58,6 +59,7 @@ class Bridge:
             Question.FLOPS: self._flops,
             Question.SYNCHRONIZE: self._synchronize,
             Question.TELL: self._tell,
+            Question.UPLOAD: self._upload,
         }
         self.function = ASK(self._ask)
         """What C++ calls; it has to live as long as the device is on."""
@@ -144,9 +146,11 @@ class Bridge:
     def _synchronize(self, numbers: Any) -> int:
         kind, stream, until = _KINDS[numbers[0]], StreamId(numbers[1]), numbers[2]
         self._engine.refuse_explicit(kind)
-        self._engine.wait(
-            kind, op=op_names.EXPLICIT, explicit=True, stream=stream, until=None if until < 0 else until
-        )
+        self._engine.wait(kind, op=op_names.EXPLICIT, explicit=True, stream=stream, until=None if until < 0 else until)
+        return 0
+
+    def _upload(self, numbers: Any) -> int:
+        self._engine.run(upload(numbers[0]), op_names.MOVE)
         return 0
 
     def _tell(self, numbers: Any) -> int:

@@ -35,8 +35,26 @@ def patch(patches: Patches, engine: Engine) -> None:
     _patch_pools(patches)
     _patch_parallel(patches)
     _patch_loading(patches)
+    _patch_default_type(patches)
     for kind in _KINDS:
         patches.set_if_there(torch.cuda, f"{kind}Tensor", _legacy_type(f"{kind}Tensor"))
+
+
+def _patch_default_type(patches: Patches) -> None:
+    """Let `torch.set_default_tensor_type("torch.cuda.FloatTensor")` choose device and type, as its replacement does."""
+    plain = torch.set_default_tensor_type
+
+    def set_default_tensor_type(t: Any) -> None:
+        name = t if isinstance(t, str) else f"{t.__module__}.{t.__qualname__}"
+        kind = getattr(torch, name.rpartition(".")[2], None)
+        if "torch.cuda." not in name or kind is None:
+            torch.set_default_device(None)
+            plain(t)
+            return
+        torch.set_default_dtype(kind.dtype)
+        torch.set_default_device("cuda")
+
+    patches.set(torch, "set_default_tensor_type", set_default_tensor_type)
 
 
 def _patch_loading(patches: Patches) -> None:
@@ -209,7 +227,7 @@ def _legacy_type(name: str) -> type:
 
         def __call__(cls, *arguments: Any, **named: Any) -> Any:
             if arguments and isinstance(arguments[0], (list, tuple)) and not isinstance(arguments[0], torch.Size):
-                return torch.tensor(*arguments, dtype=plain.dtype, device=CUDA)
+                return torch.tensor(arguments[0], dtype=plain.dtype, device=CUDA)
             if arguments and isinstance(arguments[0], torch.Tensor):
                 return arguments[0].to(CUDA, plain.dtype)
             sizes = arguments[0] if arguments and isinstance(arguments[0], torch.Size) else arguments or (0,)

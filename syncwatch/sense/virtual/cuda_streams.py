@@ -9,9 +9,9 @@ import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual import op_names
+from syncwatch.sense.virtual.clock import DEFAULT_STREAM, Moment, StreamId, elapsed_ms
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.places import CUDA
-from syncwatch.sense.virtual.clock import DEFAULT_STREAM, Moment, StreamId, elapsed_ms
 
 
 class VirtualStream:

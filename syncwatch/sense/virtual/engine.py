@@ -22,7 +22,7 @@ from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense import scope
 from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual.clock import DeviceClock, Span, StreamId
+from syncwatch.sense.virtual.clock import DeviceClock, StreamId
 from syncwatch.sense.virtual.memory import Memory
 from syncwatch.sense.virtual.native.calls import SpanOut, calls
 from syncwatch.sense.virtual.rates import Rates
@@ -188,10 +188,11 @@ class Engine:
         frame = user_frame()
         if call.wait is not None:
             self._refuse(call.wait, frame)
+        stacks = tuple(recorder.stack(frame) for recorder in self.recorders)
         if call.direction is not None:
-            self._copy(call, op, frame)
+            self._copy(call, op, stacks)
         if call.wait is not None:
-            self.wait(call.wait, op=op, explicit=False, frame=frame, copy=call)
+            self.wait(call.wait, op=op, explicit=False, frame=frame, stacks=stacks, copy=call)
 
     def wait(
         self,
@@ -202,6 +203,7 @@ class Engine:
         stream: StreamId | None = None,
         until: int | None = None,
         frame: FrameType | None = None,
+        stacks: tuple[int, ...] | None = None,
         copy: RuntimeCall | None = None,
     ) -> None:
         """Let the calling thread stand still, and record it.
@@ -213,6 +215,7 @@ class Engine:
             stream: which stream, if not the current one.
             until: the moment to wait for, if not the end of the stream.
             frame: the line that waits, if it was looked up before.
+            stacks: its stack in each recorder, if it was looked up before.
             copy: the copy that is waited for, if there is one.
 
         Raises:
@@ -227,13 +230,15 @@ class Engine:
             span = self.clock.wait_device(cost)
         else:
             span = self.clock.wait(self.clock.tail(where) if until is None else until, cost)
-        for recorder in self.recorders:
+        if stacks is None:
+            stacks = tuple(recorder.stack(frame) for recorder in self.recorders)
+        for recorder, stack in zip(self.recorders, stacks, strict=True):
             recorder.sync(
                 kind,
                 explicit=explicit,
                 op=op,
                 sensor=SENSOR,
-                stack=recorder.stack(frame),
+                stack=stack,
                 stream=None if kind is SyncKind.DEVICE else where,
                 start_ns=span.start,
                 end_ns=span.end,
@@ -259,21 +264,21 @@ class Engine:
                 registry=frame.f_globals.setdefault("__warningregistry__", {}),
             )
 
-    def _copy(self, call: RuntimeCall, op: str, frame: FrameType | None) -> None:
+    def _copy(self, call: RuntimeCall, op: str, stacks: tuple[int, ...]) -> None:
         pinned = call.memory is HostMemory.PINNED
         direction = Direction.D2D if call.direction is None else call.direction
         stream = self.clock.stream()
         duration = self.rates.copy_ns(call.size, pinned=pinned)
         span = self.clock.copy(stream, direction.value, self.rates.copy_launch_ns, duration)
         now = self.clock.host()
-        for recorder in self.recorders:
+        for recorder, stack in zip(self.recorders, stacks, strict=True):
             recorder.copy(
                 direction,
                 call.memory,
                 call.size,
                 blocking=call.wait is not None,
                 op=op,
-                stack=recorder.stack(frame),
+                stack=stack,
                 stream=stream,
                 start_ns=span.start,
                 end_ns=span.end,

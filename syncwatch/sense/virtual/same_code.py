@@ -6,10 +6,10 @@ device's own tensors then, and what it calls is seen one by one, as on a GPU.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from functools import cache
 from pathlib import Path
-
 
 _KEYS = {"Sparse": 512, "SparseCsr": 1024, "NestedTensor": 2048}
 """Kinds of dispatch keys, and the traits that say so; see `traits.Trait`."""
@@ -22,9 +22,10 @@ def of(full: str) -> int:
 
 @cache
 def _table() -> dict[str, int]:
-    import torchgen
-
-    path = Path(torchgen.__file__).parent / "packaged" / "ATen" / "native" / "native_functions.yaml"
+    found_at = importlib.util.find_spec("torchgen")
+    if found_at is None or found_at.origin is None:
+        return {}
+    path = Path(found_at.origin).parent / "packaged" / "ATen" / "native" / "native_functions.yaml"
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:
@@ -46,4 +47,3 @@ def _table() -> dict[str, int]:
 
 
 _LINE = re.compile(r"^    (?P<keys>[A-Za-z, ]+): *(?P<function>\w+)")
-

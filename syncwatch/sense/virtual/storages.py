@@ -23,4 +23,13 @@ def patch(patches: Patches) -> None:
             return torch.empty(size, dtype=torch.uint8, device=device).untyped_storage()
         return torch.tensor(list(size), dtype=torch.uint8, device=device).untyped_storage()
 
+    plain_resize = kind.resize_
+
+    def resize(self: Any, size: int) -> Any:
+        if self.device.type != "cuda":
+            return plain_resize(self, size)
+        torch.ops.syncwatch.resize_storage(self, size)
+        return self
+
     patches.set(kind, "__new__", staticmethod(make))
+    patches.set(kind, "resize_", resize)

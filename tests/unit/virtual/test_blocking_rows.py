@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual.blocking_ops import OpCall, row_of
-from syncwatch.sense.virtual.op_plans import plan_of
-from syncwatch.sense.virtual.residency import Memory, mark_resident, on_host
+from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
+from syncwatch.sense.virtual.traits import Trait, known
+from tests.unit.virtual.asked import calls, waits
 
 aten = torch.ops.aten
 COALESCING = [WAIT, WAIT, WAIT, WAIT, read_pageable(8)]
 
 
-def there(tensor: torch.Tensor) -> torch.Tensor:
-    mark_resident(tensor, Memory(1 << 30))
-    return tensor
-
-
-def calls(overload: object, *args: object, **kwargs: object) -> list[RuntimeCall]:
-    plan = plan_of(overload)
-    assert plan.row is not None
-    return list(plan.row.calls(OpCall(plan.name, args, kwargs, plan.positions)))
-
-
-def waits(found: list[RuntimeCall]) -> int:
-    return sum(call.wait is not None for call in found)
+@pytest.fixture(scope="module", autouse=True)
+def device() -> Iterator[VirtualDevice]:
+    device = VirtualDevice()
+    device.start()
+    yield device
+    device.stop()
 
 
 def coo(coalesced: bool = False) -> torch.Tensor:
     tensor = torch.sparse_coo_tensor(torch.tensor([[0, 1, 1], [2, 0, 0]]), torch.tensor([1.0, 2.0, 3.0]), (3, 3))
-    return there(tensor.coalesce() if coalesced else tensor)
+    return (tensor.coalesce() if coalesced else tensor).cuda()
 
 
 def csr() -> torch.Tensor:
-    return there(torch.eye(4).to_sparse_csr())
+    return torch.eye(4).to_sparse_csr().cuda()
 
 
 def test_a_sorter_is_checked_at_both_ends() -> None:
-    edges, sorter = there(torch.arange(4.0)), there(torch.arange(4))
+    edges, sorter = torch.arange(4.0).cuda(), torch.arange(4).cuda()
 
     assert calls(aten.searchsorted.Tensor, edges, edges) == []
     assert calls(aten.searchsorted.Tensor, edges, edges, sorter=sorter) == [read(8), read(8)]
@@ -59,11 +55,11 @@ def test_a_sorter_is_checked_at_both_ends() -> None:
 def test_the_mode_of_a_long_slice_is_counted_by_thrust(
     shape: tuple[int, ...], dtype: torch.dtype, expected: int
 ) -> None:
-    assert waits(calls(aten.mode.default, there(torch.zeros(shape, dtype=dtype)))) == expected
+    assert waits(calls(aten.mode.default, torch.zeros(shape, dtype=dtype).cuda())) == expected
 
 
 def test_distinct_rows_wait_for_what_is_asked_besides() -> None:
-    rows = there(torch.zeros(4, 2))
+    rows = torch.zeros(4, 2).cuda()
 
     assert calls(aten.unique_dim.default, rows, 0) == [WAIT, WAIT, read_pageable(8)]
     assert waits(calls(aten.unique_dim.default, rows, 0, True, True)) == 6
@@ -72,7 +68,7 @@ def test_distinct_rows_wait_for_what_is_asked_besides() -> None:
 
 
 def test_only_what_is_not_coalesced_is_coalesced() -> None:
-    dense = there(torch.ones(3, 3))
+    dense = torch.ones(3, 3).cuda()
 
     assert calls(aten._sparse_addmm.default, dense, coo(), dense) == COALESCING
     assert calls(aten.mm.default, coo(), dense) == COALESCING
@@ -87,15 +83,15 @@ def test_two_sparse_matrices_write_their_indices_with_thrust() -> None:
 
 
 def test_a_sparse_sum_is_coalesced_once_it_stores_more_than_a_dense_one() -> None:
-    tensor = there(torch.sparse_coo_tensor(torch.zeros(1, 3, dtype=torch.int64), torch.ones(3), (4,)))
+    tensor = torch.sparse_coo_tensor(torch.zeros(1, 3, dtype=torch.int64), torch.ones(3), (4,)).cuda()
 
     assert calls(aten.add.Tensor, tensor, tensor) == COALESCING
     assert calls(aten.add.Tensor, coo(), coo()) == []
-    assert calls(aten.add.Tensor, there(torch.ones(4)), tensor) == []
+    assert calls(aten.add.Tensor, torch.ones(4).cuda(), tensor) == []
 
 
 def test_a_compressed_matrix_is_added_to_a_dense_one_with_thrust() -> None:
-    assert calls(aten.add.Tensor, there(torch.ones(4, 4)), csr()) == [WAIT]
+    assert calls(aten.add.Tensor, torch.ones(4, 4).cuda(), csr()) == [WAIT]
     assert calls(aten.add.Tensor, csr(), csr()) == []
 
 
@@ -107,8 +103,8 @@ def test_a_reduced_compressed_matrix_counts_what_it_stores() -> None:
 
 def test_gradients_of_other_indices_are_matched_on_the_host() -> None:
     overload = aten._sparse_softmax_backward_data.default
-    output, other = there(torch.ones(3, 2).to_sparse(1)), there(torch.ones(2, 2).to_sparse(1))
-    grad = there(torch.sparse_coo_tensor(other._indices(), other._values(), (3, 2), is_coalesced=True))
+    output, other = torch.ones(3, 2).to_sparse(1).cuda(), torch.ones(2, 2).to_sparse(1).cuda()
+    grad = torch.sparse_coo_tensor(other._indices(), other._values(), (3, 2), is_coalesced=True)
 
     assert calls(overload, output, output, 1, output)[-1] == read(1)
     assert calls(overload, grad, output, 1, output)[-2:] == [read_pageable(24), read_pageable(16)]
@@ -119,16 +115,16 @@ def test_a_scalar_on_the_host_is_read_without_a_wait() -> None:
 
 
 def test_a_sparse_batch_waits_for_the_device() -> None:
-    batch = there(torch.eye(3).repeat(2, 1, 1).to_sparse())
+    batch = torch.eye(3).repeat(2, 1, 1).to_sparse().cuda()
 
-    assert calls(aten.bmm.default, batch, there(torch.ones(2, 3, 3))) == [WAIT_DEVICE]
-    assert calls(aten.bmm.default, there(torch.ones(2, 3, 3)), there(torch.ones(2, 3, 3))) == []
+    assert calls(aten.bmm.default, batch, torch.ones(2, 3, 3).cuda()) == [WAIT_DEVICE]
+    assert calls(aten.bmm.default, torch.ones(2, 3, 3).cuda(), torch.ones(2, 3, 3).cuda()) == []
 
 
 def test_a_sparse_softmax_waits_at_each_stage() -> None:
     assert waits(calls(aten._sparse_softmax.default, coo(True), 1, False)) == 7
     assert waits(calls(aten._sparse_softmax.default, coo(), 1, False)) == 12
-    hybrid = there(torch.ones(3, 2).to_sparse(1))
+    hybrid = torch.ones(3, 2).to_sparse(1).cuda()
     assert calls(aten._sparse_softmax.default, hybrid, 1, False) == []
 
 
@@ -136,16 +132,16 @@ def test_between_sparse_layouts_only_some_wait() -> None:
     assert calls(aten._to_sparse_csr.default, coo(True)) == []
     assert calls(aten._to_sparse_csr.default, coo()) == COALESCING
     assert calls(aten._to_sparse_csc.default, coo(True)) == COALESCING
-    assert calls(aten._to_sparse_csr.default, there(torch.eye(3))) == [read(8), read(8)]
+    assert calls(aten._to_sparse_csr.default, torch.eye(3).cuda()) == [read(8), read(8)]
     assert calls(aten._to_sparse.default, csr()) == []
     assert waits(calls(aten._to_sparse_bsr.default, csr(), [2, 2])) == 6
 
 
 def test_elements_are_selected_by_count_along_indices_only() -> None:
-    index = there(torch.tensor([0, 1]))
+    index = torch.tensor([0, 1]).cuda()
 
     assert calls(aten.index_select.default, coo(True), 0, index) == [read(8)]
-    assert calls(aten.index_select.default, there(torch.ones(3, 3)), 0, index) == []
+    assert calls(aten.index_select.default, torch.ones(3, 3).cuda(), 0, index) == []
     assert calls(aten.narrow_copy.default, coo(True), 0, 0, 2) == [read(8), read(8)]
 
 
@@ -158,7 +154,7 @@ def test_a_row_of_a_compressed_matrix_is_found_by_its_ends() -> None:
     assert calls(aten.select.int, csr(), 0, 1) == [read_pageable(16)]
     # One element in the column: its place is read alone.
     assert calls(aten.select.int, csr(), 1, 1) == [read(8), read(8)]
-    filled = there(torch.ones(3, 2).to_sparse_csr())
+    filled = torch.ones(3, 2).to_sparse_csr().cuda()
     assert calls(aten.select.int, filled, 1, 0) == [read(8), read_pageable(16), read(1), read(8)]
 
 
@@ -166,18 +162,18 @@ def test_a_row_of_a_compressed_matrix_is_found_by_its_ends() -> None:
     ("norm", "expected"), [(1e-8, 2), (1e-4, 2), (1e-2, 4), (0.5, 6), (1.0, 3), (5.0, 6), (float("nan"), 1)]
 )
 def test_a_matrix_exponential_depends_on_the_norm(norm: float, expected: int) -> None:
-    assert waits(calls(aten.linalg_matrix_exp.default, there(torch.eye(5) * norm))) == expected
+    assert waits(calls(aten.linalg_matrix_exp.default, torch.eye(5).cuda() * norm)) == expected
 
 
 def test_a_batch_of_exponentials_takes_the_highest_degree() -> None:
-    assert waits(calls(aten.linalg_matrix_exp.default, there(torch.eye(5).repeat(4, 1, 1)))) == 3
+    assert waits(calls(aten.linalg_matrix_exp.default, torch.eye(5).repeat(4, 1, 1).cuda())) == 3
 
 
 @pytest.mark.parametrize(
     ("shape", "expected"), [((200, 200), []), ((4, 200, 200), [WAIT_DEVICE]), ((17, 64, 64), [WAIT_DEVICE])]
 )
 def test_large_batches_are_factored_by_magma(shape: tuple[int, ...], expected: list[RuntimeCall]) -> None:
-    matrix = there(torch.eye(shape[-1]).expand(shape))
+    matrix = torch.eye(shape[-1]).expand(shape).cuda()
 
     assert calls(aten.linalg_lu_factor_ex.default, matrix) == expected
     assert calls(aten._linalg_det.default, matrix) == expected
@@ -185,14 +181,14 @@ def test_large_batches_are_factored_by_magma(shape: tuple[int, ...], expected: l
 
 
 def test_gesvd_does_not_look_for_convergence() -> None:
-    matrix = there(torch.eye(3))
+    matrix = torch.eye(3).cuda()
 
     assert calls(aten._linalg_svd.default, matrix) == [read_pageable(4), read(1)]
     assert calls(aten._linalg_svd.default, matrix, driver="gesvd") == [read(1)]
 
 
 def test_channels_check_their_zero_points() -> None:
-    values, scales, points = there(torch.ones(2, 2)), there(torch.ones(2)), there(torch.zeros(2, dtype=torch.int64))
+    values, scales, points = torch.ones(2, 2).cuda(), torch.ones(2).cuda(), torch.zeros(2, dtype=torch.int64).cuda()
 
     assert calls(aten.quantize_per_channel.default, values, scales, points, 0, torch.qint8) == [read(1), read(1)]
     assert calls(aten.quantize_per_channel.default, values, torch.ones(2), points, 0, torch.qint8)[0] == upload(16)
@@ -204,8 +200,8 @@ def test_channels_check_their_zero_points() -> None:
 
 
 def test_fake_quantization_reads_integers_only() -> None:
-    values, scales = there(torch.ones(2, 2)), there(torch.ones(2))
-    points = there(torch.zeros(2, dtype=torch.int32))
+    values, scales = torch.ones(2, 2).cuda(), torch.ones(2).cuda()
+    points = torch.zeros(2, dtype=torch.int32).cuda()
 
     assert calls(aten.fake_quantize_per_channel_affine_cachemask.default, values, scales, points, 0, 0, 9) == [
         read(4),
@@ -215,7 +211,7 @@ def test_fake_quantization_reads_integers_only() -> None:
 
 
 def test_columns_are_turned_to_rows_for_a_product() -> None:
-    dense, columns = there(torch.ones(4, 4)), there(torch.eye(4).to_sparse_csc())
+    dense, columns = torch.ones(4, 4).cuda(), torch.eye(4).to_sparse_csc().cuda()
 
     assert calls(aten.addmm.default, dense, csr(), dense) == []
     assert calls(aten.addmm.default, dense, columns, dense) == [upload(8)]
@@ -225,56 +221,50 @@ def test_columns_are_turned_to_rows_for_a_product() -> None:
 
 
 def test_a_nested_tensor_of_padded_ones_sends_its_sizes() -> None:
-    padded, sizes = there(torch.ones(2, 3, 4)), torch.tensor([[1, 4], [3, 4]])
+    padded, sizes = torch.ones(2, 3, 4).cuda(), torch.tensor([[1, 4], [3, 4]])
 
     assert waits(calls(aten._nested_from_padded.default, padded, sizes)) == 0
-    assert calls(aten._nested_from_padded.default, there(padded.double()), sizes) == [read(8)]
+    assert calls(aten._nested_from_padded.default, padded.double().cuda(), sizes) == [read(8)]
 
 
 def test_a_mask_of_a_nested_tensor_is_compared() -> None:
-    padded, mask = there(torch.ones(2, 3, 4)), there(torch.ones(2, 3, dtype=torch.bool))
+    padded, mask = torch.ones(2, 3, 4).cuda(), torch.ones(2, 3, dtype=torch.bool).cuda()
 
     assert calls(aten._nested_tensor_from_mask_left_aligned.default, padded, mask) == [read(1)]
     assert calls(aten._nested_tensor_from_mask.default, padded, mask, False) == [read_pageable(32)]
 
 
 def test_filling_reads_a_value_for_a_tensor_on_the_host_only() -> None:
-    value = there(torch.tensor(1.0))
+    value = torch.tensor(1.0).cuda()
 
-    assert calls(aten.fill_.Tensor, there(torch.zeros(3)), value) == []
+    assert calls(aten.fill_.Tensor, torch.zeros(3).cuda(), value) == []
     assert calls(aten.fill_.Tensor, torch.zeros(3), value) == [read(4)]
 
 
 def test_lengths_are_read_until_one_is_too_long_for_cudnn() -> None:
-    scores, targets = there(torch.zeros(5, 3, 4)), there(torch.ones(9, dtype=torch.int32))
-    frames = there(torch.tensor([5, 5, 5], dtype=torch.int32))
-    fitting, long = (there(torch.tensor(each, dtype=torch.int32)) for each in ([3, 3, 3], [3, 6, 3]))
+    scores, targets = torch.zeros(5, 3, 4).cuda(), torch.ones(9, dtype=torch.int32).cuda()
+    frames = torch.tensor([5, 5, 5], dtype=torch.int32).cuda()
+    fitting, long = (torch.tensor(each, dtype=torch.int32).cuda() for each in ([3, 3, 3], [3, 6, 3]))
     overload = aten._use_cudnn_ctc_loss.Tensor
 
     assert calls(overload, scores, targets, frames, fitting, 0) == [read_pageable(24)] * 7
     assert calls(overload, scores, targets, frames, long, 0) == [read_pageable(24)] * 5
-    assert calls(overload, scores, targets, frames.clone(), fitting.clone(), 0) == []
+    assert calls(overload, scores, targets, frames.cpu(), fitting.cpu(), 0) == []
     assert calls(overload, scores, targets, frames, fitting, 1) == []
 
 
 def test_boxes_that_are_kept_are_counted() -> None:
     row = row_of("torchvision.nms")
     assert row is not None
-    boxes = there(torch.ones(3, 4))
+    boxes = torch.ones(3, 4).cuda()
 
     assert list(row.calls(OpCall(row.name, (boxes,), {}, {"dets": 0}))) == [read(8)]
     assert list(row.calls(OpCall(row.name, (boxes[:0],), {}, {"dets": 0}))) == []
 
 
-def test_a_plan_of_a_row_for_sparse_tensors_stays_plain() -> None:
-    assert plan_of(aten.add.Tensor).plain
-    assert not plan_of(aten.nonzero.default).plain
-
-
-def test_values_are_looked_at_where_they_are() -> None:
-    tensor = torch.arange(6.0).view(2, 3).t()
-
-    assert on_host(tensor) is tensor
+def test_a_row_for_sparse_tensors_is_not_asked_about_ordinary_ones() -> None:
+    assert known("aten::add.Tensor").traits & Trait.ROW_FOR_SPARSE
+    assert not known("aten::nonzero").traits & Trait.ROW_FOR_SPARSE
 
 
 def test_every_wait_of_thrust_is_for_the_stream() -> None:

@@ -61,7 +61,13 @@ def fill_value(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(call.tensor("value").element_size()),) if call.resident("value") else ()
 
 
-@blocks("aten.fill", "aten.fill_", reason=Reason.VALUE, why="reads a value on the device to fill a tensor on the host.")
+@blocks(
+    "aten.fill",
+    "aten.fill_",
+    reason=Reason.VALUE,
+    why="reads a value on the device to fill a tensor on the host.",
+    host=True,
+)
 def fill(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the value; on one device it is copied there."""
     if call.resident("self") or not call.resident("value"):
@@ -104,9 +110,7 @@ def segment_reduce(call: OpCall) -> Sequence[RuntimeCall]:
     return read(8), read(_BOOL)
 
 
-@blocks(
-    "aten.where", reason=Reason.UPLOAD, why="copies a scalar tensor of the host to the device.", host=True
-)
+@blocks("aten.where", reason=Reason.UPLOAD, why="copies a scalar tensor of the host to the device.", host=True)
 def where(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the upload of each scalar that lies on the host; one of the user's own numbers is made on the device."""
     values = (call.get("self"), call.get("other"))

@@ -53,6 +53,7 @@ enum Question : int64_t {
   kCompute = 6,   // numbers: operator, 1 where the CPU refused; answer: 1 where `answer` was called
   kFlops = 7,     // numbers: operator; answer: floating-point operations
   kSynchronize = 8,  // numbers: 0 device, 1 stream, 2 event; stream; until
+  kUpload = 10,   // numbers: bytes; data of the host goes to the device, and is waited for
   kTell = 9,      // something was launched while the recorder tells of each thing at once
 };
 

@@ -56,6 +56,8 @@ inline Tensor& copy_(Tensor& self, const Tensor& source, bool non_blocking) {
           self.numel(), source.dtype() != self.dtype(), non_blocking, all.clock.host().moving > 0});
     }
   }
+  if (to && self.is_quantized() && source.is_quantized())
+    at::get_qtensorimpl(self)->set_quantizer_(at::get_qtensorimpl(source)->quantizer());
   if (seen && all.capturing && current_capture())
     current_capture()->calls.push_back({op, {self, source, non_blocking}, {}});
   return self;

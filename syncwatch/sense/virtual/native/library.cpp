@@ -99,6 +99,7 @@ void Registration::register_operators() {
   aten.impl("_efficientzerotensor", TORCH_FN(zero_tensor));
   aten.impl("_fused_sdp_choice", TORCH_FN(choose_attention));
   library("aten", DispatchKey::CPU).impl("_to_copy", TORCH_FN(to_copy));
+  library("aten", DispatchKey::QuantizedCUDA).impl("copy_", TORCH_FN(copy_));
   register_boxed();
 }
 
@@ -143,6 +144,7 @@ bool Registration::takes_over(
       "aten::convolution", "aten::convolution_backward", "aten::kaiser_window"};
   const std::string& name = op.operator_name().name;
   if (device == DispatchKey::CUDA && own_operators().count(full)) return false;
+  if (device == DispatchKey::QuantizedCUDA && full == "aten::copy_") return false;
   const bool ours = name.rfind("aten::", 0) == 0;
   if (op.hasKernelForDispatchKey(device)) return !is_python(op, device);
   // Elsewhere than in ATen the fallback is enough: nothing is composed there.
@@ -199,6 +201,16 @@ static void write_over(const c10::IValue& before, const c10::IValue& after) {
   }
 }
 
+// Give a storage of the device another size; what fits is kept.
+static void resize_storage(c10::Storage storage, int64_t size) {
+  auto* impl = storage.unsafeGetStorageImpl();
+  c10::DataPtr fresh = device_allocator().allocate(static_cast<size_t>(size));
+  const size_t kept = std::min(impl->nbytes(), static_cast<size_t>(size));
+  if (kept) std::memcpy(fresh.get(), impl->data(), kept);
+  impl->set_data_ptr_noswap(std::move(fresh));
+  impl->set_nbytes(static_cast<size_t>(size));
+}
+
 static c10::IValue generator() { return default_generator(); }
 
 } // namespace syncwatch
@@ -211,6 +223,7 @@ TORCH_LIBRARY(syncwatch, m) {
   m.def("error() -> str", &error);
   m.def("answer(Any value) -> ()", &answer);
   m.def("generator() -> Any", &generator);
+  m.def("resize_storage(Storage storage, int size) -> ()", &resize_storage);
 }
 
 extern "C" {

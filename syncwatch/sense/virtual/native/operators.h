@@ -2,6 +2,8 @@
 #pragma once
 #include <ATen/core/LegacyTypeDispatch.h>
 
+#include <c10/util/SmallVector.h>
+
 #include <functional>
 
 #include "hooks.h"
@@ -131,7 +133,7 @@ class Call {
       : op_(op), known_(operators().known(op)), stack_(stack), host_(state().clock.host()) {
     key_ = keys.highestPriorityTypeId();
     const size_t count = op.schema().arguments().size();
-    given_.assign(stack->end() - count, stack->end());
+    given_.append(stack->end() - count, stack->end());
     below_ = stack->size() - count;
   }
 
@@ -252,7 +254,6 @@ class Call {
         generator = true;
       }
     }
-    lowered_.assign(stack_->end() - given_.size(), stack_->end());
     std::optional<OwnNumbers> own;
     if ((known_.traits & kRandom) && !generator) own.emplace();
     try {
@@ -267,7 +268,10 @@ class Call {
       stack_->resize(below_);
       const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
       frame.error = torch_error ? torch_error->what_without_backtrace() : error.what();
-      frame.arguments = lowered_.data();
+      // The kernel may have taken them off the stack before it failed.
+      std::vector<c10::IValue> lowered_arguments;
+      for (const auto& value : given_) lowered_arguments.push_back(lowered(value));
+      frame.arguments = lowered_arguments.data();
       const int64_t answered = asked(kCompute, frame, {known_.number});
       frame.arguments = given_.data();
       if (!answered) throw;
@@ -407,12 +411,12 @@ class Call {
   torch::jit::Stack* stack_;
   Host& host_;
   DispatchKey key_ = DispatchKey::Undefined, twin_ = DispatchKey::Undefined;
-  std::vector<c10::IValue> given_, lowered_;
+  c10::SmallVector<c10::IValue, 10> given_;
   struct Pair {
     Tensor host, device;
     c10::StorageImpl* twin;  // the storage of `host` before the kernel
   };
-  std::vector<Pair> pairs_;
+  c10::SmallVector<Pair, 6> pairs_;
   size_t below_ = 0;
   bool there_ = false, here_ = false, plain_ = true, sparse_ = false, from_host_ = false;
   int64_t bytes_ = 0, width_ = 0;
@@ -434,7 +438,7 @@ inline void Call::keep_after() {
   if (!current_capture()) return;
   const size_t count = op_.schema().returns().size();
   current_capture()->calls.push_back(
-      {op_, given_, std::vector<c10::IValue>(stack_->end() - count, stack_->end())});
+      {op_, std::vector<c10::IValue>(given_.begin(), given_.end()), std::vector<c10::IValue>(stack_->end() - count, stack_->end())});
 }
 
 inline void fallback(const c10::OperatorHandle& op, DispatchKeySet keys, torch::jit::Stack* stack) {
