@@ -38,7 +38,7 @@ def recorder(device: VirtualDevice) -> Iterator[Recorder]:
 class Wrapper(torch.Tensor):
     """Holds another tensor, as quantized and distributed tensors do."""
 
-    inner: torch.Tensor
+    held: torch.Tensor
 
     @staticmethod
     def __new__(cls: Any, inner: torch.Tensor) -> Any:
@@ -47,16 +47,16 @@ class Wrapper(torch.Tensor):
         )
 
     def __init__(self, inner: torch.Tensor) -> None:
-        self.inner = inner
+        self.held = inner
 
     def __repr__(self, **options: Any) -> str:  # type: ignore[override]
-        return f"Wrapper({self.inner.shape})"
+        return f"Wrapper({self.held.shape})"
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        given, named = tree_map_only(cls, lambda each: each.inner, (args, kwargs or {}))
+        given, named = tree_map_only(cls, lambda each: each.held, (args, kwargs or {}))
         return tree_map_only(torch.Tensor, cls, func(*given, **named))
 
 
@@ -76,9 +76,9 @@ def test_a_wrapper_says_that_it_is_on_the_device(recorder: Recorder) -> None:
 
     assert isinstance(out, Wrapper)
     assert out.device == torch.device("cuda", 0)
-    assert out.inner.is_cuda
+    assert out.held.is_cuda
     assert not recorder.syncs
-    assert out.inner.tolist() == [3.0] * 3
+    assert out.held.tolist() == [3.0] * 3
 
 
 def test_what_a_wrapper_waits_for_is_seen_once(recorder: Recorder) -> None:
@@ -95,7 +95,7 @@ def test_a_wrapper_moves_to_the_device_and_back() -> None:
     there: Any = wrapped.to("cuda")
     back: Any = there.cpu()
 
-    assert (there.inner.is_cuda, back.inner.is_cuda) == (True, False)
+    assert (there.held.is_cuda, back.held.is_cuda) == (True, False)
 
 
 def test_gradients_go_through_a_wrapper() -> None:
@@ -104,7 +104,7 @@ def test_gradients_go_through_a_wrapper() -> None:
     out: Any = Wrapper(leaf.detach()).requires_grad_()
     (out * 3).sum().backward()
 
-    assert out.grad.inner.tolist() == [3.0] * 3
+    assert out.grad.held.tolist() == [3.0] * 3
 
 
 def test_a_class_that_sees_functions_stays_on_the_device(recorder: Recorder) -> None:
