@@ -99,6 +99,7 @@ void Registration::register_operators() {
   aten.impl("_efficientzerotensor", TORCH_FN(zero_tensor));
   aten.impl("_fused_sdp_choice", TORCH_FN(choose_attention));
   library("aten", DispatchKey::CPU).impl("_to_copy", TORCH_FN(to_copy));
+  library("aten", DispatchKey::QuantizedCUDA).impl("copy_", TORCH_FN(copy_));
   register_boxed();
 }
 
@@ -199,6 +200,15 @@ static void write_over(const c10::IValue& before, const c10::IValue& after) {
   }
 }
 
+// As torch does it where it was built for CUDA.
+static void resize_storage(c10::Storage storage, int64_t size) {
+  c10::DataPtr fresh = device_allocator().allocate(size);
+  const size_t kept = std::min(storage.nbytes(), static_cast<size_t>(size));
+  if (kept) std::memcpy(fresh.mutable_get(), storage.data(), kept);
+  storage.set_data_ptr_noswap(std::move(fresh));
+  storage.set_nbytes(size);
+}
+
 static c10::IValue generator() { return default_generator(); }
 
 } // namespace syncwatch
@@ -211,6 +221,7 @@ TORCH_LIBRARY(syncwatch, m) {
   m.def("error() -> str", &error);
   m.def("answer(Any value) -> ()", &answer);
   m.def("generator() -> Any", &generator);
+  m.def("resize_storage(Storage storage, int size) -> ()", &resize_storage);
 }
 
 extern "C" {
