@@ -31,6 +31,8 @@ _TYPES = (
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
 )
 
+_PLAIN_DEFAULT_TYPE = torch.set_default_tensor_type
+
 
 def patch(patches: Patches, engine: Engine) -> None:
     """Replace the names of `torch.cuda`, `torch.accelerator`, and the few of `torch` that belong to them."""
@@ -44,6 +46,9 @@ def patch(patches: Patches, engine: Engine) -> None:
     for name, value in _seed_functions(engine).items():
         replace(patches, torch.cuda.random, name, value)
     _patch_profilers(patches)
+    # Checkpointing asks it before it keeps the state of the random numbers.
+    patches.set(torch.cuda, "_initialized", True)
+    patches.set(torch, "set_default_tensor_type", _set_default_tensor_type)
     for name, value in _accelerator_functions(engine).items():
         replace(patches, torch.accelerator, name, value)
     patches.set(torch, "Stream", VirtualStream)
@@ -210,6 +215,18 @@ def _properties(engine: Engine) -> SimpleNamespace:
         pci_device_id=0,
         pci_domain_id=0,
     )
+
+
+def _set_default_tensor_type(t: Any, /) -> None:
+    """Set the default type, and the device with it: a torch for the CPU knows of CUDA's types by name only."""
+    kind = f"{t.__module__}.{t.__qualname__}" if isinstance(t, type) else str(t)
+    on_device = ".cuda." in f".{kind}"
+    if not on_device:
+        _PLAIN_DEFAULT_TYPE(t)
+    else:
+        torch.set_default_dtype(getattr(torch, kind.rpartition(".")[2]).dtype)
+    if on_device or torch.get_default_device().type == "cuda":
+        torch.set_default_device("cuda" if on_device else None)
 
 
 def _set_debug_mode(engine: Engine, debug_mode: int | str) -> None:

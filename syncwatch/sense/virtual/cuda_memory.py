@@ -48,5 +48,9 @@ def memory_functions(memory: Memory) -> dict[str, Callable[..., Any]]:
         "mem_get_info": lambda device=None: (memory.capacity - memory.reserved, memory.capacity),
         "set_per_process_memory_fraction": lambda fraction, device=None: None,
         "get_per_process_memory_fraction": lambda device=None: 1.0,
+        "host_memory_stats": lambda: {},
+        "host_memory_stats_as_nested_dict": lambda: {},
+        "reset_peak_host_memory_stats": lambda: None,
+        "reset_accumulated_host_memory_stats": lambda: None,
         "list_gpu_processes": lambda device=None: "GPU:0\nvirtual",
     }

@@ -15,8 +15,10 @@ _MISSING = (
     "not implemented for",
     "not supported on CPU",
     "does not support",
+    "doesn't support tensors of type",
     "is not implemented on CPU",
 )
+_NO_KERNEL = "Could not run"
 _NO_MEMORY = "can't allocate memory"
 _DIVIDED_BY_ZERO = "ZeroDivisionError"
 _WIDER = {
@@ -55,9 +57,11 @@ def compute_otherwise(func: Any, name: str, args: Sequence[Any], error: str) -> 
     if not any(phrase in error for phrase in _MISSING):
         return False, None
     narrow = next((tensor.dtype for tensor in _tensors(args) if tensor.dtype in _WIDER), None)
-    if narrow is None:
-        return False, None
-    return True, _run_wider(func, args, narrow)
+    if narrow is not None and _NO_KERNEL not in error:
+        return True, _run_wider(func, args, narrow)
+    if _NO_KERNEL in error:
+        raise NotImplementedError(f"The virtual device cannot compute {name}: torch has no kernel of it for the CPU.")
+    return False, None
 
 
 def _divide_by_one(func: Any, args: tuple[Any, ...]) -> Any:
@@ -79,6 +83,8 @@ def _run_wider(func: Any, args: Sequence[Any], narrow: torch.dtype) -> Any:
             before.copy_(after)
             if out is after:
                 return before
+    if narrow is torch.float16:
+        out = _convert(out, torch.complex64, torch.complex32)
     return _convert(out, wide, narrow)
 
 

@@ -109,7 +109,11 @@ struct Block {
   // The storage under which the CPU's kernels see this memory; see sides.h. Made once, owned by the block.
   std::atomic<c10::StorageImpl*> twin{nullptr};
   ~Block() {
-    if (auto* made = twin.load()) c10::raw::intrusive_ptr::decref(made);
+    auto* made = twin.load();
+    if (!made) return;
+    // A kernel of the CPU may keep what it was given, as quantizers keep their scales: that takes the memory over.
+    if (c10::raw::intrusive_ptr::use_count(made) > 1) made->set_data_ptr_noswap(std::move(inner));
+    c10::raw::intrusive_ptr::decref(made);
   }
 };
 

@@ -236,7 +236,13 @@ class Call {
       const c10::Storage storage = value.toStorage();
       return storage.device().type() == kDevice ? c10::IValue(twin_of(storage)) : value;
     }
-    if (value.isGenerator()) return host_generator(value.toGenerator());
+    if (value.isGenerator()) {
+      const at::Generator generator = value.toGenerator();
+      TORCH_CHECK(
+          generator.device().type() == kDevice, "Expected a 'cuda' device type for generator but found '",
+          c10::DeviceTypeName(generator.device().type(), true), "'");
+      return host_generator(generator);
+    }
     return value;
   }
 
@@ -258,7 +264,7 @@ class Call {
     if ((known_.traits & kRandom) && !generator) own.emplace();
     try {
       if (known_.traits & kOnlyReference) throw std::runtime_error("not on the CPU");
-      if (known_.cpu && plain_) op_.callBoxedForDispatchKey(DispatchKey::CPU, *stack_);
+      if (known_.cpu && plain_ && key_ == DispatchKey::CUDA) op_.callBoxedForDispatchKey(DispatchKey::CPU, *stack_);
       else op_.callBoxed(stack_);
     } catch (const c10::OutOfMemoryError&) {
       throw;

@@ -37,7 +37,7 @@ inline c10::Storage twin_of(const c10::Storage& storage) {
   auto* block = data.get_deleter() == &free_block ? static_cast<Block*>(data.get_context()) : nullptr;
   if (block != nullptr) {
     if (auto* known = block->twin.load(std::memory_order_acquire)) {
-      if (known->nbytes() == owner->nbytes() && known->data() == data.get())
+      if (known->nbytes() == owner->nbytes() && known->data() == data.get() && known->data_ptr().get_context() == owner)
         return c10::Storage(c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(known));
     }
   }
