@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -91,7 +91,7 @@ class Bridge:
         found = _OPERATORS[numbers[0]]
         if found.row is None:
             return 0
-        arguments = torch.ops.syncwatch.arguments()
+        arguments = found.arguments()
         with self._engine.unseen():
             asked = found.row.calls(OpCall(found.name, arguments, {}, found.positions))
         if asked:
@@ -129,7 +129,7 @@ class Bridge:
 
     def _compute(self, numbers: Any) -> int:
         found = _OPERATORS[numbers[0]]
-        arguments: Sequence[Any] = torch.ops.syncwatch.arguments()
+        arguments = found.arguments()
         with self._engine.unseen():
             answered, value = compute_otherwise(found.overload, found.name, arguments, torch.ops.syncwatch.error())
             if answered:
@@ -141,7 +141,7 @@ class Bridge:
         if found.flops is None:
             return 0
         with self._engine.unseen():
-            return found.flops(torch.ops.syncwatch.arguments(), {}, torch.ops.syncwatch.results())
+            return found.flops(found.arguments(), {}, torch.ops.syncwatch.results())
 
     def _synchronize(self, numbers: Any) -> int:
         kind, stream, until = _KINDS[numbers[0]], StreamId(numbers[1]), numbers[2]

@@ -35,26 +35,19 @@ def patch(patches: Patches, engine: Engine) -> None:
     _patch_pools(patches)
     _patch_parallel(patches)
     _patch_loading(patches)
-    _patch_default_type(patches)
+    _patch_fusers(patches)
     for kind in _KINDS:
         patches.set_if_there(torch.cuda, f"{kind}Tensor", _legacy_type(f"{kind}Tensor"))
 
 
-def _patch_default_type(patches: Patches) -> None:
-    """Let `torch.set_default_tensor_type("torch.cuda.FloatTensor")` choose device and type, as its replacement does."""
-    plain = torch.set_default_tensor_type
-
-    def set_default_tensor_type(t: Any) -> None:
-        name = t if isinstance(t, str) else f"{t.__module__}.{t.__qualname__}"
-        kind = getattr(torch, name.rpartition(".")[2], None)
-        if "torch.cuda." not in name or kind is None:
-            torch.set_default_device(None)
-            plain(t)
-            return
-        torch.set_default_dtype(kind.dtype)
-        torch.set_default_device("cuda")
-
-    patches.set(torch, "set_default_tensor_type", set_default_tensor_type)
+def _patch_fusers(patches: Patches) -> None:
+    """Let TorchScript run its operators one by one: a fused kernel would be compiled for a GPU."""
+    compiler: Any = torch._C
+    before = compiler._jit_can_fuse_on_gpu(), compiler._jit_texpr_fuser_enabled()
+    compiler._jit_override_can_fuse_on_gpu(False)
+    patches.undo_with(lambda: compiler._jit_override_can_fuse_on_gpu(before[0]))
+    compiler._jit_set_texpr_fuser_enabled(False)
+    patches.undo_with(lambda: compiler._jit_set_texpr_fuser_enabled(before[1]))
 
 
 def _patch_loading(patches: Patches) -> None:
@@ -81,6 +74,7 @@ def _patch_libraries(patches: Patches) -> None:
     if torch.version.cuda is None:
         patches.set(torch.version, "cuda", _CUDA)
     patches.set_if_there(torch.backends.cuda, "cufft_plan_cache", _PlanCache())
+    patches.set(torch.backends.cuda, "is_built", lambda: True)
     chosen: Any = torch._C
     patches.set(chosen, "_can_use_flash_attention", lambda params, debug=False: _fits(params, _HALVES))
     patches.set(chosen, "_can_use_mem_efficient_attention", lambda params, debug=False: _fits(params, _FLOATS))

@@ -366,7 +366,32 @@ def _svd(A: torch.Tensor, full_matrices: bool = False, compute_uv: bool = True, 
     return _OPS._linalg_svd(A, full_matrices, compute_uv)
 
 
+def _softmax(self: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor:
+    """Take the input to float32 first, as the kernel does on the way."""
+    out: torch.Tensor = _OPS._softmax(self.float(), dim, False)
+    return out
+
+
+def _log_softmax(self: torch.Tensor, dim: int, half_to_float: bool) -> torch.Tensor:
+    out: torch.Tensor = _OPS._log_softmax(self.float(), dim, False)
+    return out
+
+
+def _softmax_backward(grad: torch.Tensor, output: torch.Tensor, dim: int, input_dtype: torch.dtype) -> torch.Tensor:
+    out: torch.Tensor = _OPS._softmax_backward_data(grad, output, dim, grad.dtype)
+    return out.to(input_dtype)
+
+
+def _log_softmax_backward(grad: torch.Tensor, output: torch.Tensor, dim: int, input_dtype: torch.dtype) -> torch.Tensor:
+    out: torch.Tensor = _OPS._log_softmax_backward_data(grad, output, dim, grad.dtype)
+    return out.to(input_dtype)
+
+
 _REFERENCES = {
+    "aten._softmax": _softmax,
+    "aten._log_softmax": _log_softmax,
+    "aten._softmax_backward_data": _softmax_backward,
+    "aten._log_softmax_backward_data": _log_softmax_backward,
     "aten._linalg_svd": _svd,
     "aten._use_cudnn_ctc_loss": _no_cudnn,
     "aten._use_miopen_ctc_loss": _no_cudnn,

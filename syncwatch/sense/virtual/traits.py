@@ -5,7 +5,7 @@ The names are without overload, as in `aten.nonzero`; the table of waits is in `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any
@@ -127,6 +127,27 @@ _PRODUCTS = {
 }
 
 
+_DTYPES = {
+    0: torch.uint8,
+    1: torch.int8,
+    2: torch.int16,
+    3: torch.int32,
+    4: torch.int64,
+    5: torch.float16,
+    6: torch.float32,
+    7: torch.float64,
+    8: torch.complex32,
+    9: torch.complex64,
+    10: torch.complex128,
+    11: torch.bool,
+    12: torch.qint8,
+    13: torch.quint8,
+    14: torch.qint32,
+    15: torch.bfloat16,
+}
+"""By the numbers of `c10::ScalarType`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What Python needs of one overload when it is asked about a call of it."""
@@ -136,8 +157,20 @@ class Known:
     row: BlockingOp | None
     positions: Mapping[str, int]
     """Argument names to positions."""
+    dtypes: tuple[int, ...]
+    """Where its types are among the arguments: C++ hands them over as numbers."""
     flops: Flops | None
     traits: Trait
+
+    def arguments(self) -> Sequence[Any]:
+        """Return what the call that the library asks about was given."""
+        given: Sequence[Any] = torch.ops.syncwatch.arguments()
+        if not self.dtypes:
+            return given
+        values = list(given)
+        for place in self.dtypes:
+            values[place] = _DTYPES.get(values[place], values[place])
+        return values
 
 
 def known(full: str) -> Known:
@@ -157,6 +190,7 @@ def known(full: str) -> Known:
         overload=overload,
         row=row,
         positions={argument.name: index for index, argument in enumerate(arguments)},
+        dtypes=tuple(place for place, each in enumerate(arguments) if "ScalarType" in str(each.real_type)),
         flops=flops,
         traits=_traits(full, name, overload, row, flops) | (product or Trait(0)),
     )

@@ -21,12 +21,14 @@ inline int64_t choose_attention(
       query.size(-1) == value.size(-1) && query.size(-1) == key.size(-1) && query.size(0) == key.size(0) &&
       query.numel() && key.numel() && dropout == 0.0 && !grouped && query.size(1) == key.size(1) &&
       query.stride(-1) == 1 && key.stride(-1) == 1 && value.stride(-1) == 1;
+  // Jagged tensors choose in Python, and have sizes that only Python knows.
+  if (query.layout() == c10::kJagged) return kMath;
   if (query.is_nested()) {
     const bool kernel = (half && context.userEnabledFlashSDP()) ||
         ((half || dtype == at::kFloat) && context.userEnabledMemEfficientSDP());
     // The lengths of queries and of keys are added up on the host for the kernel (`NestedTensorTransformerUtils.cpp`).
     if (kernel && state().clock.host().pause == 0)
-      for (const Tensor& each : {query, key}) ask(kUpload, {4 * (each.size(0) + 1)});
+      for (const Tensor& each : {query, key}) ask(kUpload, {4 * (at::native::get_nested_tensor_impl(each)->get_nested_sizes().size(0) + 1)});
   }
   if (fits && context.userEnabledFlashSDP() && half && !masked && query.size(-1) <= 256) return kFlash;
   if (query.is_nested()) {

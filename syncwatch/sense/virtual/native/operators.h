@@ -228,7 +228,11 @@ class Call {
     }
     if (value.isDevice()) {
       const c10::Device device = value.toDevice();
-      if (device.type() != kDevice) return value;
+      if (device.type() != kDevice) {
+        // A factory that was told where its results belong.
+        for_host_ = true;
+        return value;
+      }
       check_index(device);
       return c10::Device(c10::kCPU);
     }
@@ -333,7 +337,7 @@ class Call {
     for (const auto& pair : pairs_) follow(pair.host, pair.device, pair.twin);
     const size_t count = op_.schema().returns().size();
     const size_t begin = stack_->size() - count;
-    if (known_.traits & kHostOutputs) return;
+    if ((known_.traits & kHostOutputs) || for_host_) return;
     for (size_t i = begin; i < stack_->size(); i++) {
       if ((known_.traits & kFirstOnDevice) && i > begin) break;
       auto& value = (*stack_)[i];
@@ -424,7 +428,7 @@ class Call {
   };
   c10::SmallVector<Pair, 6> pairs_;
   size_t below_ = 0;
-  bool there_ = false, here_ = false, plain_ = true, sparse_ = false, from_host_ = false;
+  bool there_ = false, here_ = false, plain_ = true, sparse_ = false, from_host_ = false, for_host_ = false;
   int64_t bytes_ = 0, width_ = 0;
 };
 
