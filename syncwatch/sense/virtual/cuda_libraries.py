@@ -89,8 +89,9 @@ def _patch_libraries(patches: Patches) -> None:
 
 def _fits(params: Any, dtypes: frozenset[torch.dtype]) -> bool:
     """Return whether one kernel can compute attention on an H200; the values of a nested tensor decide like others."""
-    masked = params.attn_mask is not None
-    return params.query.dtype in dtypes and params.query.size(-1) <= _WIDEST_HEAD and not (masked and dtypes is _HALVES)
+    query, masked = params.query, params.attn_mask is not None
+    fits = query.is_cuda and query.dtype in dtypes and query.size(-1) <= _WIDEST_HEAD
+    return fits and not (masked and dtypes is _HALVES)
 
 
 def _patch_runtime(patches: Patches) -> None:
