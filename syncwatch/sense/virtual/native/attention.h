@@ -28,16 +28,10 @@ inline int64_t choose_attention(
         ((half || dtype == at::kFloat) && context.userEnabledMemEfficientSDP());
     // The lengths of queries and of keys are added up on the host for the kernel (`NestedTensorTransformerUtils.cpp`).
     if (kernel && state().clock.host().pause == 0)
-      for (const Tensor& each : {query, key}) ask(kUpload, {4 * (at::native::get_nested_tensor_impl(each)->get_nested_sizes().size(0) + 1)});
+      for (const Tensor& each : {query, key})
+        ask(kUpload, {4 * (at::native::get_nested_tensor_impl(each)->get_nested_sizes().size(0) + 1)});
   }
   if (fits && context.userEnabledFlashSDP() && half && !masked && query.size(-1) <= 256) return kFlash;
-  if (query.is_nested()) {
-    const bool kernel = (half && context.userEnabledFlashSDP()) ||
-        ((half || dtype == at::kFloat) && context.userEnabledMemEfficientSDP());
-    // The lengths of queries and of keys are added up on the host for the kernel (`NestedTensorTransformerUtils.cpp`).
-    if (kernel && state().clock.host().pause == 0)
-      for (const Tensor& each : {query, key}) ask(kUpload, {4 * (each.size(0) + 1)});
-  }
   if (fits && context.userEnabledMemEfficientSDP() && (half || dtype == at::kFloat) &&
       !(masked && (mask->requires_grad() || causal)))
     return kEfficient;
