@@ -10,6 +10,7 @@ import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual import op_names
+from syncwatch.sense.virtual.clock import DEFAULT_STREAM, StreamId
 from syncwatch.sense.virtual.cuda_memory import memory_functions
 from syncwatch.sense.virtual.cuda_streams import (
     VirtualEvent,
@@ -20,8 +21,7 @@ from syncwatch.sense.virtual.cuda_streams import (
 from syncwatch.sense.virtual.early_imports import replace
 from syncwatch.sense.virtual.engine import DebugMode, Engine
 from syncwatch.sense.virtual.patching import Patches
-from syncwatch.sense.virtual.places import CUDA, Place, place_named
-from syncwatch.sense.virtual.clock import DEFAULT_STREAM, StreamId
+from syncwatch.sense.virtual.places import Place, place_named
 
 DEVICE_NAME = "NVIDIA H200 (virtual)"
 CAPABILITY = (9, 0)

@@ -10,7 +10,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-
 _KEYS = {"Sparse": 512, "SparseCsr": 1024, "NestedTensor": 2048}
 """Kinds of dispatch keys, and the traits that say so; see `traits.Trait`."""
 _HOST_ONLY = {"": 1 << 19, "SparseCsr": 1 << 20, "NestedTensor": 1 << 21, "Quantized": 1 << 22}
