@@ -19,6 +19,7 @@ _MISSING = (
     "is not implemented on CPU",
 )
 _NO_KERNEL = "Could not run"
+_OF_THE_CPU = "not implemented on the CPU"
 _NO_MEMORY = "can't allocate memory"
 _DIVIDED_BY_ZERO = "ZeroDivisionError"
 _WIDER = {
@@ -54,6 +55,9 @@ def compute_otherwise(func: Any, name: str, args: Sequence[Any], error: str) -> 
     if reference is not None:
         given, named = _by_position(func, args)
         return True, reference(*given, **named)
+    if _OF_THE_CPU in error:
+        reason = error.splitlines()[0].rstrip(".")
+        raise NotImplementedError(f"The virtual device cannot compute {name}, as the CPU does it: {reason}.")
     if not any(phrase in error for phrase in _MISSING):
         return False, None
     narrow = next((tensor.dtype for tensor in _tensors(args) if tensor.dtype in _WIDER), None)

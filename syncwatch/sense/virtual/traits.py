@@ -35,6 +35,10 @@ class Trait(IntFlag):
     ROW_FOR_SPARSE = 4096
     ROW_FOR_HOST = 8192
     LIST_OF_MANY = 16384
+    HOST_ONLY = 1 << 19
+    HOST_ONLY_COMPRESSED = 1 << 20
+    HOST_ONLY_NESTED = 1 << 21
+    HOST_ONLY_QUANTIZED = 1 << 22
     FLOPS_MM = 1 << 16
     FLOPS_ADDMM = 2 << 16
     FLOPS_BMM = 3 << 16

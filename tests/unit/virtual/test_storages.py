@@ -89,3 +89,16 @@ def test_fourier_transforms_of_half_precision_give_half_precision() -> None:
 def test_a_kernel_that_only_cuda_has_is_refused_in_one_sentence(device: VirtualDevice) -> None:
     with pytest.raises(NotImplementedError, match=r"The virtual device cannot compute aten\._cslt_compress: [^.]*\.$"):
         torch._cslt_compress(torch.ones(64, 64, device="cuda").half())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_results_of_sparse_kernels_are_on_the_device_in_all_their_parts() -> None:
+    identity = torch.eye(4, device="cuda").to_sparse_csr()
+
+    for found in (identity + identity, identity @ identity):
+        assert {each.device.type for each in (found.crow_indices(), found.col_indices(), found.values())} == {"cuda"}
+
+
+def test_what_has_a_kernel_for_the_cpu_alone_is_refused_as_on_cuda() -> None:
+    with pytest.raises(NotImplementedError, match=r"'aten::histogram\.bin_ct' with arguments from the 'CUDA' backend"):
+        torch.histogram(torch.ones(3, device="cuda"), 4)

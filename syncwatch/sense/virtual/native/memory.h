@@ -101,6 +101,9 @@ inline Memory& memory() {
   return *one;
 }
 
+// What a storage does with memory that is another's.
+inline void forget(void*) {}
+
 struct Block {
   Block(c10::DataPtr&& inner_, int64_t rounded_) : inner(std::move(inner_)), rounded(rounded_) {}
   c10::DataPtr inner;
@@ -112,7 +115,9 @@ struct Block {
     auto* made = twin.load();
     if (!made) return;
     // A kernel of the CPU may keep what it was given, as quantizers keep their scales: that takes the memory over.
-    if (c10::raw::intrusive_ptr::use_count(made) > 1) made->set_data_ptr_noswap(std::move(inner));
+    const c10::DataPtr& seen = made->data_ptr();
+    if (c10::raw::intrusive_ptr::use_count(made) > 1 && seen.get_deleter() == &forget && seen.get() == inner.get())
+      made->set_data_ptr_noswap(std::move(inner));
     c10::raw::intrusive_ptr::decref(made);
   }
 };

@@ -29,6 +29,7 @@ enum Trait : int64_t {
   kSameCodeSparse = 512, kSameCodeCompressed = 1024, kSameCodeNested = 2048,  // the same, for one layout
   kFlopsMm = 1 << 16, kFlopsAddmm = 2 << 16, kFlopsBmm = 3 << 16, kFlopsBaddbmm = 4 << 16,
   kFlopsMask = 7 << 16,
+  kHostOnly = 1 << 19, kHostOnlyCompressed = 1 << 20, kHostOnlyNested = 1 << 21, kHostOnlyQuantized = 1 << 22,
 };
 
 struct Known {
@@ -139,6 +140,10 @@ class Call {
 
   void run() {
     const bool seen = host_.pause == 0;
+    if (seen && host_only())
+      TORCH_CHECK_NOT_IMPLEMENTED(
+          false, "Could not run '", known_.full, "' with arguments from the '", c10::toString(key_),
+          "' backend: torch has a kernel of it for the CPU only.");
     survey();
     twin_ = same_code(key_);
     if (seen && (known_.traits & kOneDevice) && here_ && there_)
@@ -158,6 +163,17 @@ class Call {
   }
 
  private:
+  // Whether torch has a kernel for the CPU and none for CUDA.
+  bool host_only() const {
+    switch (key_) {
+      case DispatchKey::CUDA: return known_.traits & kHostOnly;
+      case DispatchKey::SparseCsrCUDA: return known_.traits & kHostOnlyCompressed;
+      case DispatchKey::NestedTensorCUDA: return known_.traits & kHostOnlyNested;
+      case DispatchKey::QuantizedCUDA: return known_.traits & kHostOnlyQuantized;
+      default: return false;
+    }
+  }
+
   bool asks_a_row() const {
     if (!(known_.traits & kHasRow)) return false;
     if ((known_.traits & kRowForSparse) && !sparse_) return false;

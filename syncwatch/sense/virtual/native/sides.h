@@ -28,8 +28,6 @@ inline void copy_geometry(const Tensor& from, const Tensor& to) {
   to.unsafeGetTensorImpl()->set_sizes_and_strides(from.sizes(), from.strides(), from.storage_offset());
 }
 
-inline void forget(void*) {}
-
 // Return the storage under which the CPU's kernels see the memory of a storage of the device.
 inline c10::Storage twin_of(const c10::Storage& storage) {
   auto* owner = storage.unsafeGetStorageImpl();
@@ -193,6 +191,7 @@ inline void follow(const Tensor& host, const Tensor& device, c10::StorageImpl* t
       c10::DataPtr grown = seen->set_data_ptr(c10::DataPtr());
       own->set_data_ptr_noswap(adopt(std::move(grown), size));
       own->set_nbytes(size);
+      seen->set_data_ptr_noswap(c10::DataPtr(own->mutable_data(), own, &forget, c10::Device(c10::kCPU)));
     } else {
       device.unsafeGetTensorImpl()->set_storage_keep_dtype(device_storage(host.storage()));
     }
