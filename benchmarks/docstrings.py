@@ -59,7 +59,7 @@ _FACTORIES = """
 tensor zeros ones empty full rand randn randint randperm arange linspace logspace eye as_tensor scalar_tensor
 sparse_coo_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor sparse_bsc_tensor sparse_compressed_tensor
 nested_tensor asarray empty_strided tril_indices triu_indices hann_window hamming_window blackman_window
-bartlett_window kaiser_window normal complex_tensor
+bartlett_window kaiser_window complex_tensor
 """
 _PREAMBLE = """
 import torch, math, copy, numpy as np
