@@ -128,13 +128,15 @@ void Registration::register_boxed() {
   }
 }
 
-// Whether a kernel was registered by Python: it works on tensors of the device as they are.
+// Whether a kernel was registered by Python of the user's: it works on tensors of the device as they are.
 static bool is_python(const c10::OperatorHandle& op, DispatchKey key) {
   const std::string state = op.dumpState();
   const std::string head = std::string("\n") + c10::toString(key) + ": ";
   const auto begin = state.find(head);
   if (begin == std::string::npos) return false;
   const std::string line = state.substr(begin + 1, state.find('\n', begin + 1) - begin);
+  // Since 2.15 torch chooses among kernels for a GPU in Python of its own.
+  if (line.find("/torch/_native/") != std::string::npos) return false;
   return line.find(".py:") != std::string::npos || line.find("/dev/null") != std::string::npos;
 }
 
