@@ -9,8 +9,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 # The environment of `make test-torch`; one that is named is taken as it is.
 TORCH_VENV = $(if $(filter command line,$(origin VENV)),$(VENV),.venv-torch-$(TORCH))
+# The torch that `make prebuilt` ships a library for, beside the one of .venv; PYTHONS names others.
+NEWEST := 2.15.0
+PYTHONS = $(BIN)/python .venv-torch-$(NEWEST)/bin/python
 
-.PHONY: help run test test-torch test-gpu test-nsys test-html lint format docs figures picture golden clean
+.PHONY: help run test test-torch test-gpu test-nsys test-html lint format prebuilt docs figures picture golden clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/'
@@ -64,6 +67,9 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict
 format: $(VENV)/.dev  ## rewrite the code as ruff wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+prebuilt: $(if $(filter command line,$(origin PYTHONS)),,$(VENV)/.runtime .venv-torch-$(NEWEST)/.made)  ## build the virtual device's library for the torch that is pinned and for the newest, to be shipped
+	for python in $(PYTHONS); do PYTHONPATH="$(CURDIR)" $$python -m syncwatch.sense.virtual.native.build || exit 1; done
 
 docs: $(VENV)/.dev  ## rewrite the pages that come from the code
 	$(BIN)/typer syncwatch.cli.app utils docs --name syncwatch --title "The command line" --output docs/cli.md

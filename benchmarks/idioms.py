@@ -93,7 +93,9 @@ def run(
         left = [name for name in left if name not in table.idioms and name not in table.failed]
     table.wall_s += round(time.monotonic() - began, 1)
     table.write(output)
-    typer.echo(f"{len(table.idioms)} measured, {len(table.failed)} could not run ({table.device}, {table.wall_s:.0f} s)")
+    typer.echo(
+        f"{len(table.idioms)} measured, {len(table.failed)} could not run ({table.device}, {table.wall_s:.0f} s)"
+    )
     for name, reason in table.failed.items():
         typer.echo(f"    {name}: {reason}")
 

@@ -150,7 +150,7 @@ def run(
 
 def _take(results: Results, ended: Ended, outcome: Outcome | None) -> None:
     for group in (results.programs, results.skipped, results.failed):
-        group.pop(ended.name, None)  # type: ignore[attr-defined]
+        group.pop(ended.name, None)
     if outcome is None:
         results.failed[ended.name] = ended.why or "ended without a result"
         typer.echo(f"{ended.name}: FAILED {results.failed[ended.name]}", err=True)
@@ -340,7 +340,9 @@ def compare(
     truth: Path,
     other: Path,
     only: Annotated[str, typer.Option(help="Part of the names.")] = "",
-    by_watch: Annotated[bool, typer.Option("--by-watch", help="Take `syncwatch.watch` on the GPU as the truth.")] = False,
+    by_watch: Annotated[
+        bool, typer.Option("--by-watch", help="Take `syncwatch.watch` on the GPU as the truth.")
+    ] = False,
 ) -> None:
     """Print recall, precision and F1 over the lines, the crashes, and each difference; exit 1 where there is one."""
     expected = msgspec.json.decode(truth.read_bytes(), type=Results)
@@ -393,9 +395,11 @@ def _apart(name: str, there: Ran, here: Ran, lines: list[Line]) -> str:
         if there.libraries.get(each, version) != version
     ]
     rows = [f"{name}:" + (f" ({'; '.join(versions)})" if versions else "")]
-    for key in sorted(wanted.keys() | mine.keys()):
-        if wanted.get(key, 0) != mine.get(key, 0):
-            rows.append(f"    {key[0]}:{numbers[key]}: {wanted.get(key, 0)} there, {mine.get(key, 0)} here: {key[2]}")
+    rows.extend(
+        f"    {key[0]}:{numbers[key]}: {wanted.get(key, 0)} there, {mine.get(key, 0)} here: {key[2]}"
+        for key in sorted(wanted.keys() | mine.keys())
+        if wanted.get(key, 0) != mine.get(key, 0)
+    )
     return "\n".join(rows)
 
 

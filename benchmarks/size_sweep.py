@@ -1,13 +1,13 @@
 """Answers: does an operator wait at every size, layout and type where a GPU does? Every operator of torch's database.
 
-    python benchmarks/size_sweep.py run benchmarks/results/size_sweep.json.gz --device cuda
-    python benchmarks/size_sweep.py run /tmp/virtual.json.gz --device virtual --like benchmarks/results/size_sweep.json.gz
-    python benchmarks/size_sweep.py compare benchmarks/results/size_sweep.json.gz /tmp/virtual.json.gz
+    python benchmarks/size_sweep.py run benchmarks/results/sweep.json.gz --device cuda
+    python benchmarks/size_sweep.py run /tmp/virtual.json.gz --device virtual --like benchmarks/results/sweep.json.gz
+    python benchmarks/size_sweep.py compare benchmarks/results/sweep.json.gz /tmp/virtual.json.gz
 
-`benchmarks/sweep_cases.py` says what is tried. `--like` leaves out what the GPU could not run. Where one size of a group
-takes too long, or its results grow too large, the larger ones are left out, and listed: `compare` counts them as not
-compared. The operators are dealt to processes; one that dies is started again behind the case that ended it. What the
-file already holds is not run again.
+`benchmarks/sweep_cases.py` says what is tried. `--like` leaves out what the GPU could not run. Where one size of a
+group takes too long, or its results grow too large, the larger ones are left out, and listed: `compare` counts them
+as not compared. The operators are dealt to processes; one that dies is started again behind the case that ended it.
+What the file already holds is not run again.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def run(
         if not left:
             break
         asked = [
-            Asked(part, skip, None if known is None else {each: list(known.operators[each].cases) for each in part}, limit)
+            Asked(
+                part, skip, None if known is None else {each: list(known.operators[each].cases) for each in part}, limit
+            )
             for part in _dealt(left, count * (4 if attempt == 0 else 1))
         ]
         _round(sweep, asked, output, device, count, timeout, skip)
@@ -137,8 +139,9 @@ def run(
     stopped = sum(len(each.stopped) for each in sweep.operators.values())
     failed = sum(len(each.failed) for each in sweep.operators.values())
     typer.echo(
-        f"{len(sweep.operators)} operators, {cases} cases, {waiting} wait; {failed} could not run, {stopped} left out for "
-        f"their cost; {len(skip)} ended a process: {skip} ({sweep.device}, torch {sweep.torch}, {sweep.wall_s:.0f} s)"
+        f"{len(sweep.operators)} operators, {cases} cases, {waiting} wait; {failed} could not run, {stopped} left out "
+        f"for their cost; {len(skip)} ended a process: {skip} "
+        f"({sweep.device}, torch {sweep.torch}, {sweep.wall_s:.0f} s)"
     )
 
 
@@ -358,7 +361,9 @@ def compare(
         f"{waiting_right} do here; {named} wait here. The same counts and copies: {total['same']} cases."
     )
     left = {reason: total[reason] for reason in ("cost", "shapes", "absent")}
-    typer.echo(f"not compared: {left['cost']} for their cost, {left['shapes']} with other samples, {left['absent']} not run")
+    typer.echo(
+        f"not compared: {left['cost']} for their cost, {left['shapes']} with other samples, {left['absent']} not run"
+    )
     raise typer.Exit(1 if total["missed"] or total["invented"] or total["crashed"] else 0)
 
 
@@ -401,7 +406,8 @@ def _row(name: str, counts: Counter[str]) -> str:
     hits, quiet, missed, invented = (counts[each] for each in ("hit", "quiet", "missed", "invented"))
     cases = hits + quiet + missed + invented
     shares = (_share(hits + quiet, cases), _share(hits, hits + missed), _share(hits, hits + invented))
-    return f"| {name} | {cases} | {' | '.join(shares)} | {counts['crashed']} | {counts['cost'] + counts['shapes'] + counts['absent']} |"
+    left_out = counts["cost"] + counts["shapes"] + counts["absent"]
+    return f"| {name} | {cases} | {' | '.join(shares)} | {counts['crashed']} | {left_out} |"
 
 
 def _share(part: int, whole: int) -> str:

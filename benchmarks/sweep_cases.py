@@ -19,7 +19,19 @@ _LOOKED_AT = 40
 _SAMPLES = 3
 _LARGEST = 1 << 22
 """Elements of one tensor."""
-_MATRICES = ("linalg", "cholesky", "inverse", "logdet", "lu", "matrix_exp", "det", "svd", "symeig", "triangular", "pinverse")
+_MATRICES = (
+    "linalg",
+    "cholesky",
+    "inverse",
+    "logdet",
+    "lu",
+    "matrix_exp",
+    "det",
+    "svd",
+    "symeig",
+    "triangular",
+    "pinverse",
+)
 Made = tuple[Callable[[], object], int]
 
 
@@ -382,9 +394,9 @@ HAND: dict[str, Callable[[int], Callable[[], object]]] = {
     "embedding backward": lambda n: (lambda w, i: lambda: torch.nn.functional.embedding(i, w).sum().backward())(
         _rows(8000).requires_grad_(), _ints(n)
     ),
-    "unique(inverse, counts)": lambda n: (
-        lambda x: lambda: torch.unique(x, return_inverse=True, return_counts=True)
-    )(_ints(n)),
+    "unique(inverse, counts)": lambda n: (lambda x: lambda: torch.unique(x, return_inverse=True, return_counts=True))(
+        _ints(n)
+    ),
     "unique(dim)": lambda n: (lambda x: lambda: torch.unique(x, dim=0))(_ints(n, 4).view(-1, 1)),
     "unique of floats": lambda n: (lambda x: x.unique)(_gpu(n)),
     "sort of rows": lambda n: (lambda x: lambda: x.sort(-1))(_rows(n)),

@@ -73,7 +73,7 @@ def library(kind: SyncKind) -> Callable[[torch.Tensor], torch.Tensor]:
 
         engine = running_engine()
         if engine is not None:
-            engine.wait(engine.state(), kind, op=None, explicit=False)
+            engine.wait(kind, op=None, explicit=False)
         return x
 
     return forward

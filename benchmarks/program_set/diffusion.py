@@ -56,9 +56,7 @@ def diffusers_ddim_pipeline() -> None:
     for pipeline in (DDIMPipeline(unet, DDIMScheduler()), DDPMPipeline(unet, DDPMScheduler())):
         pipeline = pipeline.to("cuda")
         pipeline.set_progress_bar_config(disable=True)
-        images = pipeline(
-            batch_size=2, num_inference_steps=3, generator=torch.manual_seed(0), output_type="np"
-        ).images
+        images = pipeline(batch_size=2, num_inference_steps=3, generator=torch.manual_seed(0), output_type="np").images
         print(images.shape)
 
 
@@ -89,7 +87,9 @@ def diffusers_scheduler_loops() -> None:
         scheduler.set_timesteps(4, device="cuda")
         latents = torch.randn(1, 4, 8, 8, device="cuda") * getattr(scheduler, "init_noise_sigma", 1.0)
         for t in scheduler.timesteps:
-            model_input = scheduler.scale_model_input(latents, t) if hasattr(scheduler, "scale_model_input") else latents
+            model_input = (
+                scheduler.scale_model_input(latents, t) if hasattr(scheduler, "scale_model_input") else latents
+            )
             latents = scheduler.step(model_input * 0.1, t, latents).prev_sample
         print(make.__name__, latents.std().item())
 

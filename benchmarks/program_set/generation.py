@@ -139,11 +139,11 @@ def streaming_generation_with_stopping() -> None:
             print()
 
     class StopOnWord(tf.StoppingCriteria):
-        def __call__(self, input_ids, scores, **options):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN204
+        def __call__(self, input_ids, scores, **options):  # noqa: ANN001, ANN003, ANN204
             return torch.full((input_ids.shape[0],), bool((input_ids[:, -1] == 999).any()), device=input_ids.device)
 
     class Bias(tf.LogitsProcessor):
-        def __call__(self, input_ids, scores):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+        def __call__(self, input_ids, scores):  # noqa: ANN001, ANN204
             scores[:, 5] += 1.0
             return scores
 

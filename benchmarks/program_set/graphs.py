@@ -42,7 +42,7 @@ def pyg_gcn_node_classification() -> None:
         pred = model(data.x, data.edge_index).argmax(dim=1)
         accuracies = []
         for mask in (data.train_mask, data.val_mask, data.test_mask):
-            accuracies.append(int((pred[mask] == data.y[mask]).sum()) / int(mask.sum()))
+            accuracies.append(int((pred[mask] == data.y[mask]).sum()) / int(mask.sum()))  # noqa: PERF401
         print(epoch, float(loss), accuracies)
 
 

@@ -61,9 +61,7 @@ def hf_trainer_fit_and_evaluate() -> None:
         def metrics(predicted: Any) -> dict[str, float]:
             return {"accuracy": float((predicted.predictions.argmax(-1) == predicted.label_ids).mean())}
 
-        trainer = tf.Trainer(
-            _llama(), arguments, train_dataset=_rows(), eval_dataset=_rows(8), compute_metrics=metrics
-        )
+        trainer = tf.Trainer(_llama(), arguments, train_dataset=_rows(), eval_dataset=_rows(8), compute_metrics=metrics)
         trainer.train()
         print(trainer.evaluate())
 
@@ -94,9 +92,7 @@ def hf_trainer_classifier_with_checkpoint() -> None:
             lr_scheduler_type="cosine",
             warmup_steps=1,
         )
-        trainer = tf.Trainer(
-            tf.BertForSequenceClassification(config), arguments, train_dataset=rows, eval_dataset=rows
-        )
+        trainer = tf.Trainer(tf.BertForSequenceClassification(config), arguments, train_dataset=rows, eval_dataset=rows)
         trainer.train()
         print(trainer.predict(rows).metrics)
 
@@ -211,9 +207,7 @@ def masked_language_modelling() -> None:
     import transformers as tf
 
     model = tf.BertForMaskedLM(
-        tf.BertConfig(
-            vocab_size=100, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
-        )
+        tf.BertConfig(vocab_size=100, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     ).cuda()
     ids = torch.randint(5, 99, (4, 16), device="cuda")
     labels = ids.clone()
@@ -271,7 +265,7 @@ def sentence_transformers_encode_and_train() -> None:
         print(util.semantic_search(query, corpus, top_k=2), model.similarity(corpus, corpus).tolist())
         model.encode(["w3 w3"], batch_size=1, show_progress_bar=False)
         features = [
-            {name: value.to("cuda") for name, value in model.tokenize(texts).items()}
+            {name: value.to("cuda") for name, value in model.tokenize(texts).items() if torch.is_tensor(value)}
             for texts in (["w1 w2", "w5"], ["w2 w3", "w6 w7"])
         ]
         losses.MultipleNegativesRankingLoss(model)(features, None).backward()

@@ -99,9 +99,8 @@ def nested_jagged_attention() -> None:
     lengths = [3, 7, 5]
     parts = [torch.randn(each, 16, device="cuda") for each in lengths]
     nested = torch.nested.nested_tensor(parts, layout=torch.jagged, requires_grad=True)
-    project, out = nn.Linear(16, 48).cuda(), nn.Linear(16, 16).cuda()
-    query, key, value = project(nested).chunk(3, -1)
-    query, key, value = (each.unflatten(-1, (2, 8)).transpose(1, 2) for each in (query, key, value))
+    projections, out = nn.ModuleList(nn.Linear(16, 16) for _ in range(3)).cuda(), nn.Linear(16, 16).cuda()
+    query, key, value = (each(nested).unflatten(-1, (2, 8)).transpose(1, 2) for each in projections)
     attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(-2)
     result = out(attended)
     padded = result.to_padded_tensor(0.0)

@@ -74,7 +74,7 @@ def physics_informed_network() -> None:
         loss.backward()
         optimizer.step()
         if step % 1 == 0:
-            print("epoch {}, loss {:.5f}".format(step, loss))
+            print(f"epoch {step}, loss {loss:.5f}")
 
 
 @program()
@@ -137,7 +137,9 @@ def gram_schmidt_power_iteration() -> None:
             row = row - (row @ each) * each
         if row.norm() > 1e-6:
             basis.append(row / row.norm())
-    torch.testing.assert_close(torch.stack(basis) @ torch.stack(basis).T, torch.eye(4, device="cuda"), atol=1e-2, rtol=0)
+    torch.testing.assert_close(
+        torch.stack(basis) @ torch.stack(basis).T, torch.eye(4, device="cuda"), atol=1e-2, rtol=0
+    )
 
 
 @program()

@@ -1,4 +1,4 @@
-"""Answers: what do people do with probability? Gaussian processes, Bayesian optimization, flows, differential equations."""
+"""Answers: what do people do with probability? Gaussian processes, flows, differential equations."""
 
 from __future__ import annotations
 
@@ -224,7 +224,8 @@ def neural_cde() -> None:
     def field(t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         return linear(z).tanh().view(2, 4, 3)
 
-    out = torchcde.cdeint(X=control, func=field, z0=torch.zeros(2, 4, device="cuda"), t=control.interval, method="rk4")
+    start = torch.zeros(2, 4, device="cuda")
+    out = torchcde.cdeint(X=control, func=field, z0=start, t=control.interval, adjoint=False, method="rk4")
     out[:, -1].sum().backward()
 
 
@@ -232,9 +233,9 @@ def neural_cde() -> None:
 def normalizing_flow_density() -> None:
     from nflows.distributions.normal import StandardNormal
     from nflows.flows.base import Flow
+    from nflows.nn.nets import ResidualNet
     from nflows.transforms import CompositeTransform, MaskedAffineAutoregressiveTransform, RandomPermutation
     from nflows.transforms.coupling import PiecewiseRationalQuadraticCouplingTransform
-    from nflows.nn.nets import ResidualNet
 
     spline = PiecewiseRationalQuadraticCouplingTransform(
         torch.tensor([1, 0]), lambda i, o: ResidualNet(i, o, 8, num_blocks=1), tails="linear", tail_bound=3.0

@@ -178,13 +178,13 @@ def pickling_and_copying() -> None:
 def custom_autograd_and_hooks() -> None:
     class Clamp(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205
+        def forward(ctx, x, limit):  # noqa: ANN001, ANN205
             ctx.save_for_backward(x)
             ctx.limit = float(limit)
             return x.clamp(max=ctx.limit)
 
         @staticmethod
-        def backward(ctx, grad):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN205
+        def backward(ctx, grad):  # noqa: ANN001, ANN205
             (x,) = ctx.saved_tensors
             grad = grad.clone()
             grad[x > ctx.limit] = 0

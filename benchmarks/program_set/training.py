@@ -259,19 +259,19 @@ def lightning_fit_and_test() -> None:
             super().__init__()
             self.model = _mlp()
 
-        def training_step(self, batch, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def training_step(self, batch, index):  # noqa: ANN001, ANN202
             x, y = batch
             loss = F.cross_entropy(self.model(x), y)
             self.log("train_loss", loss, prog_bar=False, on_step=True, on_epoch=True)
             return loss
 
-        def validation_step(self, batch, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def validation_step(self, batch, index):  # noqa: ANN001, ANN202
             x, y = batch
             logits = self.model(x)
             self.log("val_loss", F.cross_entropy(logits, y))
             self.log("val_acc", (logits.argmax(-1) == y).float().mean())
 
-        def configure_optimizers(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        def configure_optimizers(self):  # noqa: ANN202
             return torch.optim.AdamW(self.parameters())
 
     with tempfile.TemporaryDirectory() as folder:
@@ -304,17 +304,17 @@ def lightning_early_stopping_fp16() -> None:
             self.save_hyperparameters()
             self.net = nn.Linear(16, 1)
 
-        def training_step(self, batch, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def training_step(self, batch, index):  # noqa: ANN001, ANN202
             x, y = batch
             loss = F.mse_loss(self.net(x).squeeze(-1), y.float())
             self.log("loss", loss)
             return loss
 
-        def validation_step(self, batch, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        def validation_step(self, batch, index):  # noqa: ANN001, ANN202
             x, y = batch
             self.log("val_loss", F.mse_loss(self.net(x).squeeze(-1), y.float()), prog_bar=True)
 
-        def configure_optimizers(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        def configure_optimizers(self):  # noqa: ANN202
             optimizer = torch.optim.SGD(self.parameters(), lr=0.01)
             return {"optimizer": optimizer, "lr_scheduler": torch.optim.lr_scheduler.StepLR(optimizer, 1)}
 

@@ -241,7 +241,7 @@ def timm_validate_vit() -> None:
             labels = torch.randint(0, 10, (4,)).to("cuda", non_blocking=True)
             with torch.autocast("cuda", dtype=torch.bfloat16):
                 output = model(images)
-            acc1, acc5 = accuracy(output.detach(), labels, topk=(1, 5))
+            acc1, _acc5 = accuracy(output.detach(), labels, topk=(1, 5))
             top1 += acc1.item()
             probabilities, indices = output.float().softmax(-1).topk(3)
             for row, columns in zip(probabilities.cpu().numpy(), indices.cpu().numpy(), strict=True):

@@ -31,7 +31,7 @@ def compute_for(microseconds: float) -> None:
     duration_ns = round(microseconds * 1000)
     engine = running_engine()
     if engine is not None:
-        engine.clock.work(engine.state().ident, duration_ns)
+        engine.clock.work(duration_ns)
         return
     end = time.perf_counter_ns() + duration_ns
     while time.perf_counter_ns() < end:

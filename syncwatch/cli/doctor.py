@@ -19,6 +19,7 @@ def doctor() -> None:
     from syncwatch.bench.probing.table import SHIPPED, ProbedTable
     from syncwatch.sense.survey import survey
     from syncwatch.sense.tried import installed, newer_here
+    from syncwatch.sense.virtual.native import library
 
     console = Console(highlight=False)
     packages = _table("package", "version")
@@ -32,6 +33,7 @@ def doctor() -> None:
         here = entry.unavailable or "works"
         sensors.add_row(entry.name, here, entry.sees, "; ".join(entry.blind_to) or "nothing known")
     console.print(sensors, "")
+    console.print(library.state(), "", soft_wrap=True)
     for sentence in newer_here():
         console.print(sentence, "", soft_wrap=True)
     known = ProbedTable.load(SHIPPED).environment

@@ -55,14 +55,22 @@ class Compact(Sequence[Event], Generic[Event]):
         """
         place = self._known.get(key)
         if place is None:
-            with self._lock:
-                place = self._known.get(key)
-                if place is None:
-                    place = len(self._shared)
-                    self._shared.append(shared)
-                    self._known[key] = place
+            place = self._entered(key, shared)
         # In one call, which no other thread can interrupt under the GIL.
         self._numbers.extend((place, *numbers))
+
+    def _place(self, shared: tuple[Any, ...]) -> int:
+        place = self._known.get(shared)
+        return self._entered(shared, shared) if place is None else place
+
+    def _entered(self, key: tuple[Any, ...], shared: tuple[Any, ...]) -> int:
+        with self._lock:
+            place = self._known.get(key)
+            if place is None:
+                place = len(self._shared)
+                self._shared.append(shared)
+                self._known[key] = place
+            return place
 
     def frozen(self) -> tuple[Event, ...]:
         """Return what was added until now; no tuple in truth, and used as one."""
@@ -237,6 +245,21 @@ class CompactKernels(Compact[KernelEvent]):
         launch, begun, returned = called
         shared = (stream, name, 0, None, thread, launch)
         self._add(shared, shared, _told(step), start, end, begun, returned)
+
+    def extend(self, rows: array[int], kinds: Sequence[tuple[str, int, int]], steps: Sequence[int | None]) -> None:
+        """Add many kernels at once, launched by `cudaLaunchKernel` on the only GPU.
+
+        Args:
+            rows: six numbers for each, as they are kept here, but with the places of its kind and step in the lists.
+            kinds: name, stream and thread.
+            steps: step numbers; a place of -1 stands for none.
+        """
+        places = [self._place((stream, name, 0, None, thread, "cudaLaunchKernel")) for name, stream, thread in kinds]
+        told = [*(_told(step) for step in steps), _NONE]
+        numbers = array("q", rows)
+        numbers[0 :: self._WIDTH] = array("q", map(places.__getitem__, rows[0 :: self._WIDTH]))
+        numbers[1 :: self._WIDTH] = array("q", map(told.__getitem__, rows[1 :: self._WIDTH]))
+        self._numbers.extend(numbers)
 
     def _event(self, row: Sequence[int]) -> KernelEvent:
         place, step, start, end, called, returned = row

@@ -1,6 +1,6 @@
 """Answers: which native code that works on torch's tensors takes part in this process? From what is mapped into it.
 
-On the virtual device such code gets CPU tensors, and what it copies or waits for happens unseen.
+On the virtual device its calls of torch's operators are seen; what its own code for CUDA copies or waits for is not.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePath
 from typing import IO
+
+from syncwatch.sense.virtual.native.places import is_ours
 
 _MAPS = Path("/proc/self/maps")
 _TORCH = ("libtorch", "libc10")
@@ -41,6 +43,8 @@ def _mapped() -> set[str]:
 
 
 def _is_known(path: str) -> bool:
+    if is_ours(path):
+        return True
     folders = PurePath(path).parts[:-1]
     if not _KNOWN.isdisjoint(folders[-4:]) and "site-packages" in folders:
         return folders[folders.index("site-packages") + 1] in _KNOWN

@@ -67,6 +67,7 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
         self._block = scope.STEPS.enter(tuple((recorder, index) for recorder, index, _ in self._started))
         for recorder, index, _ in self._started:
             recorder.open_steps.append(OpenStep(index, self._block, warmup=self._warmup))
+        self._tell()
         number = self._started[-1][1] if self._started else None
         self._range = annotate(STEP_RANGE if number is None else f"{STEP_RANGE} {number}")
         self._range.__enter__()
@@ -80,7 +81,13 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
             recorder.end_step(index, start, warmup=self._warmup)
         if self._block is not None:
             scope.STEPS.leave(self._block)
+        self._tell()
         self._started = []
+
+    def _tell(self) -> None:
+        for recorder, *_ in self._started:
+            for told in tuple(recorder.step_changed):
+                told()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -31,7 +32,7 @@ class Recorder:
     """The clock of this recording: epoch time on CUDA, the virtual clock on the virtual device."""
     syncs: CompactSyncs = field(default_factory=CompactSyncs)
     copies: CompactCopies = field(default_factory=CompactCopies)
-    kernels: CompactKernels = field(default_factory=CompactKernels)
+    _kernels: CompactKernels = field(default_factory=CompactKernels)
     ranges: list[RangeEvent] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     open_steps: list[OpenStep] = field(default_factory=list)
@@ -40,6 +41,8 @@ class Recorder:
     """The ranges that were entered and not left so far, with their thread and begin."""
     sources: list[Callable[[], None]] = field(default_factory=list)
     """What turns notes into events, of sensors that only note while the run goes on."""
+    step_changed: set[Callable[[], None]] = field(default_factory=set)
+    """Told when a step begins or ends in the calling thread."""
     built_ns: dict[int, int] = field(default_factory=dict)
     """Host time spent building metadata, by step."""
     after: Callable[[SyncEvent | None], None] | None = None
@@ -57,6 +60,12 @@ class Recorder:
     _range_stacks: dict[tuple[str, ...], int] = field(default_factory=dict)
     _steps_begun: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def kernels(self) -> CompactKernels:
+        """The kernels so far."""
+        self.flush()
+        return self._kernels
 
     def begin_step(self) -> int:
         """Return the number of a step that begins now."""
@@ -77,6 +86,10 @@ class Recorder:
                 if recorder is self:
                     return number
         return number_for(self.open_steps) if self.open_steps else None
+
+    def measured_step(self) -> int | None:
+        """Return the step that threads of no step of their own work for."""
+        return next((each.number for each in reversed(self.open_steps) if not each.warmup), None)
 
     def within(self) -> int | None:
         """Return the number of the stack of ranges that the calling thread or task is in; None outside every range."""
@@ -196,6 +209,11 @@ class Recorder:
         for source in self.sources:
             source()
 
+    def leave_source(self, source: Callable[[], None]) -> None:
+        """Ask `source` for nothing more."""
+        if source in self.sources:
+            self.sources.remove(source)
+
     def copy(
         self,
         direction: Direction,
@@ -238,7 +256,20 @@ class Recorder:
         if self.after is not None:
             self.after(None)
             return
-        self.kernels.add(self.step(), stream, name, start_ns, end_ns, self.thread(), called)
+        self._kernels.add(self.step(), stream, name, start_ns, end_ns, self.thread(), called)
+
+    def kernels_launched(
+        self, rows: array[int], kinds: Sequence[tuple[str, int, int]], steps: Sequence[int | None]
+    ) -> None:
+        """Record many kernels at once.
+
+        Args:
+            rows: six numbers for each: its kind, its step by number, when it began and ended, and when the runtime
+                call that launched it began and ended; all times in ns.
+            kinds: name, stream and thread of each kind.
+            steps: the step of each number; -1 stands for none.
+        """
+        self._kernels.extend(rows, kinds, steps)
 
     def freeze(
         self,

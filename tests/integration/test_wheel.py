@@ -21,6 +21,9 @@ def test_the_installed_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     ended = syncwatch("list", cwd=tmp_path, env={"PYTHONPATH": str(target)})
 
     assert {"syncwatch/py.typed", "syncwatch_kernels/py.typed", "syncwatch_scenarios/gdn_prefill.py"} <= names
+    native = ROOT / "syncwatch" / "sense" / "virtual" / "native"
+    parts = [path for path in native.rglob("*") if path.suffix in {".cpp", ".h", ".so"}]
+    assert parts and {str(path.relative_to(ROOT)) for path in parts} <= names
     assert not [name for name in names if name.startswith(("tests/", "kernels/", "scenarios/"))]
     assert ended.code == 0, ended.err
     assert "gdn-prefill" in ended.out

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from syncwatch.sense.virtual.residency import is_resident
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall
 
 
@@ -34,6 +33,11 @@ class Reason(str, Enum):
     """Host data is copied to the device on the way."""
     RANGE = "value-range"
     """A minimum or maximum is read to choose the range."""
+
+
+def on_device(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor is on the virtual device: it says so of itself, or its storage is marked."""
+    return tensor.is_cuda
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class OpCall:
     def resident(self, name: str) -> bool:
         """Return whether the argument called `name` is a tensor on the device."""
         value = self.get(name)
-        return isinstance(value, torch.Tensor) and is_resident(value)
+        return isinstance(value, torch.Tensor) and on_device(value)
 
 
 Calls = Callable[[OpCall], Sequence[RuntimeCall]]
@@ -80,13 +84,19 @@ class BlockingOp:
     why: str
     """One sentence: what the CUDA implementation does."""
     calls: Calls
+    sparse: bool = False
+    """Whether only sparse tensors make it wait, so that ordinary ones need not be asked."""
+    host: bool = False
+    """Whether only a tensor of the host among its arguments makes it wait."""
 
 
 _TABLE: dict[str, BlockingOp] = {}
 
 
-def blocks(*names: str, reason: Reason, why: str) -> Callable[[Calls], Calls]:
+def blocks(*names: str, reason: Reason, why: str, sparse: bool = False, host: bool = False) -> Callable[[Calls], Calls]:
     """Enter the decorated function as the row of the operators `names`, such as `aten.nonzero`.
+
+    With `sparse`, the operator waits for sparse tensors only; with `host`, where an argument is a tensor of the host.
 
     Raises:
         ValueError: if an operator has a row already.
@@ -96,7 +106,7 @@ def blocks(*names: str, reason: Reason, why: str) -> Callable[[Calls], Calls]:
         for name in names:
             if name in _TABLE:
                 raise ValueError(f"{name} has two rows")
-            _TABLE[name] = BlockingOp(name, reason, why, calls)
+            _TABLE[name] = BlockingOp(name, reason, why, calls, sparse, host)
         return calls
 
     return enter

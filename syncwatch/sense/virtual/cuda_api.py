@@ -10,19 +10,18 @@ import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual import op_names
+from syncwatch.sense.virtual.clock import DEFAULT_STREAM, StreamId
 from syncwatch.sense.virtual.cuda_memory import memory_functions
 from syncwatch.sense.virtual.cuda_streams import (
     VirtualEvent,
     VirtualStream,
     current,
-    generator_class,
     stream_context,
 )
-from syncwatch.sense.virtual.early_imports import plain, replace
+from syncwatch.sense.virtual.early_imports import replace
 from syncwatch.sense.virtual.engine import DebugMode, Engine
 from syncwatch.sense.virtual.patching import Patches
-from syncwatch.sense.virtual.places import CUDA, Place, place_named
-from syncwatch.sense.virtual.streams import DEFAULT_STREAM
+from syncwatch.sense.virtual.places import Place, place_named
 
 DEVICE_NAME = "NVIDIA H200 (virtual)"
 CAPABILITY = (9, 0)
@@ -31,6 +30,8 @@ _TYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128, torch.bool),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8),
 )
+
+_PLAIN_DEFAULT_TYPE = torch.set_default_tensor_type
 
 
 def patch(patches: Patches, engine: Engine) -> None:
@@ -45,13 +46,13 @@ def patch(patches: Patches, engine: Engine) -> None:
     for name, value in _seed_functions(engine).items():
         replace(patches, torch.cuda.random, name, value)
     _patch_profilers(patches)
+    # Checkpointing asks it before it keeps the state of the random numbers.
+    patches.set(torch.cuda, "_initialized", True)
+    patches.set(torch, "set_default_tensor_type", _set_default_tensor_type)
     for name, value in _accelerator_functions(engine).items():
         replace(patches, torch.accelerator, name, value)
-    patches.set(torch, "Generator", generator_class(engine))
     patches.set(torch, "Stream", VirtualStream)
     patches.set(torch, "Event", VirtualEvent)
-    _patch_defaults(patches, engine)
-    _patch_autocast(patches)
 
 
 def _device_functions(engine: Engine) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
 
     def synchronize(device: Any = None) -> None:
         engine.refuse_explicit(SyncKind.DEVICE)
-        engine.wait(engine.state(), SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
+        engine.wait(SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
 
     return {
         "is_available": lambda: True,
@@ -78,7 +79,7 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
         "can_device_access_peer": lambda device, peer_device: False,
         "synchronize": synchronize,
         # A GPU of 1.98 GHz spins about two cycles a nanosecond.
-        "_sleep": lambda cycles: engine.kernel(engine.state(), "spin_kernel", int(cycles) // 2),
+        "_sleep": lambda cycles: engine.kernel("spin_kernel", int(cycles) // 2),
         "is_initialized": lambda: True,
         "init": lambda: None,
         "_lazy_init": lambda: None,
@@ -95,7 +96,7 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
 def _stream_functions(engine: Engine) -> dict[str, Any]:
     def set_stream(stream: VirtualStream | None) -> None:
         if stream is not None:
-            engine.state().stream = stream.id
+            engine.clock.set_stream(StreamId(stream.stream_id))
 
     return {
         "Stream": VirtualStream,
@@ -216,6 +217,18 @@ def _properties(engine: Engine) -> SimpleNamespace:
     )
 
 
+def _set_default_tensor_type(t: Any, /) -> None:
+    """Set the default type, and the device with it: a torch for the CPU knows of CUDA's types by name only."""
+    kind = f"{t.__module__}.{t.__qualname__}" if isinstance(t, type) else str(t)
+    on_device = ".cuda." in f".{kind}"
+    if not on_device:
+        _PLAIN_DEFAULT_TYPE(t)
+    else:
+        torch.set_default_dtype(getattr(torch, kind.rpartition(".")[2]).dtype)
+    if on_device or torch.get_default_device().type == "cuda":
+        torch.set_default_device("cuda" if on_device else None)
+
+
 def _set_debug_mode(engine: Engine, debug_mode: int | str) -> None:
     names = {"default": DebugMode.DEFAULT, "warn": DebugMode.WARN, "error": DebugMode.ERROR}
     if isinstance(debug_mode, str):
@@ -251,43 +264,3 @@ def _patch_profilers(patches: Patches) -> None:
 
     patches.set(torch.autograd.profiler.emit_nvtx, "__enter__", enter)
     patches.set(torch.autograd.profiler.emit_nvtx, "__exit__", leave)
-
-
-def _patch_defaults(patches: Patches, engine: Engine) -> None:
-    """Keep a default device of "cuda" away from torch: its own mode would sit below ours, next to the CPU build."""
-    plain_set, plain_get = plain(torch.set_default_device), plain(torch.get_default_device)
-
-    def set_default_device(device: Any) -> None:
-        engine.default_device = None
-        if device is not None and place_named(device) is Place.DEVICE:
-            plain_set(None)
-            engine.default_device = torch.device(device)
-        else:
-            plain_set(device)
-
-    def get_default_device() -> torch.device:
-        return CUDA if engine.default_device is not None else plain_get()
-
-    before = plain_get()
-    if before.type == "cuda":
-        set_default_device(before)
-    replace(patches, torch, "set_default_device", set_default_device)
-    replace(patches, torch, "get_default_device", get_default_device)
-
-
-def _patch_autocast(patches: Patches) -> None:
-    """Switch the CPU's autocast together with CUDA's: the tensors are the CPU's."""
-    plain_enabled, plain_dtype = torch.set_autocast_enabled, torch.set_autocast_dtype
-
-    def set_autocast_enabled(*arguments: Any) -> None:
-        plain_enabled(*arguments)
-        if arguments and arguments[0] == "cuda":
-            plain_enabled("cpu", *arguments[1:])
-
-    def set_autocast_dtype(device_type: str, dtype: torch.dtype) -> None:
-        plain_dtype(device_type, dtype)
-        if device_type == "cuda" and dtype in (torch.float16, torch.bfloat16):
-            plain_dtype("cpu", dtype)
-
-    patches.set(torch, "set_autocast_enabled", set_autocast_enabled)
-    patches.set(torch, "set_autocast_dtype", set_autocast_dtype)

@@ -1,77 +1,47 @@
-"""Answers: what is a CUDA graph here? The operators that were captured, run again into the same memory."""
+"""What a CUDA graph is here: the operators that were captured, computed again into the same memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from ctypes import byref, c_int64
 from typing import Any, ClassVar
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from syncwatch.sense.virtual.early_imports import replace
-from syncwatch.sense.virtual.engine import Capture, Engine
+from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.native.calls import calls
 from syncwatch.sense.virtual.patching import Patches
-from syncwatch.sense.virtual.quiet import quiet
 
 _NOT_CAPTURED = "CUDA graphs must be captured before they are replayed"
 
 
-@dataclass(slots=True)
-class Recorded(Capture):
-    """What a graph holds."""
-
-    operators: list[Callable[[], None]] = field(default_factory=list)
-
-    def operator(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        """Keep one operator, to be run again with its output written over the first one's."""
-
-        def again() -> None:
-            _write_over(out, call(*args, **kwargs))
-
-        self.operators.append(again)
-
-
-def _write_over(before: Any, after: Any) -> None:
-    if isinstance(before, torch.Tensor):
-        if after is not before and before.numel():
-            before.copy_(after)
-    elif isinstance(before, (tuple, list)):
-        for old, new in zip(before, after, strict=True):
-            _write_over(old, new)
-
-
-class _CaptureGuard(TorchDispatchMode):
-    """Keeps the memory that captured operators write over, as it was before the first of them."""
+class _Captured:
+    """What C++ keeps of one capture."""
 
     def __init__(self) -> None:
-        TorchDispatchMode.__init__(self)
-        self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+        self._calls: Any = calls()
+        self._handle = self._calls.sw_capture_begin()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func._schema.is_mutable:
-            named = kwargs or {}
-            for place, argument in enumerate(func._schema.arguments):
-                if argument.alias_info is not None and argument.alias_info.is_write:
-                    self._keep(args[place] if place < len(args) else named.get(argument.name))
-        return func(*args, **(kwargs or {}))
+    def kernels(self) -> list[tuple[str, int]]:
+        """Return names and durations, in the order of the launches."""
+        name, duration = c_int64(), c_int64()
+        found: list[tuple[str, int]] = []
+        for index in range(self._calls.sw_capture_kernels(self._handle)):
+            self._calls.sw_capture_kernel(self._handle, index, byref(name), byref(duration))
+            found.append((self._calls.sw_name_of(name.value).decode(), duration.value))
+        return found
 
-    def _keep(self, value: Any) -> None:
-        if isinstance(value, (list, tuple)):
-            for each in value:
-                self._keep(each)
-        elif isinstance(value, torch.Tensor):
-            storage = value.untyped_storage()
-            if storage._cdata not in self._before:
-                with quiet():
-                    self._before[storage._cdata] = (storage, storage.clone())
+    def compute(self) -> None:
+        """Compute everything again.
 
-    def restore(self) -> None:
-        """Put everything back."""
-        with quiet():
-            for storage, before in self._before.values():
-                storage.copy_(before)
-        self._before.clear()
+        Raises:
+            RuntimeError: if an operator fails.
+        """
+        if self._calls.sw_capture_replay(self._handle):
+            raise RuntimeError("an operator of the CUDA graph could not be computed again")
+
+    def __del__(self) -> None:
+        self._calls.sw_capture_free(self._handle)
 
 
 class VirtualGraph:
@@ -86,9 +56,7 @@ class VirtualGraph:
         return self.stands_for
 
     def __init__(self, keep_graph: bool = False) -> None:
-        self._recorded: Recorded | None = None
-        self._guard: Any = None
-        """Stands around the operators while they are captured."""
+        self._captured: _Captured | None = None
 
     def capture_begin(self, pool: Any = None, capture_error_mode: str = "global", **rest: Any) -> None:
         """Begin to capture; a wait fails from here on.
@@ -96,19 +64,15 @@ class VirtualGraph:
         Raises:
             RuntimeError: if a capture is underway.
         """
-        if self.engine.capture is not None:
+        if self.engine.capturing:
             raise RuntimeError("CUDA error: a stream is capturing already")
-        self.engine.capture = self._recorded = Recorded()
-        self._guard = _CaptureGuard()
-        self._guard.__enter__()
+        self.engine.capturing = True
+        self._captured = _Captured()
 
     def capture_end(self) -> None:
         """End the capture, and leave what it would have written as it was: a capture records and runs nothing."""
-        self.engine.capture = None
-        guard, self._guard = self._guard, None
-        if guard is not None:
-            guard.__exit__(None, None, None)
-            guard.restore()
+        self.engine.capturing = False
+        calls().sw_capture_end()
 
     def instantiate(self) -> None:
         """Do nothing; there is nothing to build."""
@@ -119,17 +83,15 @@ class VirtualGraph:
         Raises:
             RuntimeError: if nothing was captured.
         """
-        recorded = self._recorded
-        if recorded is None:
+        if self._captured is None:
             raise RuntimeError(_NOT_CAPTURED)
-        with quiet(), torch.no_grad():
-            for operator in recorded.operators:
-                operator()
-        self.engine.replay(recorded)
+        with torch.no_grad():
+            self._captured.compute()
+        self.engine.replay(self._captured.kernels())
 
     def reset(self) -> None:
         """Forget what was captured."""
-        self._recorded = None
+        self._captured = None
 
     def pool(self) -> tuple[int, int]:
         """Return a name for the memory of this graph."""
@@ -146,7 +108,7 @@ def patch(patches: Patches, engine: Engine) -> None:
     replacements = {
         "CUDAGraph": VirtualGraph,
         "graph_pool_handle": lambda: (0, 0),
-        "is_current_stream_capturing": lambda: engine.capture is not None,
+        "is_current_stream_capturing": lambda: engine.capturing,
     }
     for name, value in replacements.items():
         for owner in (torch.cuda, torch.cuda.graphs):

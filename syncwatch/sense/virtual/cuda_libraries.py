@@ -15,13 +15,16 @@ import torch
 
 from syncwatch.sense.virtual.early_imports import replace
 from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.native.calls import calls
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.places import CUDA
-from syncwatch.sense.virtual.residency import is_resident
 
 _CUDA = "13.0"
 _CUDNN = 91900
 """The versions of the machine that the table was measured on; a build for CUDA says its own."""
+_HALVES = frozenset({torch.float16, torch.bfloat16})
+_FLOATS = frozenset({*_HALVES, torch.float32})
+_WIDEST_HEAD = 256
 _KINDS = ("Float", "Double", "Half", "BFloat16", "Byte", "Char", "Short", "Int", "Long", "Bool")
 
 
@@ -31,8 +34,32 @@ def patch(patches: Patches, engine: Engine) -> None:
     _patch_runtime(patches)
     _patch_pools(patches)
     _patch_parallel(patches)
+    _patch_loading(patches)
+    _patch_fusers(patches)
     for kind in _KINDS:
         patches.set_if_there(torch.cuda, f"{kind}Tensor", _legacy_type(f"{kind}Tensor"))
+
+
+def _patch_fusers(patches: Patches) -> None:
+    """Let TorchScript run its operators one by one: a fused kernel would be compiled for a GPU."""
+    compiler: Any = torch._C
+    before = compiler._jit_can_fuse_on_gpu(), compiler._jit_texpr_fuser_enabled()
+    compiler._jit_override_can_fuse_on_gpu(False)
+    patches.undo_with(lambda: compiler._jit_override_can_fuse_on_gpu(before[0]))
+    compiler._jit_set_texpr_fuser_enabled(False)
+    patches.undo_with(lambda: compiler._jit_set_texpr_fuser_enabled(before[1]))
+
+
+def _patch_loading(patches: Patches) -> None:
+    """Take over the CUDA kernels of operator libraries as they are loaded; none of them would find a driver."""
+    ops: Any = torch.ops
+    plain = ops.load_library
+
+    def load_library(path: Any) -> None:
+        plain(path)
+        calls().sw_look_at_fresh_operators()
+
+    patches.set(ops, "load_library", load_library)
 
 
 def _patch_libraries(patches: Patches) -> None:
@@ -47,12 +74,24 @@ def _patch_libraries(patches: Patches) -> None:
     if torch.version.cuda is None:
         patches.set(torch.version, "cuda", _CUDA)
     patches.set_if_there(torch.backends.cuda, "cufft_plan_cache", _PlanCache())
+    patches.set(torch.backends.cuda, "is_built", lambda: True)
+    chosen: Any = torch._C
+    patches.set(chosen, "_can_use_flash_attention", lambda params, debug=False: _fits(params, _HALVES))
+    patches.set(chosen, "_can_use_mem_efficient_attention", lambda params, debug=False: _fits(params, _FLOATS))
+    patches.set(chosen, "_can_use_cudnn_attention", lambda params, debug=False: False)
     for name in ("preferred_linalg_library", "preferred_blas_library"):
         patches.set_if_there(torch.backends.cuda, name, lambda backend=None: backend or "default")
     for name, value in (("is_enabled", False), ("tuning_is_enabled", False), ("record_untuned_is_enabled", False)):
         patches.set_if_there(torch.cuda.tunable, name, lambda value=value: value)
     for name in ("enable", "tuning_enable", "record_untuned_enable"):
         patches.set_if_there(torch.cuda.tunable, name, lambda val=True: None)
+
+
+def _fits(params: Any, dtypes: frozenset[torch.dtype]) -> bool:
+    """Return whether one kernel can compute attention on an H200; the values of a nested tensor decide like others."""
+    query, masked = params.query, params.attn_mask is not None
+    fits = query.is_cuda and query.dtype in dtypes and query.size(-1) <= _WIDEST_HEAD
+    return fits and not (masked and dtypes is _HALVES)
 
 
 def _patch_runtime(patches: Patches) -> None:
@@ -179,9 +218,15 @@ def _legacy_type(name: str) -> type:
 
     class Meta(type):
         def __instancecheck__(cls, value: object) -> bool:
-            return isinstance(value, torch.Tensor) and value.dtype == plain.dtype and is_resident(value)
+            return isinstance(value, torch.Tensor) and value.dtype == plain.dtype and value.is_cuda
 
         def __call__(cls, *arguments: Any, **named: Any) -> Any:
-            return plain(*arguments, **{**named, "device": "cpu"} if "device" in named else named).to(CUDA)
+            if arguments and isinstance(arguments[0], (list, tuple)) and not isinstance(arguments[0], torch.Size):
+                return torch.tensor(arguments[0], dtype=plain.dtype, device=CUDA)
+            if arguments and isinstance(arguments[0], torch.Tensor):
+                return arguments[0].to(CUDA, plain.dtype)
+            sizes = arguments[0] if arguments and isinstance(arguments[0], torch.Size) else arguments or (0,)
+            return torch.empty(tuple(sizes), dtype=plain.dtype, device=CUDA)
 
-    return Meta(name, (), {"__module__": "torch.cuda", "dtype": plain.dtype, "is_cuda": True})
+    # By its whole name: `Tensor.type` asks the class what it is called.
+    return Meta(f"torch.cuda.{name}", (), {"__module__": "torch.cuda", "dtype": plain.dtype, "is_cuda": True})

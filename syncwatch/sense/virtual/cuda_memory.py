@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from syncwatch.sense.virtual.residency import Memory
+from syncwatch.sense.virtual.memory import Memory
 
 
 def memory_functions(memory: Memory) -> dict[str, Callable[..., Any]]:
     """Return the functions by the name they have in `torch.cuda` and `torch.cuda.memory`."""
 
     def reset_peak(device: Any = None) -> None:
-        memory.peak, memory.reserved_peak = memory.allocated, memory.reserved
+        memory.reset_peak()
+
+    def empty_cache() -> None:
+        memory.empty_cache()
 
     def stats(device: Any = None) -> dict[str, int]:
         return {
@@ -41,9 +44,13 @@ def memory_functions(memory: Memory) -> dict[str, Callable[..., Any]]:
         "memory_stats_as_nested_dict": lambda device=None: {},
         "memory_summary": lambda device=None, abbreviated=False: f"virtual: {memory.allocated} bytes allocated",
         "memory_snapshot": lambda *args, **kwargs: [],
-        "empty_cache": memory.empty_cache,
+        "empty_cache": empty_cache,
         "mem_get_info": lambda device=None: (memory.capacity - memory.reserved, memory.capacity),
         "set_per_process_memory_fraction": lambda fraction, device=None: None,
         "get_per_process_memory_fraction": lambda device=None: 1.0,
+        "host_memory_stats": lambda: {},
+        "host_memory_stats_as_nested_dict": lambda: {},
+        "reset_peak_host_memory_stats": lambda: None,
+        "reset_accumulated_host_memory_stats": lambda: None,
         "list_gpu_processes": lambda device=None: "GPU:0\nvirtual",
     }

@@ -9,9 +9,9 @@ import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual import op_names
+from syncwatch.sense.virtual.clock import DEFAULT_STREAM, Moment, StreamId, elapsed_ms
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.places import CUDA
-from syncwatch.sense.virtual.streams import DEFAULT_STREAM, Moment, StreamId, elapsed_ms
 
 
 class VirtualStream:
@@ -53,17 +53,16 @@ class VirtualStream:
         """Let the host wait for everything queued here."""
         engine = self.engine
         engine.refuse_explicit(SyncKind.STREAM)
-        engine.wait(engine.state(), SyncKind.STREAM, op=op_names.EXPLICIT, explicit=True, stream=self.id)
+        engine.wait(SyncKind.STREAM, op=op_names.EXPLICIT, explicit=True, stream=self.id)
 
     def query(self) -> bool:
         """Return whether everything queued here is done; the host does not wait."""
-        state = self.engine.state()
-        self.engine.clock.work(state.ident, self.engine.rates.view_ns)
-        return self.engine.clock.idle(state.ident, self.id)
+        self.engine.clock.work(self.engine.rates.view_ns)
+        return self.engine.clock.idle(self.id)
 
     def is_capturing(self) -> bool:
         """Return whether a CUDA graph is being captured."""
-        return self.engine.capture is not None
+        return self.engine.capturing
 
     def wait_stream(self, stream: VirtualStream) -> None:
         """Let this stream wait for what is queued on `stream` now."""
@@ -80,15 +79,15 @@ class VirtualStream:
         return event
 
     def __enter__(self) -> VirtualStream:
-        state = self.engine.state()
-        self._outer.append(state.stream)
-        state.stream = self.id
+        clock = self.engine.clock
+        self._outer.append(clock.stream())
+        clock.set_stream(self.id)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.engine.state().stream = self._outer.pop()
+        self.engine.clock.set_stream(self._outer.pop())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VirtualStream) and other.id == self.id
@@ -120,21 +119,20 @@ class VirtualEvent:
 
     def record(self, stream: VirtualStream | None = None) -> None:
         """Mark the end of what is queued on `stream`, the current one by default."""
-        state = self.engine.state()
-        self.engine.clock.work(state.ident, self.engine.rates.view_ns)
-        self._moment = self.engine.clock.mark(state.ident, state.stream if stream is None else stream.id)
+        clock = self.engine.clock
+        clock.work(self.engine.rates.view_ns)
+        self._moment = clock.mark(clock.stream() if stream is None else StreamId(stream.stream_id))
 
     def wait(self, stream: VirtualStream | None = None) -> None:
         """Let `stream` wait for this event; the host goes on."""
         if self._moment is not None:
-            where = self.engine.state().stream if stream is None else stream.id
+            where = self.engine.clock.stream() if stream is None else StreamId(stream.stream_id)
             self.engine.clock.hold(where, self._moment)
 
     def query(self) -> bool:
         """Return whether the event has passed; the host does not wait."""
-        state = self.engine.state()
-        self.engine.clock.work(state.ident, self.engine.rates.view_ns)
-        return self._moment is None or self.engine.clock.passed(state.ident, self._moment)
+        self.engine.clock.work(self.engine.rates.view_ns)
+        return self._moment is None or self.engine.clock.passed(self._moment)
 
     def synchronize(self) -> None:
         """Let the host wait for this event."""
@@ -142,7 +140,7 @@ class VirtualEvent:
         engine.refuse_explicit(SyncKind.EVENT)
         moment = self._moment
         stream, until = (DEFAULT_STREAM, 0) if moment is None else (moment.stream, moment.at)
-        engine.wait(engine.state(), SyncKind.EVENT, op=op_names.EXPLICIT, explicit=True, stream=stream, until=until)
+        engine.wait(SyncKind.EVENT, op=op_names.EXPLICIT, explicit=True, stream=stream, until=until)
 
     def elapsed_time(self, end_event: VirtualEvent) -> float:
         """Return the ms from this event to `end_event` on the virtual clock.
@@ -167,7 +165,7 @@ class VirtualEvent:
 
 def current(engine: Engine) -> VirtualStream:
     """Return the current stream of the calling thread."""
-    return VirtualStream(stream_id=engine.state().stream)
+    return VirtualStream(stream_id=engine.clock.stream())
 
 
 class stream_context:  # noqa: N801  # stands for `torch.cuda.StreamContext`
@@ -185,34 +183,3 @@ class stream_context:  # noqa: N801  # stands for `torch.cuda.StreamContext`
     ) -> None:
         if self.stream is not None:
             self.stream.__exit__(kind, error, trace)
-
-
-def generator_class(engine: Engine) -> type[torch.Generator]:
-    """Return what `torch.Generator` is while the device is on: it also takes `device="cuda"`."""
-    plain = torch.Generator
-
-    class Meta(type(plain)):  # type: ignore[misc]  # the metaclass of a C type
-        def __instancecheck__(cls, instance: object) -> bool:
-            return type.__instancecheck__(plain, instance)
-
-    class Generator(plain, metaclass=Meta):  # type: ignore[misc, valid-type]  # `plain` is a variable
-        """A generator on the host, or one that says it is on the device."""
-
-        _on_device = False
-
-        def __new__(cls, device: Any = "cpu") -> Generator:
-            wanted = torch.device(device)
-            make: Any = plain.__new__
-            made: Generator = make(cls, "cpu" if wanted.type == "cuda" else wanted)
-            made._on_device = wanted.type == "cuda"
-            return made
-
-        def __init__(self, device: Any = "cpu") -> None:
-            pass
-
-        @property
-        def device(self) -> torch.device:
-            """Where its numbers are drawn."""
-            return CUDA if self._on_device else torch.device("cpu")
-
-    return Generator

@@ -1,42 +1,36 @@
-"""Answers: how is the virtual device put on and taken off? As a sensor; devices nest and share one engine."""
+"""The virtual device as a sensor: put on and taken off; devices nest and share one engine."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense import heard_ranges
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual import (
-    callbacks,
+    backward,
     cuda_api,
     cuda_graphs,
     cuda_libraries,
-    foreach,
     jiterator,
     op_names,
     refusals,
     storages,
-    strangers,
     tensor_methods,
     threads,
-    torch_functions,
     triton_launch,
 )
-from syncwatch.sense.virtual.dispatch_mode import VirtualDispatchMode
+from syncwatch.sense.virtual.bridge import Bridge
 from syncwatch.sense.virtual.engine import Engine
-from syncwatch.sense.virtual.function_mode import VirtualFunctionMode
-from syncwatch.sense.virtual.handlers import all_handlers
-from syncwatch.sense.virtual.handlers.factories import by_device
+from syncwatch.sense.virtual.memory import Memory
+from syncwatch.sense.virtual.native import library
+from syncwatch.sense.virtual.native.calls import calls, rates_for
 from syncwatch.sense.virtual.patching import Patches
 from syncwatch.sense.virtual.rates import Rates, h200
-from syncwatch.sense.virtual.residency import Memory
 
 
 class VirtualDevice:
-    """A CUDA device on CPU tensors: values are right, waits are known, times are modelled.
+    """A CUDA device over the host's memory: values are right, waits are known, times are modelled.
 
     Args:
         rates: what things cost; those of an H200 by default.
@@ -45,7 +39,7 @@ class VirtualDevice:
 
     name = "virtual"
     sees = "every operator, copy and synchronization of programs on a CUDA device that is not there"
-    blind_to: tuple[str, ...] = ("libraries that call CUDA themselves", "threads started before the device")
+    blind_to: tuple[str, ...] = ("libraries that call CUDA themselves",)
 
     def __init__(self, rates: Rates | None = None, capacity: int | None = None) -> None:
         rates = rates or h200()
@@ -54,8 +48,8 @@ class VirtualDevice:
         self._recorder: Recorder | None = None
 
     def unavailable(self) -> str | None:
-        """Return None: it runs everywhere."""
-        return None
+        """Return why its library cannot be had here, or None."""
+        return library.missing()
 
     @property
     def engine(self) -> Engine:
@@ -72,7 +66,7 @@ class VirtualDevice:
         """Put the device on, and record into `recorder` if there is one.
 
         Raises:
-            NotMeasuredError: if Triton kernels were defined for the compiler before.
+            NotMeasuredError: if its library cannot be built, or Triton kernels were defined for the compiler before.
         """
         if self._machine is not None:
             return
@@ -92,7 +86,7 @@ class VirtualDevice:
         """Record into another recorder from now on, or into none; the device stays on."""
         engine = self.engine
         others = tuple(each for each in engine.recorders if each is not self._recorder)
-        engine.recorders = others if recorder is None else (*others, recorder)
+        engine.record_into(others if recorder is None else (*others, recorder))
         self._recorder = recorder
 
     def now_ns(self) -> int:
@@ -101,8 +95,7 @@ class VirtualDevice:
 
     def sync_all(self) -> None:
         """Let the host wait for everything, as the runner does between rounds."""
-        engine = self.engine
-        engine.wait(engine.state(), SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
+        self.engine.wait(SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
 
 
 def running_engine() -> Engine | None:
@@ -111,15 +104,14 @@ def running_engine() -> Engine | None:
 
 
 class _Machine:
-    """What is on in this process: the engine, the patches and the modes of the thread that started it."""
+    """What is on in this process: the native device, and what Python's side of torch says of it."""
 
     running: _Machine | None = None
 
     def __init__(self, rates: Rates) -> None:
         self.engine = Engine(rates, Memory(rates.capacity_bytes))
-        self._handlers = all_handlers()
+        self._bridge = Bridge(self.engine)
         self._patches = Patches()
-        self._modes = contextlib.ExitStack()
 
     @classmethod
     def enter(cls, rates: Rates) -> _Machine:
@@ -137,36 +129,25 @@ class _Machine:
         self.engine.active -= 1
         if not self.engine.active:
             _Machine.running = None
-            self._modes.close()
             self._patches.restore()
 
     def _start(self) -> None:
+        native, engine = calls(), self.engine
         try:
-            torch_functions.patch(self._patches)
-            cuda_api.patch(self._patches, self.engine)
-            cuda_graphs.patch(self._patches, self.engine)
-            cuda_libraries.patch(self._patches, self.engine)
-            refusals.patch(self._patches, self.engine)
+            native.sw_start(rates_for(engine.rates), self._bridge.function)
+            self._patches.undo_with(native.sw_stop)
+            cuda_api.patch(self._patches, engine)
+            cuda_graphs.patch(self._patches, engine)
+            cuda_libraries.patch(self._patches, engine)
+            refusals.patch(self._patches, engine)
             jiterator.patch(self._patches)
-            tensor_methods.patch(self._patches, self.engine)
-            callbacks.patch(self._patches, self.engine)
-            storages.patch(self._patches, self.engine)
-            foreach.patch(self._patches)
-            triton_launch.patch(self._patches, self.engine)
-            threads.patch(self._patches, self.engine, self.modes)
+            tensor_methods.patch(self._patches)
+            backward.patch(self._patches)
+            storages.patch(self._patches)
+            triton_launch.patch(self._patches, engine)
+            threads.patch(self._patches, engine)
             heard_ranges.listen()
             self._patches.undo_with(heard_ranges.stop_listening)
-            strangers.patch(self._patches, self.engine, self.modes)
-            self._modes.enter_context(self.modes())
         except BaseException:
-            self._modes.close()
             self._patches.restore()
             raise
-
-    @contextlib.contextmanager
-    def modes(self) -> Iterator[None]:
-        """Watch the calling thread."""
-        state = self.engine.state()
-        state.function_mode = VirtualFunctionMode(self.engine, state, self._handlers, by_device)
-        with state.function_mode, VirtualDispatchMode(self.engine, state):
-            yield

@@ -1,4 +1,4 @@
-"""Answers: what has happened on the virtual device so far? One engine a process: clock, memory, recorders."""
+"""What has happened on the virtual device so far: one engine a process, with clock, memory and recorders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Iterator, Sequence
+from ctypes import byref, c_int64
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -17,16 +19,20 @@ from typing import Any
 import torch
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.sense import scope
 from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.virtual.clock import DeviceClock, StreamId
+from syncwatch.sense.virtual.memory import Memory
+from syncwatch.sense.virtual.native.calls import SpanOut, calls
 from syncwatch.sense.virtual.rates import Rates
-from syncwatch.sense.virtual.residency import Memory
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall
-from syncwatch.sense.virtual.streams import DEFAULT_STREAM, Span, StreamId, ThreadId, VirtualClock
 
 SENSOR = "virtual"
 SYNC_WARNING = "called a synchronizing CUDA operation"
 _HERE = str(Path(__file__).parent) + os.sep
+_COLUMNS = 6
+"""Numbers of one kernel in the native journal; see `Row` in native/journal.h."""
 
 
 class DebugMode(IntEnum):
@@ -37,129 +43,159 @@ class DebugMode(IntEnum):
     ERROR = 2
 
 
-class Target(IntEnum):
-    """Where the outputs of the running call belong."""
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What kernels have in common: their name, their stream, and who launches them."""
 
-    INFER = 0
-    """On the device if an input is there."""
-    DEVICE = 1
-    HOST = 2
-
-
-@dataclass(slots=True)
-class ThreadState:
-    """What the device knows of one host thread."""
-
-    ident: ThreadId
-    stream: StreamId = DEFAULT_STREAM
-    target: Target = Target.INFER
-    call: tuple[object, ...] = ()
-    """The arguments of the torch function that runs, to tell where an operator without inputs belongs."""
-    function_mode: Any = None
-    """The mode of the thread, to be put on again in callbacks."""
-    stranger: Any = None
-    """The modes of a thread that was noticed late; see `strangers`."""
-    muted: bool = False
-    """Whether what operators ask of the runtime is left out: CUDA takes another way here."""
-
-
-@dataclass(slots=True)
-class Capture:
-    """What a CUDA graph will do when it is replayed."""
-
-    kernels: list[tuple[str, int]] = field(default_factory=list)
-    """Names and durations."""
-
-    def operator(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        """Keep one operator, to be run again."""
+    name: str
+    stream: StreamId
+    threads: tuple[int, ...]
+    """The number of the launching thread, for each recorder."""
 
 
 @dataclass(slots=True)
 class Engine:
-    """The device: everything that happens on it goes through here."""
+    """The device: what Python does on it goes through here, and what C++ did on it is recorded from here."""
 
     rates: Rates
     memory: Memory
-    clock: VirtualClock = field(default_factory=VirtualClock)
+    clock: DeviceClock = field(default_factory=DeviceClock)
     recorders: tuple[Recorder, ...] = ()
     active: int = 0
-    """How many devices are started; threads that outlive them see none."""
-    default_device: torch.device | None = None
-    """What `torch.set_default_device` was given, where that is this device."""
+    """How many devices are started."""
     debug_mode: DebugMode = DebugMode.DEFAULT
-    capture: Capture | None = None
-    """The CUDA graph that is being captured, if one is: a wait fails then, as it does on CUDA."""
-    used: int = 0
-    """How many kernels, copies and waits there were so far."""
+    capturing: bool = False
+    """Whether a CUDA graph is being captured: a wait fails then, as it does on CUDA."""
     notes: set[str] = field(default_factory=set)
     """What a reader of the recording should know, a sentence each."""
-    generator: torch.Generator = field(default_factory=torch.Generator)
-    """The device's own random numbers, apart from the CPU's."""
+    _calls: Any = field(default_factory=calls)
+    _kinds: list[_Kind] = field(default_factory=list)
+    """By their numbers in the journal, since `record_into`."""
+    _epochs: list[tuple[int | None, ...]] = field(default_factory=list)
+    """The step of each recorder, by the numbers that the journal has for them."""
+    _lock: threading.RLock = field(default_factory=threading.RLock)
     _local: threading.local = field(default_factory=threading.local)
-
-    def state(self) -> ThreadState:
-        """Return what is known of the calling thread."""
-        try:
-            state: ThreadState = self._local.state
-        except AttributeError:
-            state = self._local.state = ThreadState(ThreadId(threading.get_ident()))
-        return state
 
     def now_ns(self) -> int:
         """Return the virtual time of the calling thread."""
-        return self.clock.host(self.state().ident)
+        return self.clock.host()
+
+    @property
+    def used(self) -> int:
+        """How many kernels, copies and waits there were so far."""
+        return int(self._calls.sw_used())
+
+    @property
+    def generator(self) -> torch.Generator:
+        """The device's own random numbers, apart from the CPU's."""
+        generator: torch.Generator = torch.ops.syncwatch.generator()
+        return generator
 
     @contextlib.contextmanager
-    def own_numbers(self) -> Iterator[None]:
-        """Put the device's random numbers in the place of the CPU's; most operators take no generator."""
-        default = torch.default_generator
-        host = default.get_state()
-        default.set_state(self.generator.get_state())
+    def unseen(self) -> Iterator[None]:
+        """Let operators of the calling thread compute inside, and record nothing of it."""
+        self._calls.sw_pause(1)
         try:
-            yield
+            with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+                yield
         finally:
-            self.generator.set_state(default.get_state())
-            default.set_state(host)
+            self._calls.sw_pause(-1)
 
-    def kernel(self, state: ThreadState, name: str, duration: int) -> Span:
+    def pending(self) -> list[Sequence[RuntimeCall]]:
+        """Return what operators that run in the calling thread will ask of the runtime, innermost last."""
+        try:
+            pending: list[Sequence[RuntimeCall]] = self._local.pending
+        except AttributeError:
+            pending = self._local.pending = []
+        return pending
+
+    def record_into(self, recorders: tuple[Recorder, ...]) -> None:
+        """Record into `recorders` from now on."""
+        with self._lock:
+            self.flush()
+            for recorder in self.recorders:
+                recorder.leave_source(self.flush)
+                recorder.step_changed.discard(self.note_step)
+            self.recorders = recorders
+            self._kinds.clear()
+            self._epochs.clear()
+            telling = any(recorder.after is not None for recorder in recorders)
+            self._calls.sw_record(bool(recorders), telling)
+            for recorder in recorders:
+                recorder.sources.append(self.flush)
+                recorder.step_changed.add(self.note_step)
+            self.note_step()
+
+    def note_step(self) -> None:
+        """Note the steps that the calling thread is in, for the kernels that it launches from now on."""
+        with self._lock:
+            self._calls.sw_set_common_epoch(self._epoch(tuple(each.measured_step() for each in self.recorders)))
+            own = tuple(recorder.step() for recorder in self.recorders) if scope.STEPS.all() else None
+            self._calls.sw_set_epoch(-1 if own is None else self._epoch(own))
+
+    def _epoch(self, steps: tuple[int | None, ...]) -> int:
+        self._epochs.append(steps)
+        return len(self._epochs) - 1
+
+    def new_kind(self, name: str, stream: StreamId) -> int:
+        """Return the number of kernels called `name` that the calling thread launches on `stream`."""
+        if scope.STEPS.all():
+            # A thread that was given the context of another has its steps without having begun one.
+            self.note_step()
+        with self._lock:
+            self._kinds.append(_Kind(name, stream, tuple(recorder.thread() for recorder in self.recorders)))
+            return len(self._kinds) - 1
+
+    def flush(self) -> None:
+        """Hand the kernels that were launched so far to the recorders."""
+        with self._lock:
+            count = int(self._calls.sw_rows())
+            if not count:
+                return
+            buffer = (c_int64 * (count * _COLUMNS))()
+            self._calls.sw_take(buffer, count)
+            rows = array("q")
+            rows.frombytes(bytes(buffer))
+            for index, recorder in enumerate(self.recorders):
+                recorder.kernels_launched(
+                    rows,
+                    [(kind.name, kind.stream, kind.threads[index]) for kind in self._kinds],
+                    [steps[index] for steps in self._epochs],
+                )
+
+    def tell_of_a_kernel(self) -> None:
+        """Tell the recorders that want to know of each kernel at once."""
+        for recorder in self.recorders:
+            if recorder.after is not None:
+                recorder.after(None)
+
+    def kernel(self, name: str, duration: int) -> None:
         """Launch a kernel on the thread's current stream, or put it into the graph that is captured."""
-        self.used += 1
-        if self.capture is not None:
-            self.capture.kernels.append((name, duration))
-            now = self.clock.work(state.ident, self.rates.view_ns)
-            return Span(now, now)
-        stream = state.stream
-        span = self.clock.launch(state.ident, stream, self.rates.kernel_launch_ns, duration)
-        if self.recorders:
-            now = self.clock.host(state.ident)
-            call = ("cudaLaunchKernel", now - self.rates.kernel_launch_ns, now)
-            for recorder in self.recorders:
-                recorder.kernel(name, stream, span[0], span[1], call)
-        return span
+        self._calls.sw_launch(self._calls.sw_name(name.encode()), duration, byref(SpanOut()))
 
-    def replay(self, capture: Capture) -> None:
+    def replay(self, kernels: Sequence[tuple[str, int]]) -> None:
         """Launch a captured graph: the host pays for one launch, the kernels follow one another."""
-        state = self.state()
-        now = self.clock.work(state.ident, self.rates.kernel_launch_ns)
-        call = ("cudaGraphLaunch", now - self.rates.kernel_launch_ns, now)
-        for name, duration in capture.kernels:
-            span = self.clock.launch(state.ident, state.stream, 0, duration)
+        now = self.clock.work(self.rates.kernel_launch_ns)
+        called = ("cudaGraphLaunch", now - self.rates.kernel_launch_ns, now)
+        stream = self.clock.stream()
+        for name, duration in kernels:
+            span = self.clock.launch(stream, 0, duration)
             for recorder in self.recorders:
-                recorder.kernel(name, state.stream, span.start, span.end, call)
+                recorder.kernel(name, stream, span.start, span.end, called)
 
-    def run(self, state: ThreadState, call: RuntimeCall, op: str) -> None:
+    def run(self, call: RuntimeCall, op: str) -> None:
         """Do what an operator asks of the runtime: a copy, a wait, or both."""
         frame = user_frame()
         if call.wait is not None:
             self._refuse(call.wait, frame)
+        stacks = tuple(recorder.stack(frame) for recorder in self.recorders)
         if call.direction is not None:
-            self._copy(state, call, op, frame)
+            self._copy(call, op, stacks)
         if call.wait is not None:
-            self.wait(state, call.wait, op=op, explicit=False, frame=frame, copy=call)
+            self.wait(call.wait, op=op, explicit=False, frame=frame, stacks=stacks, copy=call)
 
     def wait(
         self,
-        state: ThreadState,
         kind: SyncKind,
         *,
         op: str | None,
@@ -167,40 +203,42 @@ class Engine:
         stream: StreamId | None = None,
         until: int | None = None,
         frame: FrameType | None = None,
+        stacks: tuple[int, ...] | None = None,
         copy: RuntimeCall | None = None,
     ) -> None:
         """Let the calling thread stand still, and record it.
 
         Args:
-            state: the thread.
             kind: what for.
             op: the operator that waits, or None.
             explicit: whether the user asked for it.
             stream: which stream, if not the current one.
             until: the moment to wait for, if not the end of the stream.
             frame: the line that waits, if it was looked up before.
+            stacks: its stack in each recorder, if it was looked up before.
             copy: the copy that is waited for, if there is one.
 
         Raises:
             SyncError: if a guard around the running code disallows it.
         """
-        self.used += 1
         frame = frame or user_frame()
         direction, size = (None, 0) if copy is None else (copy.direction, copy.size)
         tell(Wait(kind, explicit, op, frame, direction, size))
-        where = state.stream if stream is None else stream
+        where = self.clock.stream() if stream is None else stream
         cost = self.rates.sync_return_ns
         if kind is SyncKind.DEVICE:
-            span = self.clock.wait_device(state.ident, cost)
+            span = self.clock.wait_device(cost)
         else:
-            span = self.clock.wait(state.ident, self.clock.tail(where) if until is None else until, cost)
-        for recorder in self.recorders:
+            span = self.clock.wait(self.clock.tail(where) if until is None else until, cost)
+        if stacks is None:
+            stacks = tuple(recorder.stack(frame) for recorder in self.recorders)
+        for recorder, stack in zip(self.recorders, stacks, strict=True):
             recorder.sync(
                 kind,
                 explicit=explicit,
                 op=op,
                 sensor=SENSOR,
-                stack=recorder.stack(frame),
+                stack=stack,
                 stream=None if kind is SyncKind.DEVICE else where,
                 start_ns=span.start,
                 end_ns=span.end,
@@ -211,7 +249,7 @@ class Engine:
         self._refuse(kind, user_frame())
 
     def _refuse(self, kind: SyncKind, frame: FrameType | None) -> None:
-        if self.capture is not None:
+        if self.capturing:
             raise torch.AcceleratorError("CUDA error: operation not permitted when stream is capturing")
         if self.debug_mode is DebugMode.DEFAULT or kind is not SyncKind.STREAM:
             return
@@ -226,27 +264,22 @@ class Engine:
                 registry=frame.f_globals.setdefault("__warningregistry__", {}),
             )
 
-    def _copy(self, state: ThreadState, call: RuntimeCall, op: str, frame: FrameType | None) -> None:
-        self.used += 1
+    def _copy(self, call: RuntimeCall, op: str, stacks: tuple[int, ...]) -> None:
         pinned = call.memory is HostMemory.PINNED
-        engine = Direction.D2D if call.direction is None else call.direction
-        span = self.clock.copy(
-            state.ident,
-            state.stream,
-            engine.value,
-            self.rates.copy_launch_ns,
-            self.rates.copy_ns(call.size, pinned=pinned),
-        )
-        now = self.clock.host(state.ident)
-        for recorder in self.recorders:
+        direction = Direction.D2D if call.direction is None else call.direction
+        stream = self.clock.stream()
+        duration = self.rates.copy_ns(call.size, pinned=pinned)
+        span = self.clock.copy(stream, direction.value, self.rates.copy_launch_ns, duration)
+        now = self.clock.host()
+        for recorder, stack in zip(self.recorders, stacks, strict=True):
             recorder.copy(
-                engine,
+                direction,
                 call.memory,
                 call.size,
                 blocking=call.wait is not None,
                 op=op,
-                stack=recorder.stack(frame),
-                stream=state.stream,
+                stack=stack,
+                stream=stream,
                 start_ns=span.start,
                 end_ns=span.end,
                 called=("cudaMemcpyAsync", now - self.rates.copy_launch_ns, now),

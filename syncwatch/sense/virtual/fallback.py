@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ _MISSING = (
     "not implemented for",
     "not supported on CPU",
     "does not support",
+    "doesn't support tensors of type",
     "is not implemented on CPU",
 )
+_NO_KERNEL = "Could not run"
+_OF_THE_CPU = "not implemented on the CPU"
 _NO_MEMORY = "can't allocate memory"
 _DIVIDED_BY_ZERO = "ZeroDivisionError"
 _WIDER = {
@@ -31,49 +35,72 @@ _WIDER = {
 }
 
 
-def run_otherwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> Any:
-    """Compute what `func` refused with `error` by a reference or in wider types; raise `error` where neither can.
+def compute_otherwise(func: Any, name: str, args: Sequence[Any], error: str) -> tuple[bool, Any]:
+    """Compute what the CPU refused with `error` by a reference or in wider types.
+
+    Returns:
+        Whether that was possible, and the result.
 
     Raises:
         torch.OutOfMemoryError: if the host has no memory left to hold what a GPU would.
     """
-    if _NO_MEMORY in str(error):
+    if _NO_MEMORY in error:
         raise torch.OutOfMemoryError(
             "CUDA out of memory. The virtual device keeps its tensors in this machine's memory, which is full: "
             "watch a smaller model or batch."
-        ) from error
-    if _DIVIDED_BY_ZERO in str(error):
-        return _divide_by_one(func, args, kwargs)
-    if not any(phrase in str(error) for phrase in _MISSING):
-        raise error
-    reference = reference_of(func._schema.name.replace("::", "."))
+        )
+    if _DIVIDED_BY_ZERO in error:
+        return True, _divide_by_one(func, tuple(args))
+    reference = reference_of(name)
     if reference is not None:
-        return reference(*args, **kwargs)
+        given, named = _by_position(func, args)
+        return True, reference(*given, **named)
+    if _OF_THE_CPU in error:
+        reason = error.splitlines()[0].rstrip(".")
+        raise NotImplementedError(f"The virtual device cannot compute {name}, as the CPU does it: {reason}.")
+    if not any(phrase in error for phrase in _MISSING):
+        return False, None
     narrow = next((tensor.dtype for tensor in _tensors(args) if tensor.dtype in _WIDER), None)
-    if narrow is None:
-        raise error
-    return _run_wider(func, args, kwargs, narrow)
+    if narrow is not None and _NO_KERNEL not in error:
+        return True, _run_wider(func, args, narrow)
+    if _NO_KERNEL in error:
+        raise NotImplementedError(f"The virtual device cannot compute {name}: torch has no kernel of it for the CPU.")
+    return False, None
 
 
-def _divide_by_one(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _divide_by_one(func: Any, args: tuple[Any, ...]) -> Any:
     """Divide whole numbers where a divisor is zero: CUDA goes on, with values that torch leaves undefined."""
-    divided, divisor, *rest = args
+    given, named = _by_position(func, args)
+    divided, divisor, *rest = given
     if isinstance(divisor, torch.Tensor):
         divisor = torch.where(divisor == 0, torch.ones_like(divisor), divisor)
-    return func(divided, divisor or 1 if isinstance(divisor, int) else divisor, *rest, **kwargs)
+    return func(divided, divisor or 1 if isinstance(divisor, int) else divisor, *rest, **named)
 
 
-def _run_wider(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], narrow: torch.dtype) -> Any:
+def _run_wider(func: Any, args: Sequence[Any], narrow: torch.dtype) -> Any:
     wide = _WIDER[narrow]
     widened = [_convert(value, narrow, wide) for value in args]
-    named = {key: _convert(value, narrow, wide) for key, value in kwargs.items()}
-    out = func(*widened, **named)
+    given, named = _by_position(func, widened)
+    out = func(*given, **named)
     for before, after in zip(args, widened, strict=True):
         if isinstance(before, torch.Tensor) and before is not after and _writes(func):
             before.copy_(after)
             if out is after:
                 return before
+    if narrow is torch.float16:
+        out = _convert(out, torch.complex64, torch.complex32)
     return _convert(out, wide, narrow)
+
+
+def _by_position(func: Any, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the values that go by position, and those that go by name only."""
+    given, named = [], {}
+    for value, argument in zip(values, func._schema.arguments, strict=True):
+        if argument.kwarg_only:
+            named[argument.name] = value
+        else:
+            given.append(value)
+    return given, named
 
 
 def _writes(func: Any) -> bool:

@@ -1,8 +1,4 @@
-"""Answers: how are the user's own threads watched? Each gets the modes when it starts, whatever starts it.
-
-torch keeps its modes for each thread. Threads that begin elsewhere, in C or before the device was put on, have none;
-see `strangers`.
-"""
+"""How the user's own threads keep time: each starts when it was started, whatever starts it."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import _thread
 import functools
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from syncwatch.sense.virtual.engine import Engine
@@ -26,22 +21,19 @@ _STARTERS = (
 )
 
 
-def patch(patches: Patches, engine: Engine, modes: Callable[[], AbstractContextManager[Any]]) -> None:
-    """Let every thread that Python starts from now on run with `modes`, its clock set to its parent's."""
+def patch(patches: Patches, engine: Engine) -> None:
+    """Set the clock of every thread that Python starts from now on to its parent's."""
 
-    def watched(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(plain: Callable[..., Any]) -> Callable[..., Any]:
         def start(function: Any, *more: Any, **named: Any) -> Any:
             if not callable(function):
                 return plain(function, *more, **named)
             born = engine.now_ns()
 
             def run(*args: Any, **kwargs: Any) -> None:
-                if not engine.active:
-                    function(*args, **kwargs)
-                    return
-                engine.clock.work(engine.state().ident, max(0, born - engine.now_ns()))
-                with modes():
-                    function(*args, **kwargs)
+                if engine.active:
+                    engine.clock.work(max(0, born - engine.now_ns()))
+                function(*args, **kwargs)
 
             # An error in it is told of under its own name.
             functools.update_wrapper(run, function)
@@ -51,4 +43,4 @@ def patch(patches: Patches, engine: Engine, modes: Callable[[], AbstractContextM
 
     for owner, name in _STARTERS:
         if hasattr(owner, name):
-            patches.set(owner, name, watched(getattr(owner, name)))
+            patches.set(owner, name, timed(getattr(owner, name)))

@@ -14,7 +14,6 @@ from syncwatch.sense.tried import newer_here, not_there
 from syncwatch.sense.virtual import triton_numbers
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.patching import Patches
-from syncwatch.sense.virtual.quiet import quiet
 
 _VARIABLE = "TRITON_INTERPRET"
 _NOT_TUNED = (
@@ -79,7 +78,7 @@ def patch(patches: Patches, engine: Engine) -> None:
             return
         if refusal is not None:
             raise NotMeasuredError(refusal)
-        with quiet():
+        with engine.unseen():
             try:
                 plain(self, *arguments, **named)
             except InterpreterError as error:
@@ -87,7 +86,7 @@ def patch(patches: Patches, engine: Engine) -> None:
                     raise NotMeasuredError(not_there(f"cannot run the kernel {_name(self)} ({error})")) from error
                 raise
             size = _bytes([*arguments, *named.values()])
-        engine.kernel(engine.state(), _name(self), engine.rates.kernel_ns(size))
+        engine.kernel(_name(self), engine.rates.kernel_ns(size))
 
     patches.set(executor, "__call__", launch)
     # The interpreter copies what a kernel is given from the GPU and back. Here that is host memory already; and in

@@ -73,7 +73,7 @@ class WatchedVirtualDevice:
         return engine.used + engine.memory.allocations
 
     def unwatched(self) -> tuple[str, ...]:
-        """Return a sentence where native code took part: it gets CPU tensors here, and copies them unseen."""
+        """Return a sentence where native code took part: what its own code for CUDA waits for is not seen here."""
         known = extensions() if self.used() else ()
         if not known:
             return ()

@@ -1,4 +1,4 @@
-"""Native code on the virtual device: what it copies there is not seen, so a run with it is not called clean."""
+"""Native code on the virtual device: its own code for CUDA is not seen, so a run with it is not called clean."""
 
 from __future__ import annotations
 
@@ -61,8 +61,10 @@ def test_a_run_with_an_extension_is_not_clean(extension: Path, tmp_path: Path) -
 
     (tmp_path / "syncwatch.toml").write_text('unwatched = "log"')
     logged = syncwatch("gate", "train.py", "--device", "virtual", cwd=tmp_path)
-    assert logged.code == 0, logged.out + logged.err
     assert "warning: The native code of native_reader.so" in logged.out
+    # What it asks of torch is seen, with the line that called it.
+    assert logged.code == 1, logged.out + logged.err
+    assert "SW104" in logged.out and "train.py:6" in logged.out
 
 
 def test_torchs_own_code_is_no_extension() -> None:
@@ -70,3 +72,12 @@ def test_torchs_own_code_is_no_extension() -> None:
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "()"
     assert all(not name.startswith("libtorch") for name in extensions())
+
+
+def test_the_devices_own_library_is_no_extension() -> None:
+    script = (
+        "from syncwatch.sense.virtual.device import VirtualDevice; from syncwatch.sense.native_code import extensions; "
+        "VirtualDevice().start(); print(extensions())"
+    )
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "()"

@@ -121,6 +121,10 @@ REACHED: dict[str, Callable[[], bool]] = {
     "memory_summary": lambda: isinstance(CUDA.memory_summary(), str),
     "reset_accumulated_memory_stats": lambda: CUDA.reset_accumulated_memory_stats() is None,
     "reset_max_memory_allocated": lambda: CUDA.reset_max_memory_allocated() is None,
+    "host_memory_stats": lambda: CUDA.host_memory_stats() == {},
+    "host_memory_stats_as_nested_dict": lambda: CUDA.host_memory_stats_as_nested_dict() == {},
+    "reset_peak_host_memory_stats": lambda: CUDA.reset_peak_host_memory_stats() is None,
+    "reset_accumulated_host_memory_stats": lambda: CUDA.reset_accumulated_host_memory_stats() is None,
     "reset_peak_memory_stats": lambda: CUDA.reset_peak_memory_stats() is None,
     "seed": lambda: CUDA.seed() is None,
     "seed_all": lambda: CUDA.seed_all() is None,
@@ -244,8 +248,9 @@ def test_everything_is_itself_again_when_the_device_is_off() -> None:
     for _ in range(2):
         device = VirtualDevice()
         device.start()
-        assert nvtx.mark("a") == 0
+        marked = nvtx.mark("a")
         device.stop()
+        assert marked == 0
     assert all(function.__code__ is code for function, code in {**functions, **codes}.items())
     for each, members in classes.items():
         assert dict(vars(each)) == members, each

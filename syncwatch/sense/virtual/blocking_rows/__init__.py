@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from syncwatch.sense.virtual.blocking_rows import indexing, linalg, losses, sizes, values
+from syncwatch.sense.virtual.blocking_rows import (
+    extensions,
+    indexing,
+    linalg,
+    losses,
+    nested,
+    quantized,
+    sizes,
+    sorting,
+    sparse,
+    values,
+)
 
-FAMILIES = (indexing, linalg, losses, sizes, values)
+FAMILIES = (extensions, indexing, linalg, losses, nested, quantized, sizes, sorting, sparse, values)

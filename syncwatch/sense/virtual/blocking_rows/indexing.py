@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.residency import is_resident
+from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks, on_device
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload, upload_pinned
 
 _MASKS = (torch.bool, torch.uint8)
@@ -37,7 +36,7 @@ def store(call: OpCall) -> Sequence[RuntimeCall]:
     if _is_masked_fill(call):
         return ()
     values = call.tensor("values")
-    number = call.resident("self") and not is_resident(values) and values.numel() == 1
+    number = call.resident("self") and not on_device(values) and values.numel() == 1
     return [*_index_calls(call), *([upload(values.element_size())] if number else [])]
 
 
@@ -47,11 +46,11 @@ def _is_masked_fill(call: OpCall) -> bool:
     given = [index for index in call.get("indices") if index is not None]
     return (
         values.numel() == 1
-        and not is_resident(values)
+        and not on_device(values)
         and not call.get("accumulate", False)
         and len(given) == 1
         and given[0].dtype in _MASKS
-        and is_resident(given[0])
+        and on_device(given[0])
     )
 
 
@@ -62,7 +61,7 @@ def _index_calls(call: OpCall) -> Sequence[RuntimeCall]:
     for index in call.get("indices"):
         if index is None:
             continue
-        mask, there = index.dtype in _MASKS, is_resident(index)
+        mask, there = index.dtype in _MASKS, on_device(index)
         if mask and there:
             calls.append(read(8))
         elif mask:
@@ -80,6 +79,6 @@ def _host_calls(call: OpCall) -> Sequence[RuntimeCall]:
     Raises:
         RuntimeError: for an index on the device, as CUDA does.
     """
-    if any(index is not None and is_resident(index) for index in call.get("indices")):
+    if any(index is not None and on_device(index) for index in call.get("indices")):
         raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
     return ()

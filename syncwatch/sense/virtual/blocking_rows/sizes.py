@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 
-from syncwatch.model.events import Direction, HostMemory
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
 from syncwatch.sense.virtual.runtime_calls import WAIT, RuntimeCall, read, read_pageable, upload
 
@@ -32,8 +31,13 @@ def counted(call: OpCall) -> Sequence[RuntimeCall]:
     why="reads how many distinct values there are.",
 )
 def unique(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of the number; booleans have a kernel of their own that reads into pageable memory."""
+    """Return the read of the number; booleans have a kernel of their own that reads into pageable memory.
+
+    `unique_consecutive` along a dimension is `unique_dim_consecutive`.
+    """
     values = call.tensor("self")
+    if call.get("dim") is not None:
+        return unique_dim(OpCall("aten.unique_dim_consecutive", call.args, call.kwargs, call.positions))
     if values.numel() == 0:
         return ()
     pageable = values.dtype is torch.bool and call.name in ("aten._unique", "aten._unique2")
@@ -44,11 +48,13 @@ def unique(call: OpCall) -> Sequence[RuntimeCall]:
     "aten.unique_dim", "aten.unique_dim_consecutive", reason=Reason.SIZE, why="sorts rows with Thrust, which waits."
 )
 def unique_dim(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the waits of the sort, and the read of the number."""
+    """Return the waits of the sort, the inverse and the counts, and the read of the number (`compute_unique`)."""
     if not call.tensor("self").numel():
         return ()
-    sorts = () if call.name.endswith("consecutive") else (WAIT,)
-    return (*sorts, WAIT, read_pageable(_COUNT))
+    sort = () if call.name.endswith("consecutive") else (WAIT,)
+    inverse = (WAIT, WAIT, WAIT) if call.get("return_inverse", False) else ()
+    counts = (WAIT,) if call.get("return_counts", False) else ()
+    return (*sort, *inverse, WAIT, read_pageable(_COUNT), *counts)
 
 
 @blocks(
@@ -103,27 +109,3 @@ def isin(call: OpCall) -> Sequence[RuntimeCall]:
         return ()
     uniques = () if call.get("assume_unique", False) else (read(_COUNT), read(_COUNT))
     return (*uniques, upload(1))
-
-
-@blocks(
-    "aten._to_sparse",
-    "aten._to_sparse_csr",
-    "aten._to_sparse_csc",
-    "aten._to_sparse_bsr",
-    "aten._to_sparse_bsc",
-    reason=Reason.SIZE,
-    why="reads how many elements the sparse tensor holds.",
-)
-def sparse(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of the number; a compressed layout counts twice."""
-    if call.name != "aten._to_sparse":
-        return read(_COUNT), read(_COUNT)
-    hybrid = call.get("sparse_dim") not in (None, call.tensor("self").dim())
-    indices = RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, _COUNT, None)
-    return (indices, read(_COUNT)) if hybrid else (read(_COUNT),)
-
-
-@blocks("aten._coalesce", reason=Reason.SIZE, why="sorts and reduces indices with Thrust, which waits at each stage.")
-def coalesce(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the waits of the stages, and the read of the number."""
-    return WAIT, WAIT, WAIT, WAIT, read_pageable(_COUNT)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload_pinned
+from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload, upload_pinned
 
 _BOOL = 1
 
@@ -18,8 +18,8 @@ _BOOL = 1
     why="copies one element into a pinned buffer and waits for the stream.",
 )
 def scalar(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of one element."""
-    return (read(call.tensor("self").element_size()),)
+    """Return the read of one element; one on the host, such as the size that a factory is given, is no wait."""
+    return (read(call.tensor("self").element_size()),) if call.resident("self") else ()
 
 
 @blocks("aten.equal", reason=Reason.VALUE, why="reads `(a == b).all()`, unless sizes or identity decide.")
@@ -62,6 +62,20 @@ def fill_value(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 @blocks(
+    "aten.fill",
+    "aten.fill_",
+    reason=Reason.VALUE,
+    why="reads a value on the device to fill a tensor on the host.",
+    host=True,
+)
+def fill(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the value; on one device it is copied there."""
+    if call.resident("self") or not call.resident("value"):
+        return ()
+    return (read(call.tensor("value").element_size()),)
+
+
+@blocks(
     "aten.normal",
     reason=Reason.CHECK,
     why="checks twice that every standard deviation is at least zero: `std.min().ge(0).item()`.",
@@ -70,6 +84,12 @@ def normal(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the check, where `std` is a tensor."""
     std = call.get("std")
     return (read(_BOOL),) * 2 if call.resident("std") and std.numel() else ()
+
+
+@blocks("aten.batch_norm_gather_stats", reason=Reason.UPLOAD, why="sends how many elements each process counted.")
+def gather_stats(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload of a number for each process."""
+    return (upload(8 * call.tensor("mean").shape[0]),)
 
 
 @blocks("aten._chunk_cat", reason=Reason.UPLOAD, why="sends sizes and addresses through pinned memory.")
@@ -88,3 +108,11 @@ def segment_reduce(call: OpCall) -> Sequence[RuntimeCall]:
     if not call.resident("lengths") or call.get("unsafe", False):
         return ()
     return read(8), read(_BOOL)
+
+
+@blocks("aten.where", reason=Reason.UPLOAD, why="copies a scalar tensor of the host to the device.", host=True)
+def where(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload of each scalar that lies on the host; one of the user's own numbers is made on the device."""
+    values = (call.get("self"), call.get("other"))
+    scalars = [each for each in values if isinstance(each, torch.Tensor) and not each.is_cuda and not each.dim()]
+    return tuple(upload(each.element_size()) for each in scalars)

@@ -1,0 +1,103 @@
+"""What Python calls in the native library: each function with the types that it takes."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char_p, c_int64, c_uint64, c_void_p
+from dataclasses import astuple
+from functools import cache
+from typing import Any
+
+from syncwatch.sense.virtual.native.library import load
+from syncwatch.sense.virtual.rates import Rates
+
+ASK = ctypes.CFUNCTYPE(c_int64, c_int64, ctypes.POINTER(c_int64))
+"""What C++ calls: a question, and the numbers that belong to it."""
+FAILED = -(1 << 63)
+"""The answer of a question that raised."""
+
+
+class SpanOut(ctypes.Structure):
+    """A stretch of virtual time, in ns, as C++ hands it over."""
+
+    _fields_ = (("start", c_int64), ("end", c_int64))
+
+
+class Counts(ctypes.Structure):
+    """The bytes in use; the fields are those of `Counts` in memory.h."""
+
+    _fields_ = tuple(
+        (name, c_int64)
+        for name in ("capacity", "allocated", "peak", "reserved", "reserved_peak", "allocations", "segments")
+    )
+
+
+_NOTHING: dict[str, tuple[Any, ...]] = {
+    "sw_start": (ctypes.POINTER(c_int64), ASK),
+    "sw_stop": (),
+    "sw_look_at_fresh_operators": (),
+    "sw_set_stream": (c_int64,),
+    "sw_set_epoch": (c_int64,),
+    "sw_set_common_epoch": (c_int64,),
+    "sw_pause": (c_int64,),
+    "sw_hold": (c_int64, c_int64),
+    "sw_launch": (c_int64, c_int64, ctypes.POINTER(SpanOut)),
+    "sw_queue": (c_int64, c_int64, c_int64, ctypes.POINTER(SpanOut)),
+    "sw_copy": (c_int64, c_int64, c_int64, c_int64, ctypes.POINTER(SpanOut)),
+    "sw_wait": (c_int64, c_int64, ctypes.POINTER(SpanOut)),
+    "sw_record": (c_int64, c_int64),
+    "sw_take": (c_void_p, c_int64),
+    "sw_counts": (ctypes.POINTER(Counts),),
+    "sw_reset_peak": (),
+    "sw_fail": (c_void_p, c_void_p, c_void_p),
+    "sw_capture_end": (),
+    "sw_capture_free": (c_void_p,),
+    "sw_capture_kernel": (c_void_p, c_int64, ctypes.POINTER(c_int64), ctypes.POINTER(c_int64)),
+}
+_NUMBER: dict[str, tuple[Any, ...]] = {
+    "sw_name": (c_char_p,),
+    "sw_now": (),
+    "sw_work": (c_int64,),
+    "sw_stream": (),
+    "sw_paused": (),
+    "sw_new_stream": (),
+    "sw_tail": (c_int64,),
+    "sw_busy_until": (),
+    "sw_used": (),
+    "sw_rows": (),
+    "sw_empty_cache": (),
+    "sw_capture_kernels": (c_void_p,),
+    "sw_capture_replay": (c_void_p,),
+}
+
+
+@cache
+def calls() -> Any:
+    """Return the library with the types of its functions set.
+
+    Raises:
+        NotMeasuredError: if it cannot be built here.
+    """
+    # The GIL is kept: none of these blocks, and giving it up costs more than what they do.
+    library = load()
+    keeping = ctypes.PyDLL(library._name)
+    for name, arguments in _NOTHING.items():
+        _typed(keeping, name, None, arguments)
+    for name, arguments in _NUMBER.items():
+        _typed(keeping, name, c_int64, arguments)
+    _typed(keeping, "sw_ident", c_uint64, ())
+    _typed(keeping, "sw_capture_begin", c_void_p, ())
+    _typed(keeping, "sw_operator", c_char_p, (c_int64,))
+    _typed(keeping, "sw_name_of", c_char_p, (c_int64,))
+    return keeping
+
+
+def _typed(library: Any, name: str, result: Any, arguments: tuple[Any, ...]) -> None:
+    function = getattr(library, name)
+    function.restype, function.argtypes = result, arguments
+
+
+def rates_for(rates: Rates) -> Any:
+    """Return the rates as C++ reads them."""
+    values = astuple(rates)
+    return (c_int64 * len(values))(*values)
