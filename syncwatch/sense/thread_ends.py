@@ -1,4 +1,4 @@
-"""Answers: did a thread of the target die of an error, or begin out of sight? Then a part of it was not seen."""
+"""Did a thread of the target die of an error? Then a part of it was not seen."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ class ThreadEnds:
 
     def __init__(self) -> None:
         self._died: list[tuple[str, str]] = []
-        self._strangers: list[str] = []
         self._patches = Patches()
 
     def __enter__(self) -> ThreadEnds:
-        _watching.append(self)
         plain = threading.excepthook
 
         def excepthook(arguments: Any, /) -> None:
@@ -46,27 +44,12 @@ class ThreadEnds:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._patches.restore()
-        _watching.remove(self)
 
     def unwatched(self) -> tuple[str, ...]:
-        """Return a sentence for each thread that died, or was not watched from its beginning."""
+        """Return a sentence for each thread that died."""
         died = (
             f"The thread {name} was ended by {error}: what it would have done then is not in the report. Make it run "
             "to its end, then watch it again."
             for name, error in self._died
         )
-        strangers = (
-            f"The thread {name} read a tensor, and was not watched until then: Python did not start it, or before the "
-            "watch began. Let `threading` start it while it is watched."
-            for name in self._strangers
-        )
-        return tuple(dict.fromkeys((*died, *strangers)))
-
-
-_watching: list[ThreadEnds] = []
-
-
-def note_stranger(name: str) -> None:
-    """Note a thread that was not watched from its beginning."""
-    for each in _watching:
-        each._strangers.append(name)
+        return tuple(dict.fromkeys(died))

@@ -14,8 +14,6 @@ pytestmark = pytest.mark.gpu
 ON_CUDA = {
     # CUDA's own descriptors are closed, and the program's work with it fails.
     "every other file descriptor closed": 3,
-    # The hooks hear of every thread, also of those that C started.
-    "a thread that C starts": 1,
     # CUDA refuses a fork of a process that has initialised it, so that nothing waits there.
     "a fork of a fork that waits": 0,
     "a call at each fork": 0,

@@ -321,8 +321,8 @@ C.execv(b"/bin/true", (ctypes.c_char_p * 2)(b"true", None))
     ),
     Program(
         "a thread that C starts",
-        3,
-        "was not watched until then",
+        1,
+        "THE WAIT",
         """
 Work = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
 work = Work(lambda _: wait() and None)

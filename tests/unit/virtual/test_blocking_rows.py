@@ -180,11 +180,21 @@ def test_large_batches_are_factored_by_magma(shape: tuple[int, ...], expected: l
     assert calls(aten.linalg_inv_ex.default, matrix, check_errors=True) == [*expected, read(1)]
 
 
-def test_gesvd_does_not_look_for_convergence() -> None:
-    matrix = torch.eye(3).cuda()
+def test_the_singular_values_of_large_matrices_are_found_in_sweeps() -> None:
+    small, large = torch.eye(32).cuda(), torch.eye(64).cuda()
 
-    assert calls(aten._linalg_svd.default, matrix) == [read_pageable(4), read(1)]
-    assert calls(aten._linalg_svd.default, matrix, driver="gesvd") == [read(1)]
+    # Measured on an H200: 2 waits up to 32 rows, 11 for 64, 2 with `gesvd`.
+    assert calls(aten._linalg_svd.default, small) == [read_pageable(4), read(1)]
+    assert waits(calls(aten._linalg_svd.default, large)) == 12
+    assert calls(aten._linalg_svd.default, large, driver="gesvd") == [read_pageable(4), read(1)]
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((31, 31), 2), ((32, 32), 9), ((512, 512), 14), ((3, 64, 64), 28)])
+def test_eigenvalues_of_large_matrices_are_found_in_sweeps(shape: tuple[int, ...], expected: int) -> None:
+    # Measured on an H200, float32: 2, 9, 14 and 28 waits.
+    matrix = torch.zeros(shape).cuda()
+
+    assert waits(calls(aten._linalg_eigh.default, matrix)) == expected
 
 
 def test_channels_check_their_zero_points() -> None:
