@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import weakref
 
 import pytest
 
-from syncwatch.bench.ending import Ending
+from syncwatch.bench.ending import Ending, spare_the_last_looks
 
 PROGRAM = """
 import atexit, sys, threading, weakref
@@ -111,3 +112,16 @@ def test_threads_and_finalizers_from_before_are_left_alone() -> None:
         go_on.set()
         thread.join()
         finalizer.detach()
+
+
+def test_python_looks_for_cycles_at_its_end_where_nanobind_counts_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen: list[bool] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+    monkeypatch.setattr(gc, "get_objects", list)
+    spare_the_last_looks()
+    assert frozen == [True]
+
+    counted = type("nb_type_0", (type,), {"__module__": "nanobind"})("Attribute", (), {})
+    monkeypatch.setattr(gc, "get_objects", lambda: [counted])
+    spare_the_last_looks()
+    assert frozen == [True]
