@@ -112,7 +112,7 @@ def _entering(plain: Callable[..., Any]) -> Callable[..., Any]:
     def enter(*args: Any, **kwargs: Any) -> Any:
         if not hears():
             return plain(*args, **kwargs)
-        # A torch function mode, as the virtual device has, is called by the operator, and calls it again.
+        # A torch function mode, such as a default device, is called by the operator, and calls it again.
         with deaf():
             handle = plain(*args, **kwargs)
         name = args[0] if args else kwargs.get("name", "")
