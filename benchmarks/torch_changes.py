@@ -1,7 +1,7 @@
-"""Answers: what does CUDA do in a newer torch that it did not on the GPU that was measured? Told by torch's sources.
+"""Answers: what does CUDA do in another torch that it did not on the GPU that was measured? Told by torch's sources.
 
-The measurements are of torch 2.11. A row here says what a later torch does instead; it is read from the pull request
-that is named, and seen in the operators that torch's own fake CUDA tensors come down to
+The measurements are of torch 2.11. A row here says what a later or earlier torch does instead; it is read from the
+sources or the pull request that is named, and seen in the operators that torch's own fake CUDA tensors come down to
 (`tests/unit/virtual/test_setitem.py`), not measured on a GPU.
 """
 
@@ -26,6 +26,8 @@ class Change:
     syncs: Counts = field(default_factory=dict)
     """Kind of wait to how often, from then on."""
     copies: Counts = field(default_factory=dict)
+    until: tuple[int, int] | None = None
+    """The first torch that no longer has it."""
 
 
 _COMBINATIONS = Change((2, 14), "#186595: the number of combinations is computed, not counted")
@@ -33,6 +35,13 @@ _NUMBER = "#188267, #188330: a number is written without a tensor on the host"
 
 IDIOMS = {
     "combinations": _COMBINATIONS,
+    "ctc_loss": Change(
+        (0, 0),
+        "LossCTC.cpp: MIOpen is not asked yet, for which the targets are copied to the host twice",
+        {"stream": 4},
+        {"h2d pageable": 4},
+        until=(2, 11),
+    ),
     "x[0] = 1": Change((2, 15), _NUMBER),
     "x[gpu ints] = 1": Change((2, 15), _NUMBER),
     "x[gpu scalar] = 1": Change((2, 15), _NUMBER),
@@ -49,4 +58,8 @@ SITES = {"transformers/generation/logits_process.py:1653": Change((2, 15), _NUMB
 def in_force(changes: Mapping[str, Change], torch: str) -> dict[str, Change]:
     """Return the changes that this torch has."""
     here = numbers(torch) or (0, 0)
-    return {name: change for name, change in changes.items() if change.since <= here}
+    return {
+        name: change
+        for name, change in changes.items()
+        if change.since <= here and (change.until is None or here < change.until)
+    }
