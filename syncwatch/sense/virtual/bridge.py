@@ -68,7 +68,8 @@ class Bridge:
         try:
             return self._answers[question](numbers)
         except BaseException as error:
-            # C++ raises it again where the operator was called.
+            # C++ raises it again where the operator was called, or `Engine.kernel` does.
+            self._engine.raised = error
             parts = (type(error), error, error.__traceback__)
             for part in parts:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
@@ -78,8 +79,9 @@ class Bridge:
     def _describe(self, numbers: Any) -> int:
         number = int(numbers[0])
         found = _OPERATORS.get(number)
-        if found is None:
-            name = self._calls.sw_operator(number).decode()
+        name = self._calls.sw_operator(number).decode()
+        # An operator of the user's may have been defined anew under its name.
+        if found is None or not name.startswith("aten::"):
             with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
                 found = _OPERATORS[number] = known(name)
         return int(found.traits)

@@ -9,7 +9,7 @@ import threading
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
-from ctypes import byref, c_int64
+from ctypes import c_int64
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -24,7 +24,7 @@ from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.clock import DeviceClock, StreamId
 from syncwatch.sense.virtual.memory import Memory
-from syncwatch.sense.virtual.native.calls import SpanOut, calls
+from syncwatch.sense.virtual.native.calls import calls
 from syncwatch.sense.virtual.rates import Rates
 from syncwatch.sense.virtual.runtime_calls import RuntimeCall
 
@@ -66,6 +66,8 @@ class Engine:
     debug_mode: DebugMode = DebugMode.DEFAULT
     capturing: bool = False
     """Whether a CUDA graph is being captured: a wait fails then, as it does on CUDA."""
+    raised: BaseException | None = None
+    """The last error of an answer to the native library, for a call of it that C++ cannot let an error through."""
     notes: set[str] = field(default_factory=set)
     """What a reader of the recording should know, a sentence each."""
     _calls: Any = field(default_factory=calls)
@@ -171,7 +173,9 @@ class Engine:
 
     def kernel(self, name: str, duration: int) -> None:
         """Launch a kernel on the thread's current stream, or put it into the graph that is captured."""
-        self._calls.sw_launch(self._calls.sw_name(name.encode()), duration, byref(SpanOut()))
+        if self._calls.sw_launch(self._calls.sw_name(name.encode()), duration):
+            error, self.raised = self.raised, None
+            raise error or RuntimeError(f"the kernel {name} could not be launched")
 
     def replay(self, kernels: Sequence[tuple[str, int]]) -> None:
         """Launch a captured graph: the host pays for one launch, the kernels follow one another."""

@@ -19,7 +19,7 @@ _HOST_ONLY = {"": 1 << 19, "SparseCsr": 1 << 20, "NestedTensor": 1 << 21, "Quant
 
 def of(full: str) -> int:
     """Return the traits of the overload `full`, as `aten::add.Tensor`."""
-    return _table().get(full.rstrip("."), 0)
+    return _table().get(full, 0)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_char_p, c_int64, c_uint64, c_void_p
+from ctypes import c_char_p, c_int64, c_void_p
 from dataclasses import astuple
 from functools import cache
 from typing import Any
@@ -41,7 +41,6 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "sw_set_common_epoch": (c_int64,),
     "sw_pause": (c_int64,),
     "sw_hold": (c_int64, c_int64),
-    "sw_launch": (c_int64, c_int64, ctypes.POINTER(SpanOut)),
     "sw_queue": (c_int64, c_int64, c_int64, ctypes.POINTER(SpanOut)),
     "sw_copy": (c_int64, c_int64, c_int64, c_int64, ctypes.POINTER(SpanOut)),
     "sw_wait": (c_int64, c_int64, ctypes.POINTER(SpanOut)),
@@ -56,10 +55,10 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 }
 _NUMBER: dict[str, tuple[Any, ...]] = {
     "sw_name": (c_char_p,),
+    "sw_launch": (c_int64, c_int64),
     "sw_now": (),
     "sw_work": (c_int64,),
     "sw_stream": (),
-    "sw_paused": (),
     "sw_new_stream": (),
     "sw_tail": (c_int64,),
     "sw_busy_until": (),
@@ -85,7 +84,6 @@ def calls() -> Any:
         _typed(keeping, name, None, arguments)
     for name, arguments in _NUMBER.items():
         _typed(keeping, name, c_int64, arguments)
-    _typed(keeping, "sw_ident", c_uint64, ())
     _typed(keeping, "sw_capture_begin", c_void_p, ())
     _typed(keeping, "sw_operator", c_char_p, (c_int64,))
     _typed(keeping, "sw_name_of", c_char_p, (c_int64,))

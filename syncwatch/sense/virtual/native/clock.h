@@ -10,8 +10,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include <pthread.h>
-
 namespace syncwatch {
 
 // What things cost; the order is that of the fields of `Rates` in rates.py.
@@ -37,7 +35,6 @@ struct Span {
 // What the device knows of one host thread.
 struct Host {
   int64_t now = 0;
-  uint64_t ident = 0;     // what Python's `threading.get_ident` returns
   int64_t stream = 0;     // the current one
   int64_t epoch = -1;     // which step the thread is in, as Python numbers it; -1 where it has none of its own
   int64_t pause = 0;      // while above zero, operators compute and nothing of it is recorded
@@ -125,7 +122,6 @@ class Clock {
   Host* born() {
     std::lock_guard<std::mutex> hold(mutex_);
     auto made = std::make_unique<Host>();
-    made->ident = static_cast<uint64_t>(pthread_self());
     // A new thread starts when the latest one is.
     for (const auto& each : hosts_) made->now = std::max(made->now, each->now);
     hosts_.push_back(std::move(made));

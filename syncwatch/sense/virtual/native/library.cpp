@@ -16,7 +16,8 @@ class Registration {
  public:
   Registration() {
     old_allocator_ = c10::GetAllocator(kDevice);
-    c10::SetAllocator(kDevice, &device_allocator(), 255);
+    // Torch's own priority: one that is higher would stay, and keep CUDA's allocator out for good.
+    c10::SetAllocator(kDevice, &device_allocator(), 0);
     old_guard_ = c10::impl::device_guard_impl_registry[static_cast<size_t>(kDevice)].load();
     c10::impl::device_guard_impl_registry[static_cast<size_t>(kDevice)].store(guard());
     auto& hooks = const_cast<at::CUDAHooksInterface&>(at::detail::getCUDAHooks());
@@ -25,25 +26,43 @@ class Registration {
     std::memcpy(static_cast<void*>(&hooks), static_cast<const void*>(&ours), sizeof(void*));
     register_operators();
     struct Listener final : c10::OpRegistrationListener {
+      explicit Listener(Registration& registration) : registration(registration) {}
       void onOperatorRegistered(const c10::OperatorHandle&) override { fresh_operators() = true; }
-      void onOperatorDeregistered(const c10::OperatorHandle&) override {}
+      void onOperatorDeregistered(const c10::OperatorHandle& op) override { registration.forget(op); }
+      Registration& registration;
     };
-    listening_ = c10::Dispatcher::singleton().addRegistrationListener(std::make_unique<Listener>());
+    listening_ = c10::Dispatcher::singleton().addRegistrationListener(std::make_unique<Listener>(*this));
     take_over() = [this] { register_boxed(); };
-    at::native::_fused_sdp_choice_stub.set_cuda_dispatch_ptr(&choose_attention);
+    old_choice_ = choice();
+    choice() = reinterpret_cast<void*>(&choose_attention);
   }
 
   ~Registration() {
-    at::native::_fused_sdp_choice_stub.set_cuda_dispatch_ptr(nullptr);
+    choice() = old_choice_;
     take_over() = nullptr;
     libraries_.clear();
     auto& hooks = const_cast<at::CUDAHooksInterface&>(at::detail::getCUDAHooks());
     std::memcpy(static_cast<void*>(&hooks), &old_hooks_, sizeof(void*));
     c10::impl::device_guard_impl_registry[static_cast<size_t>(kDevice)].store(old_guard_);
-    c10::SetAllocator(kDevice, old_allocator_, 255);
+    c10::SetAllocator(kDevice, old_allocator_, 0);
   }
 
  private:
+  // What chooses the kernel of attention on CUDA; a torch for the CPU has nothing there.
+  static void*& choice() {
+    auto& stub = at::native::_fused_sdp_choice_stub;
+    static_assert(sizeof(stub) == sizeof(at::native::DispatchStubImpl));
+    return reinterpret_cast<at::native::DispatchStubImpl&>(stub).cuda_dispatch_ptr;
+  }
+
+  // An operator is gone; another may come to lie where it lay.
+  void forget(const c10::OperatorHandle& op) {
+    operators().forget();
+    // The dispatcher holds its own lock here, so only noted: `register_boxed` takes the two in the other order.
+    std::lock_guard<std::mutex> hold(gone_mutex_);
+    gone_.push_back(op);
+  }
+
   static const Guard* guard() {
     static const auto* one = new Guard();
     return one;
@@ -59,6 +78,9 @@ class Registration {
   void register_operators();
   void register_boxed();
   static bool takes_over(const c10::OperatorHandle& op, const std::string& full, DispatchKey host, DispatchKey device);
+
+  std::mutex mutex_, gone_mutex_;
+  std::vector<c10::OperatorHandle> gone_;
   std::unordered_set<c10::OperatorHandle> seen_;
   c10::RegistrationHandleRAII listening_{[] {}};
 
@@ -66,6 +88,7 @@ class Registration {
   c10::Allocator* old_allocator_ = nullptr;
   const c10::impl::DeviceGuardImplInterface* old_guard_ = nullptr;
   void* old_hooks_ = nullptr;
+  void* old_choice_ = nullptr;
 };
 
 const std::set<std::string>& own_operators() {
@@ -116,7 +139,13 @@ static constexpr std::pair<DispatchKey, DispatchKey> kTwins[] = {
 // operators before it falls back, and a torch that was built for CUDA has kernels which look for a driver. Lists
 // (`_foreach_add_`) and convolutions are one launch too where torch would compose them.
 void Registration::register_boxed() {
+  std::lock_guard<std::mutex> hold(mutex_);
   fresh_operators() = false;
+  {
+    std::lock_guard<std::mutex> hold_gone(gone_mutex_);
+    for (const auto& op : gone_) seen_.erase(op);
+    gone_.clear();
+  }
   for (const auto& name : c10::Dispatcher::singleton().getAllOpNames()) {
     const auto op = c10::Dispatcher::singleton().findSchema(name);
     if (!op || !seen_.insert(*op).second) continue;
@@ -237,6 +266,8 @@ void sw_start(const int64_t* rates, Ask ask_python) {
   all.clock.restart();
   all.used = 0;
   memory().restart(all.rates.capacity_bytes);
+  // Nobody listened while the device was off.
+  operators().forget();
   all.on = true;
   if (!registration()) registration() = std::make_unique<Registration>();
 }
@@ -248,8 +279,7 @@ void sw_stop() {
 
 const char* sw_operator(int64_t number) {
   thread_local std::string text;
-  const auto& name = operators().handle(number).operator_name();
-  text = name.name + "." + name.overload_name;
+  text = operators().full_name(number);
   return text.c_str();
 }
 
@@ -264,20 +294,26 @@ const char* sw_name_of(int64_t number) {
 }
 
 int64_t sw_now() { return state().clock.host().now; }
-uint64_t sw_ident() { return state().clock.host().ident; }
 int64_t sw_work(int64_t duration) { return state().clock.host().now += duration; }
 int64_t sw_stream() { return state().clock.host().stream; }
 void sw_set_stream(int64_t stream) { state().clock.host().stream = stream; }
 void sw_set_epoch(int64_t epoch) { state().clock.host().epoch = epoch; }
 void sw_set_common_epoch(int64_t epoch) { state().epoch = epoch; }
 void sw_pause(int64_t by) { state().clock.host().pause += by; }
-int64_t sw_paused() { return state().clock.host().pause; }
 int64_t sw_new_stream() { return state().clock.new_stream(); }
 int64_t sw_tail(int64_t stream) { return state().clock.tail(stream); }
 int64_t sw_busy_until() { return state().clock.busy_until(); }
 void sw_hold(int64_t stream, int64_t at) { state().clock.hold(stream, at); }
 
-void sw_launch(int64_t name, int64_t duration, Span* span) { *span = launch(name, duration); }
+// Return 1 where Python raised while it was asked: no exception may pass the frames of ctypes.
+int64_t sw_launch(int64_t name, int64_t duration) {
+  try {
+    launch(name, duration);
+  } catch (const std::exception&) {
+    return 1;
+  }
+  return 0;
+}
 void sw_queue(int64_t stream, int64_t cost, int64_t duration, Span* span) {
   *span = state().clock.launch(state().clock.host(), stream, cost, duration);
 }

@@ -20,13 +20,12 @@ enum Trait : int64_t {
   kHostOutputs = 8,     // describes a tensor on the device by tensors on the host
   kFirstOnDevice = 16,  // only the first output is on the device
   kOneDevice = 32,      // CUDA refuses operands on different devices
-  kSameCode = 64,       // CUDA's kernel is the CPU's: composed of other operators
   kCountedByPython = 128,  // torch has a formula for its floating-point operations
-  kOnlyReference = 256, // the CPU's kernel is not to be asked
   kRowForSparse = 4096,  // the row is for sparse tensors only
   kRowForHost = 8192,    // the row is for calls with a tensor of the host only
   kListOfMany = 16384,   // one launch for many tensors; torch does it one by one where some are on the host
-  kSameCodeSparse = 512, kSameCodeCompressed = 1024, kSameCodeNested = 2048,  // the same, for one layout
+  // CUDA's kernel for the layout is the CPU's: composed of other operators
+  kSameCodeSparse = 512, kSameCodeCompressed = 1024, kSameCodeNested = 2048,
   kFlopsMm = 1 << 16, kFlopsAddmm = 2 << 16, kFlopsBmm = 3 << 16, kFlopsBaddbmm = 4 << 16,
   kFlopsMask = 7 << 16,
   kHostOnly = 1 << 19, kHostOnlyCompressed = 1 << 20, kHostOnlyNested = 1 << 21, kHostOnlyQuantized = 1 << 22,
@@ -44,45 +43,55 @@ class Operators {
  public:
   Known& known(const c10::OperatorHandle& op) {
     thread_local std::unordered_map<c10::OperatorHandle, Known*> mine;
+    thread_local int64_t age = -1;
+    if (age != age_.load(std::memory_order_relaxed)) {
+      mine.clear();
+      age = age_.load(std::memory_order_relaxed);
+    }
     auto found = mine.find(op);
     if (found != mine.end()) return *found->second;
     Known& entry = enter(op);
     mine.emplace(op, &entry);
     return entry;
   }
-  const c10::OperatorHandle& handle(int64_t number) {
+  std::string full_name(int64_t number) {
     std::lock_guard<std::mutex> hold(mutex_);
-    return handles_.at(number);
+    return entries_.at(number)->full;
+  }
+  // Look at every operator anew: by its place in memory one is not known for longer than it lives.
+  void forget() {
+    age_++;
   }
 
  private:
   Known& enter(const c10::OperatorHandle& op) {
-    int64_t number;
+    const auto& name = op.operator_name();
+    const std::string full = name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
+    Known* entry;
     {
       std::lock_guard<std::mutex> hold(mutex_);
-      auto found = all_.find(op);
-      if (found != all_.end()) return *found->second;
-      number = static_cast<int64_t>(handles_.size());
-      handles_.push_back(op);
+      auto [found, fresh] = by_name_.emplace(full, static_cast<int64_t>(entries_.size()));
+      if (fresh) {
+        entries_.push_back(std::make_unique<Known>());
+        entries_.back()->number = found->second;
+        entries_.back()->full = full;
+      }
+      entry = entries_[found->second].get();
     }
-    auto made = std::make_unique<Known>();
-    made->number = number;
-    const auto& name = op.operator_name();
-    made->full = name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
     std::string bare = name.name;
     const auto colons = bare.find("::");
     if (colons != std::string::npos) bare.replace(colons, 2, ".");
-    made->name = names().of(bare);
-    made->cpu = op.hasKernelForDispatchKey(DispatchKey::CPU);
-    made->traits = ask(kDescribe, {number});
-    std::lock_guard<std::mutex> hold(mutex_);
-    auto [place, fresh] = all_.emplace(op, std::move(made));
-    return *place->second;
+    entry->name = names().of(bare);
+    entry->cpu = op.hasKernelForDispatchKey(DispatchKey::CPU);
+    entry->traits = ask(kDescribe, {entry->number});
+    return *entry;
   }
 
   std::mutex mutex_;
-  std::unordered_map<c10::OperatorHandle, std::unique_ptr<Known>> all_;
-  std::vector<c10::OperatorHandle> handles_;
+  std::atomic<int64_t> age_{0};
+  // A name is numbered once, for Python and for good; only who is called so may change.
+  std::unordered_map<std::string, int64_t> by_name_;
+  std::vector<std::unique_ptr<Known>> entries_;
 };
 
 inline Operators& operators() {
@@ -283,7 +292,6 @@ class Call {
     std::optional<OwnNumbers> own;
     if ((known_.traits & kRandom) && !generator) own.emplace();
     try {
-      if (known_.traits & kOnlyReference) throw std::runtime_error("not on the CPU");
       if (known_.cpu && plain_ && key_ == DispatchKey::CUDA) op_.callBoxedForDispatchKey(DispatchKey::CPU, *stack_);
       else op_.callBoxed(stack_);
     } catch (const c10::OutOfMemoryError&) {
@@ -421,7 +429,6 @@ class Call {
   // The CPU's key whose kernel is CUDA's too, or none.
   DispatchKey same_code(DispatchKey key) const {
     DispatchKey twin = DispatchKey::Undefined;
-    if (key == DispatchKey::CUDA && (known_.traits & kSameCode)) twin = DispatchKey::CPU;
     if (key == DispatchKey::CUDA && (known_.traits & kListOfMany) && here_) return DispatchKey::CompositeExplicitAutograd;
     if (key == DispatchKey::SparseCUDA && (known_.traits & kSameCodeSparse)) twin = DispatchKey::SparseCPU;
     if (key == DispatchKey::SparseCsrCUDA && (known_.traits & kSameCodeCompressed)) twin = DispatchKey::SparseCsrCPU;
