@@ -13,7 +13,7 @@ from syncwatch.model.events import SyncKind
 from syncwatch.sense.copying import Side, plan_copy
 from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.blocking_ops import OpCall
-from syncwatch.sense.virtual.clock import StreamId
+from syncwatch.sense.virtual.clock import Span, StreamId
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.fallback import compute_otherwise
 from syncwatch.sense.virtual.native.calls import ASK, FAILED, calls
@@ -35,6 +35,25 @@ class Question(IntEnum):
     SYNCHRONIZE = 8
     TELL = 9
     UPLOAD = 10
+    DRIVER = 11
+
+
+class DriverCall(IntEnum):
+    """What an allocator asks of the driver; the values are those of `Driver` in native/driver.h."""
+
+    MALLOC = 0
+    FREE = 1
+    HOST_ALLOC = 2
+    HOST_FREE = 3
+    EVENT_SYNCHRONIZE = 4
+
+
+_APIS = {
+    DriverCall.MALLOC: "cudaMalloc",
+    DriverCall.FREE: "cudaFree",
+    DriverCall.HOST_ALLOC: "cudaHostAlloc",
+    DriverCall.HOST_FREE: "cudaFreeHost",
+}
 
 
 _KINDS = (SyncKind.DEVICE, SyncKind.STREAM, SyncKind.EVENT)
@@ -60,6 +79,7 @@ class Bridge:
             Question.SYNCHRONIZE: self._synchronize,
             Question.TELL: self._tell,
             Question.UPLOAD: self._upload,
+            Question.DRIVER: self._driver,
         }
         self.function = ASK(self._ask)
         """What C++ calls; it has to live as long as the device is on."""
@@ -153,6 +173,14 @@ class Bridge:
 
     def _upload(self, numbers: Any) -> int:
         self._engine.run(upload(numbers[0]), op_names.MOVE)
+        return 0
+
+    def _driver(self, numbers: Any) -> int:
+        call, stream, start, end = DriverCall(numbers[0]), StreamId(numbers[1]), int(numbers[2]), int(numbers[3])
+        if call is DriverCall.EVENT_SYNCHRONIZE:
+            self._engine.allocator_called(SyncKind.EVENT, None, stream, Span(start, end))
+        else:
+            self._engine.allocator_called(SyncKind.ALLOCATION, _APIS[call], None, Span(start, end))
         return 0
 
     def _tell(self, numbers: Any) -> int:

@@ -48,9 +48,9 @@ class DeviceClock:
     def __init__(self) -> None:
         self._calls: Any = calls()
 
-    def new_stream(self) -> StreamId:
-        """Return a stream that nothing is queued on."""
-        return StreamId(self._calls.sw_new_stream())
+    def new_stream(self, priority: int = 0) -> StreamId:
+        """Return the next stream of a priority; there are 32 of each, given in turn as torch does."""
+        return StreamId(self._calls.sw_new_stream(priority))
 
     def stream(self) -> StreamId:
         """Return the current stream."""

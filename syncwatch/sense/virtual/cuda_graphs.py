@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from ctypes import byref, c_int64
 from typing import Any, ClassVar
 
@@ -12,6 +13,8 @@ from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.native.calls import calls
 from syncwatch.sense.virtual.patching import Patches
 
+_POOLS = itertools.count(1)
+"""Names of pools of memory, never given again."""
 _NOT_CAPTURED = "CUDA graphs must be captured before they are replayed"
 
 
@@ -57,22 +60,28 @@ class VirtualGraph:
 
     def __init__(self, keep_graph: bool = False) -> None:
         self._captured: _Captured | None = None
+        self._pool: int | None = None
 
     def capture_begin(self, pool: Any = None, capture_error_mode: str = "global", **rest: Any) -> None:
-        """Begin to capture; a wait fails from here on.
+        """Begin to capture; a wait fails from here on, and memory comes from the graph's own pool, or from `pool`.
 
         Raises:
             RuntimeError: if a capture is underway.
         """
         if self.engine.capturing:
             raise RuntimeError("CUDA error: a stream is capturing already")
+        self.reset()
         self.engine.capturing = True
         self._captured = _Captured()
+        self._pool = next(_POOLS) if pool is None else pool[1]
+        calls().sw_begin_pool(self._pool)
 
     def capture_end(self) -> None:
         """End the capture, and leave what it would have written as it was: a capture records and runs nothing."""
         self.engine.capturing = False
         calls().sw_capture_end()
+        if self._pool is not None:
+            calls().sw_end_pool(self._pool)
 
     def instantiate(self) -> None:
         """Do nothing; there is nothing to build."""
@@ -90,12 +99,24 @@ class VirtualGraph:
         self.engine.replay(self._captured.kernels())
 
     def reset(self) -> None:
-        """Forget what was captured."""
+        """Forget what was captured, and leave the pool of memory to others that use it."""
         self._captured = None
+        if self._pool is not None:
+            calls().sw_leave_pool(self._pool)
+            self._pool = None
+
+    def __del__(self) -> None:
+        self.reset()
 
     def pool(self) -> tuple[int, int]:
-        """Return a name for the memory of this graph."""
-        return (0, id(self))
+        """Return a name for the memory of this graph.
+
+        Raises:
+            RuntimeError: if nothing was captured.
+        """
+        if self._pool is None:
+            raise RuntimeError("Called CUDAGraph::pool() without a preceding successful capture.")
+        return (0, self._pool)
 
     def enable_debug_mode(self) -> None:
         """Do nothing."""
@@ -107,7 +128,7 @@ def patch(patches: Patches, engine: Engine) -> None:
     VirtualGraph.stands_for = torch.cuda.CUDAGraph
     replacements = {
         "CUDAGraph": VirtualGraph,
-        "graph_pool_handle": lambda: (0, 0),
+        "graph_pool_handle": lambda: (0, next(_POOLS)),
         "is_current_stream_capturing": lambda: engine.capturing,
     }
     for name, value in replacements.items():
@@ -115,4 +136,5 @@ def patch(patches: Patches, engine: Engine) -> None:
             replace(patches, owner, name, value)
     # torch keeps the stream it captures on for ever; a virtual one must not outlive the device.
     patches.set(torch.cuda.graphs.graph, "default_capture_stream", None)
-    patches.set(torch._C, "_host_emptyCache", lambda: None)
+    patches.set(torch._C, "_host_emptyCache", engine.memory.empty_host_cache)
+    patches.set(torch._C, "_cuda_clearCublasWorkspaces", engine.memory.clear_workspaces)

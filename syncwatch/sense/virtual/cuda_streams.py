@@ -27,7 +27,7 @@ class VirtualStream:
 
     def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
         known = kwargs.get("stream_id")
-        self.id = self.engine.clock.new_stream() if known is None else StreamId(known)
+        self.id = self.engine.clock.new_stream(priority) if known is None else StreamId(known)
         self.priority = priority
         self.device = CUDA
         self.device_index = 0

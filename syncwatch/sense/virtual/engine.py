@@ -22,7 +22,7 @@ from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense import scope
 from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual.clock import DeviceClock, StreamId
+from syncwatch.sense.virtual.clock import DeviceClock, Span, StreamId
 from syncwatch.sense.virtual.memory import Memory
 from syncwatch.sense.virtual.native.calls import calls
 from syncwatch.sense.virtual.rates import Rates
@@ -77,6 +77,19 @@ class Engine:
     """The step of each recorder, by the numbers that the journal has for them."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _local: threading.local = field(default_factory=threading.local)
+
+    def __post_init__(self) -> None:
+        self.memory.check = self.raise_if
+
+    def raise_if(self, failed: int) -> None:
+        """Raise what an answer to the native library raised, where a call of it says that one did.
+
+        Raises:
+            BaseException: that error.
+        """
+        if failed:
+            error, self.raised = self.raised, None
+            raise error or RuntimeError("the virtual device's library failed")
 
     def now_ns(self) -> int:
         """Return the virtual time of the calling thread."""
@@ -246,6 +259,22 @@ class Engine:
                 stream=None if kind is SyncKind.DEVICE else where,
                 start_ns=span.start,
                 end_ns=span.end,
+            )
+
+    def allocator_called(self, kind: SyncKind, api: str | None, stream: StreamId | None, span: Span) -> None:
+        """Record a driver call that an allocator made in the calling thread; guards hear nothing of it, as on CUDA."""
+        frame = user_frame()
+        for recorder in self.recorders:
+            recorder.sync(
+                kind,
+                explicit=False,
+                op=None,
+                sensor=SENSOR,
+                stack=recorder.stack(frame),
+                stream=stream,
+                start_ns=span.start,
+                end_ns=span.end,
+                api=api,
             )
 
     def refuse_explicit(self, kind: SyncKind) -> None:

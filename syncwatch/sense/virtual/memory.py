@@ -1,21 +1,35 @@
-"""The memory of the device as Python sees it; the counting is done where it is allocated (`native/memory.h`)."""
+"""The memory of the device as Python sees it; the counting is done where it is allocated (`native/caching.h`)."""
 
 from __future__ import annotations
 
-from ctypes import byref
+from ctypes import byref, c_int64
 from typing import Any
 
 from syncwatch.sense.virtual.native.calls import Counts, calls
 
+_FIGURES = (
+    *("allocation", "segment", "active", "inactive_split", "allocated_bytes", "reserved_bytes"),
+    *("active_bytes", "inactive_split_bytes", "requested_bytes"),
+)
+_POOLS = ("all", "small_pool", "large_pool")
+_STAT = ("current", "peak", "allocated", "freed")
+_NO_LIMIT = (1 << 63) - 1
+"""`max_split_size` where none is set: the largest number that the count holds."""
+
+Stat = dict[str, int]
+
 
 class Memory:
-    """The bytes that live on the device, as the caching allocator would count them."""
+    """The bytes that live on the device, as the caching allocator counts them."""
 
-    __slots__ = ("_calls", "capacity")
+    __slots__ = ("_calls", "_fraction", "capacity", "check")
 
     def __init__(self, capacity: int) -> None:
         self._calls: Any = calls()
+        self._fraction = 1.0
         self.capacity = capacity
+        self.check: Any = lambda failed: None
+        """Raises what Python raised while C++ asked it, where a call says that it did."""
 
     def counts(self) -> Counts:
         """Return all counts at once."""
@@ -23,35 +37,101 @@ class Memory:
         self._calls.sw_counts(byref(counts))
         return counts
 
+    def figures(self) -> dict[str, dict[str, Stat]]:
+        """Return what is counted for each pool, by the names of `torch.cuda.memory_stats`."""
+        numbers = iter(self.counts().figures)
+        return {figure: {pool: {name: next(numbers) for name in _STAT} for pool in _POOLS} for figure in _FIGURES}
+
+    def nested(self) -> dict[str, Any]:
+        """Return what `torch.cuda.memory_stats_as_nested_dict` does."""
+        counts = self.counts()
+        nothing = dict.fromkeys(_STAT, 0)
+        return {
+            "num_alloc_retries": counts.retries,
+            "num_ooms": counts.failures,
+            "max_split_size": _NO_LIMIT,
+            "num_sync_all_streams": counts.synchronized,
+            "num_device_alloc": counts.segments_taken,
+            "num_device_free": counts.segments_given,
+            **self.figures(),
+            "oversize_allocations": nothing,
+            "oversize_segments": dict(nothing),
+        }
+
+    def host_nested(self) -> dict[str, Any]:
+        """Return blocks and bytes of page-locked memory, by the names of `torch.cuda.host_memory_stats`."""
+        numbers = (c_int64 * (2 * len(_STAT)))()
+        self._calls.sw_host_counts(numbers)
+        blocks, size = (dict(zip(_STAT, numbers[start : start + 4], strict=True)) for start in (0, 4))
+        return {
+            "num_host_alloc": blocks["allocated"],
+            "num_host_free": blocks["freed"],
+            "allocations": blocks,
+            "allocated_bytes": size,
+        }
+
+    def _figure(self, name: str, stat: str) -> int:
+        return self.figures()[name]["all"][stat]
+
     @property
     def allocated(self) -> int:
         """Bytes of tensors."""
-        return int(self.counts().allocated)
+        return self._figure("allocated_bytes", "current")
 
     @property
     def peak(self) -> int:
         """The most bytes of tensors so far."""
-        return int(self.counts().peak)
+        return self._figure("allocated_bytes", "peak")
 
     @property
     def reserved(self) -> int:
         """Bytes taken from the driver."""
-        return int(self.counts().reserved)
+        return self._figure("reserved_bytes", "current")
 
     @property
     def reserved_peak(self) -> int:
         """The most bytes taken from the driver so far."""
-        return int(self.counts().reserved_peak)
+        return self._figure("reserved_bytes", "peak")
 
     @property
     def allocations(self) -> int:
-        """How many there were so far."""
-        return int(self.counts().allocations)
+        """How many there were since the device is on."""
+        return int(self.counts().taken)
+
+    @property
+    def fraction(self) -> float:
+        """The part of the capacity that may be used."""
+        return self._fraction
+
+    @fraction.setter
+    def fraction(self, value: float) -> None:
+        self._fraction = value
+        self._calls.sw_allow(int(value * self.capacity))
 
     def reset_peak(self) -> None:
         """Begin to look for the most bytes anew."""
-        self._calls.sw_reset_peak()
+        self._calls.sw_reset_peak(0)
 
-    def empty_cache(self) -> bool:
-        """Give back what is reserved and not in use; return whether there was any."""
-        return bool(self._calls.sw_empty_cache())
+    def reset_accumulated(self) -> None:
+        """Begin to sum up anew."""
+        self._calls.sw_reset_accumulated(0)
+
+    def reset_host_peak(self) -> None:
+        """Begin to look for the most page-locked bytes anew."""
+        self._calls.sw_reset_peak(1)
+
+    def reset_host_accumulated(self) -> None:
+        """Begin to sum up page-locked memory anew."""
+        self._calls.sw_reset_accumulated(1)
+
+    def empty_cache(self) -> None:
+        """Give segments that nobody uses back to the driver."""
+        self.check(self._calls.sw_empty_cache(0))
+
+    def empty_host_cache(self) -> None:
+        """Give page-locked blocks that nobody uses back to the driver."""
+        self.check(self._calls.sw_empty_cache(1))
+
+    def clear_workspaces(self) -> None:
+        """Give the workspaces of cuBLAS back to the allocator."""
+        self._calls.sw_clear_workspaces()

@@ -35,7 +35,9 @@ def patch(patches: Patches) -> None:
         return plain_array.fget(self)
 
     def record_stream(self: torch.Tensor, s: Any) -> None:
-        """It only keeps the allocator from reusing memory, and ours reuses none."""
+        """Keep the allocator from giving the memory to others before `s` has done its work."""
+        if self.is_cuda and self.layout is torch.strided:
+            torch.ops.syncwatch.record_stream(self.untyped_storage(), s.stream_id)
 
     patches.set(torch.Tensor, "record_stream", record_stream)
     patches.set(torch.Tensor, "__dlpack__", hand_out)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from syncwatch.model.events import SyncEvent
+from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active
 from syncwatch.sense.base import Sensed
@@ -99,7 +99,7 @@ class WatchedVirtualDevice:
             self._device.record_into(None)
 
     def _frozen(self, variant: str, recorder: Recorder, allocations: int) -> Recording:
-        seen = sum(not event.pacing for event in recorder.syncs)
+        seen = sum(not event.pacing and event.kind is not SyncKind.ALLOCATION for event in recorder.syncs)
         coverage = Coverage((VirtualDevice.name,), VirtualDevice.blind_to, seen, seen)
         engine = self._device.engine
         used = bool(recorder.kernels or recorder.copies or seen) or engine.memory.allocations > allocations

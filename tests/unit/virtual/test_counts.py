@@ -17,6 +17,7 @@ from torch import nn
 
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
+from tests.unit.virtual.recorded import waits_in
 
 Call = Callable[[], Any]
 cuda: Any = torch.cuda
@@ -38,7 +39,7 @@ def count(device: VirtualDevice, call: Callable[[], object]) -> int:
         warnings.simplefilter("ignore")
         call()
     device.record_into(None)
-    return len(recorder.syncs)
+    return len(waits_in(recorder))
 
 
 def host(value: float) -> Any:

@@ -9,6 +9,7 @@ import torch
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
+from tests.unit.virtual.recorded import waits_in
 
 cuda: Any = torch.cuda
 
@@ -40,7 +41,7 @@ def test_explicit_waits_are_marked(device: VirtualDevice, recorder: Recorder, wa
     assert callable(wait)
     wait()
 
-    (sync,) = recorder.syncs
+    (sync,) = waits_in(recorder)
     assert (sync.kind, sync.explicit, sync.seen_by) == (kind, True, ("virtual",))
 
 
@@ -79,14 +80,15 @@ def test_untimed_events_have_no_time(device: VirtualDevice) -> None:
 
 
 def test_memory_is_counted_and_limited() -> None:
-    device = VirtualDevice(capacity=1 << 20)
+    # One segment of the small pool fits, and no second one.
+    device = VirtualDevice(capacity=3 << 20)
     device.start()
     try:
         x = torch.empty(1 << 18, dtype=torch.uint8, device="cuda")
         assert torch.cuda.memory_allocated() == 1 << 18
-        assert torch.cuda.mem_get_info()[1] == 1 << 20
+        assert torch.cuda.mem_get_info() == (1 << 20, 3 << 20)
         with pytest.raises(torch.OutOfMemoryError):
-            torch.empty(1 << 20, dtype=torch.uint8, device="cuda")
+            torch.empty(2 << 20, dtype=torch.uint8, device="cuda")
         del x
         assert torch.cuda.memory_allocated() == 0
         assert torch.cuda.max_memory_allocated() == 1 << 18

@@ -17,6 +17,7 @@ from syncwatch.model.events import Direction, SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.tried import numbers
 from syncwatch.sense.virtual.device import VirtualDevice
+from tests.unit.virtual.recorded import waits_in
 
 Call = Callable[[Any], object]
 
@@ -184,7 +185,7 @@ def test_an_idiom_makes_the_calls_that_a_gpu_would(
 
     watched.record_into(None)
     directions = [copy.direction for copy in recorder.copies]
-    found = len(recorder.syncs), directions.count(Direction.D2H), directions.count(Direction.H2D)
+    found = len(waits_in(recorder)), directions.count(Direction.D2H), directions.count(Direction.H2D)
     assert found == figures
 
 
@@ -197,4 +198,4 @@ def test_a_read_that_holds_the_host_by_itself_is_a_copy(watched: VirtualDevice, 
     getattr(tensors, target).copy_(tensors.x, non_blocking=True)
 
     watched.record_into(None)
-    assert [sync.kind for sync in recorder.syncs] == [SyncKind.COPY]
+    assert [sync.kind for sync in waits_in(recorder)] == [SyncKind.COPY]

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
+from tests.unit.virtual.recorded import waits_in
 
 functions: Any = torch.func
 READ = "aten._local_scalar_dense"
@@ -77,7 +78,7 @@ def test_a_wrapper_says_that_it_is_on_the_device(recorder: Recorder) -> None:
     assert isinstance(out, Wrapper)
     assert out.device == torch.device("cuda", 0)
     assert out.held.is_cuda
-    assert not recorder.syncs
+    assert not waits_in(recorder)
     assert out.held.tolist() == [3.0] * 3
 
 
@@ -86,7 +87,7 @@ def test_what_a_wrapper_waits_for_is_seen_once(recorder: Recorder) -> None:
 
     wrapped[wrapped > 0]
 
-    assert [sync.op for sync in recorder.syncs] == ["aten.index"]
+    assert [sync.op for sync in waits_in(recorder)] == ["aten.index"]
 
 
 def test_a_wrapper_moves_to_the_device_and_back() -> None:
@@ -113,7 +114,7 @@ def test_a_class_that_sees_functions_stays_on_the_device(recorder: Recorder) -> 
     assert isinstance(x * 2, Function)
     assert (x * 2).is_cuda
     assert (x.sum() * 2).item() == 6.0
-    assert [sync.op for sync in recorder.syncs] == [READ]
+    assert [sync.op for sync in waits_in(recorder)] == [READ]
 
 
 def test_a_mode_of_the_users_sees_the_operators_of_the_device(recorder: Recorder) -> None:
@@ -132,7 +133,7 @@ def test_a_mode_of_the_users_sees_the_operators_of_the_device(recorder: Recorder
         assert x.add(1).sum().item() == 6.0
 
     assert seen == ["aten.add.Tensor", "aten.sum.default", "aten._local_scalar_dense.default"]
-    assert [sync.op for sync in recorder.syncs] == [READ]
+    assert [sync.op for sync in waits_in(recorder)] == [READ]
 
 
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
@@ -223,7 +224,7 @@ def test_a_derivative_is_that_of_the_host(recorder: Recorder, name: str) -> None
     x = torch.linspace(-1, 1, 16).view(4, 4)
 
     found = DERIVED[name](x.cuda())
-    waits = len(recorder.syncs) - 1  # the upload
+    waits = len(waits_in(recorder)) - 1  # the upload
 
     assert found.is_cuda
     assert waits == 0
@@ -281,4 +282,4 @@ def test_a_composed_operator_waits_where_its_parts_do(recorder: Recorder, name: 
     found = call(x)
 
     assert found.is_cuda
-    assert len(recorder.syncs) == expected
+    assert len(waits_in(recorder)) == expected

@@ -17,6 +17,7 @@ from torch import nn
 
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice, running_engine
+from tests.unit.virtual.recorded import waits_in
 
 
 @contextlib.contextmanager
@@ -212,7 +213,7 @@ def test_a_thread_that_was_there_before_the_device_works_on_it() -> None:
         device.record_into(None)
 
     assert found == [6.0]
-    assert [sync.op for sync in recorder.syncs] == ["aten._local_scalar_dense"]
+    assert [sync.op for sync in waits_in(recorder)] == ["aten._local_scalar_dense"]
 
 
 def test_a_pool_that_was_there_before_the_device_works_on_each() -> None:
@@ -246,7 +247,7 @@ def test_the_threads_of_backward_are_watched() -> None:
         device.record_into(None)
 
     assert len(threads) == 1
-    assert [sync.op for sync in recorder.syncs] == ["aten._local_scalar_dense"]
+    assert [sync.op for sync in waits_in(recorder)] == ["aten._local_scalar_dense"]
 
 
 def test_many_threads_share_the_device() -> None:

@@ -54,6 +54,7 @@ enum Question : int64_t {
   kFlops = 7,     // numbers: operator; answer: floating-point operations
   kSynchronize = 8,  // numbers: 0 device, 1 stream, 2 event; stream; until
   kUpload = 10,   // numbers: bytes; data of the host goes to the device, and is waited for
+  kDriver = 11,   // numbers: which driver call of an allocator, stream, begin and end; see driver.h
   kTell = 9,      // something was launched while the recorder tells of each thing at once
 };
 

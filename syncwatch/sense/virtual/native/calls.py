@@ -23,12 +23,20 @@ class SpanOut(ctypes.Structure):
     _fields_ = (("start", c_int64), ("end", c_int64))
 
 
-class Counts(ctypes.Structure):
-    """The bytes in use; the fields are those of `Counts` in memory.h."""
+SINGLE_COUNTS = (
+    *("capacity", "allowed", "taken", "retries", "failures"),
+    *("synchronized", "segments_taken", "segments_given"),
+)
+FIGURES = 9
+"""How many are counted for all, small and large pools: four numbers each."""
 
-    _fields_ = tuple(
-        (name, c_int64)
-        for name in ("capacity", "allocated", "peak", "reserved", "reserved_peak", "allocations", "segments")
+
+class Counts(ctypes.Structure):
+    """What the allocator counts; the fields are those of `Counts` in pieces.h."""
+
+    _fields_ = (
+        *((name, c_int64) for name in SINGLE_COUNTS),
+        ("figures", c_int64 * (4 * 3 * FIGURES)),
     )
 
 
@@ -47,7 +55,14 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "sw_record": (c_int64, c_int64),
     "sw_take": (c_void_p, c_int64),
     "sw_counts": (ctypes.POINTER(Counts),),
-    "sw_reset_peak": (),
+    "sw_host_counts": (ctypes.POINTER(c_int64),),
+    "sw_reset_peak": (c_int64,),
+    "sw_reset_accumulated": (c_int64,),
+    "sw_allow": (c_int64,),
+    "sw_begin_pool": (c_int64,),
+    "sw_end_pool": (c_int64,),
+    "sw_leave_pool": (c_int64,),
+    "sw_clear_workspaces": (),
     "sw_fail": (c_void_p, c_void_p, c_void_p),
     "sw_capture_end": (),
     "sw_capture_free": (c_void_p,),
@@ -59,12 +74,12 @@ _NUMBER: dict[str, tuple[Any, ...]] = {
     "sw_now": (),
     "sw_work": (c_int64,),
     "sw_stream": (),
-    "sw_new_stream": (),
+    "sw_new_stream": (c_int64,),
     "sw_tail": (c_int64,),
     "sw_busy_until": (),
     "sw_used": (),
     "sw_rows": (),
-    "sw_empty_cache": (),
+    "sw_empty_cache": (c_int64,),
     "sw_capture_kernels": (c_void_p,),
     "sw_capture_replay": (c_void_p,),
 }

@@ -28,6 +28,9 @@ struct Rates {
   }
 };
 
+// What torch has: streams of a priority, and priorities.
+constexpr int64_t kStreams = 32, kPriorities = 4;
+
 struct Span {
   int64_t start, end;
 };
@@ -61,12 +64,14 @@ class Clock {
     hosts_.clear();
     tails_.assign(1, 0);
     engines_[0] = engines_[1] = engines_[2] = 0;
+    std::fill(made_, made_ + kPriorities, 0);
   }
 
-  int64_t new_stream() {
+  // Return the next stream of a priority, 0 or below. As torch does, there are 32 of each, given in turn.
+  int64_t new_stream(int64_t priority) {
+    const int64_t level = std::min<int64_t>(std::max<int64_t>(-priority, 0), kPriorities - 1);
     std::lock_guard<std::mutex> hold(mutex_);
-    tails_.push_back(0);
-    return static_cast<int64_t>(tails_.size()) - 1;
+    return 1 + level * kStreams + made_[level]++ % kStreams;
   }
 
   int64_t tail(int64_t stream) {
@@ -133,6 +138,7 @@ class Clock {
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<int64_t> tails_{0};
   int64_t engines_[3] = {0, 0, 0};
+  int64_t made_[kPriorities] = {};  // streams of each priority so far
 };
 
 } // namespace syncwatch

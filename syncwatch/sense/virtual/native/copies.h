@@ -58,6 +58,7 @@ inline Tensor& copy_(Tensor& self, const Tensor& source, bool non_blocking) {
   }
   if (to && self.is_quantized() && source.is_quantized())
     at::get_qtensorimpl(self)->set_quantizer_(at::get_qtensorimpl(source)->quantizer());
+  if (seen && non_blocking && to != from) copies_from((to ? source : self).storage().data_ptr());
   if (seen && all.capturing && current_capture())
     current_capture()->calls.push_back({op, {self, source, non_blocking}, {}});
   return self;
@@ -75,7 +76,10 @@ inline Tensor copy_from_and_resize(const Tensor& source, const Tensor& target) {
 }
 
 inline c10::Scalar local_scalar_dense(const Tensor& self) {
-  if (state().clock.host().pause == 0) ask(kRead, {static_cast<int64_t>(self.dtype().itemsize())});
+  if (state().clock.host().pause == 0) {
+    read_through(static_cast<int64_t>(self.dtype().itemsize()));
+    ask(kRead, {static_cast<int64_t>(self.dtype().itemsize())});
+  }
   at::AutoDispatchBelowADInplaceOrView below;
   return at::_local_scalar_dense(host_side(self));
 }

@@ -35,8 +35,10 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   Stream stream(int64_t number) const { return Stream(Stream::UNSAFE, Device(kDevice, 0), number); }
   Stream getStream(Device) const override { return stream(state().clock.host().stream); }
   Stream getDefaultStream(Device) const override { return stream(0); }
-  Stream getStreamFromGlobalPool(Device, bool) const override { return stream(state().clock.new_stream()); }
-  Stream getNewStream(Device, int) const override { return stream(state().clock.new_stream()); }
+  Stream getStreamFromGlobalPool(Device, bool high) const override {
+    return stream(state().clock.new_stream(high ? -1 : 0));
+  }
+  Stream getNewStream(Device, int priority) const override { return stream(state().clock.new_stream(priority)); }
   Stream exchangeStream(Stream wanted) const override {
     Host& host = state().clock.host();
     const int64_t before = host.stream;
@@ -79,7 +81,9 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
           {__func__, __FILE__, static_cast<uint32_t>(__LINE__)}, 600, "CUDA error: device not ready");
     return static_cast<double>(to->at - from->at) / 1e6;
   }
-  void recordDataPtrOnStream(const c10::DataPtr&, const Stream&) const override {}
+  void recordDataPtrOnStream(const c10::DataPtr& data, const Stream& stream) const override {
+    used_on(data, stream.id());
+  }
 };
 
 } // namespace syncwatch

@@ -242,6 +242,8 @@ static void resize_storage(c10::Storage storage, int64_t size) {
   impl->set_nbytes(static_cast<size_t>(size));
 }
 
+static void record_stream(const c10::Storage& storage, int64_t stream) { used_on(storage.data_ptr(), stream); }
+
 static c10::IValue generator() { return default_generator(); }
 
 } // namespace syncwatch
@@ -254,6 +256,7 @@ TORCH_LIBRARY(syncwatch, m) {
   m.def("error() -> str", &error);
   m.def("answer(Any value) -> ()", &answer);
   m.def("generator() -> Any", &generator);
+  m.def("record_stream(Storage storage, int stream) -> ()", &record_stream);
   m.def("resize_storage(Storage storage, int size) -> ()", &resize_storage);
 }
 
@@ -266,6 +269,8 @@ void sw_start(const int64_t* rates, Ask ask_python) {
   all.clock.restart();
   all.used = 0;
   memory().restart(all.rates.capacity_bytes);
+  pinned().restart();
+  workspaces().restart();
   // Nobody listened while the device was off.
   operators().forget();
   all.on = true;
@@ -300,7 +305,7 @@ void sw_set_stream(int64_t stream) { state().clock.host().stream = stream; }
 void sw_set_epoch(int64_t epoch) { state().clock.host().epoch = epoch; }
 void sw_set_common_epoch(int64_t epoch) { state().epoch = epoch; }
 void sw_pause(int64_t by) { state().clock.host().pause += by; }
-int64_t sw_new_stream() { return state().clock.new_stream(); }
+int64_t sw_new_stream(int64_t priority) { return state().clock.new_stream(priority); }
 int64_t sw_tail(int64_t stream) { return state().clock.tail(stream); }
 int64_t sw_busy_until() { return state().clock.busy_until(); }
 void sw_hold(int64_t stream, int64_t at) { state().clock.hold(stream, at); }
@@ -336,8 +341,30 @@ int64_t sw_rows() { return journal().size(); }
 void sw_take(Row* into, int64_t count) { journal().take(into, count); }
 
 void sw_counts(Counts* into) { *into = memory().counts(); }
-int64_t sw_empty_cache() { return memory().empty_cache(); }
-void sw_reset_peak() { memory().reset_peak(); }
+void sw_host_counts(Stat* into) { pinned().counts(into); }
+// Return 1 where Python raised while it was asked for the line.
+int64_t sw_empty_cache(int64_t of_host) {
+  try {
+    if (of_host) pinned().release();
+    else memory().empty_cache();
+  } catch (const std::exception&) {
+    return 1;
+  }
+  return 0;
+}
+void sw_reset_peak(int64_t of_host) {
+  if (of_host) pinned().reset_peak();
+  else memory().reset_peak();
+}
+void sw_reset_accumulated(int64_t of_host) {
+  if (of_host) pinned().reset_accumulated();
+  else memory().reset_accumulated();
+}
+void sw_allow(int64_t bytes) { memory().allow(bytes); }
+void sw_begin_pool(int64_t pool) { memory().begin_pool(pool); }
+void sw_end_pool(int64_t pool) { memory().end_pool(pool); }
+void sw_leave_pool(int64_t pool) { memory().leave_pool(pool); }
+void sw_clear_workspaces() { workspaces().clear(); }
 
 void sw_fail(void* type, void* value, void* traceback) { failure() = {type, value, traceback}; }
 

@@ -9,6 +9,7 @@
 #include "hooks.h"
 #include "journal.h"
 #include "sides.h"
+#include "workspaces.h"
 
 namespace syncwatch {
 
@@ -36,6 +37,7 @@ struct Known {
   int64_t name = 0;
   int64_t traits = 0;
   bool cpu = false;
+  bool cublas = false;
   std::string full;
 };
 
@@ -82,6 +84,7 @@ class Operators {
     const auto colons = bare.find("::");
     if (colons != std::string::npos) bare.replace(colons, 2, ".");
     entry->name = names().of(bare);
+    entry->cublas = uses_cublas(bare);
     entry->cpu = op.hasKernelForDispatchKey(DispatchKey::CPU);
     entry->traits = ask(kDescribe, {entry->number});
     return *entry;
@@ -382,6 +385,7 @@ class Call {
       work(all.rates.view_ns);
       return;
     }
+    if (known_.cublas && plain_) workspaces().need();
     int64_t flops = 0;
     if (known_.traits & kFlopsMask) flops = product();
     else if ((known_.traits & kCountedByPython) && plain_) {

@@ -1,0 +1,115 @@
+// The workspaces of cuBLAS: torch allocates one for each thread and stream that multiplies matrices, and keeps it.
+#pragma once
+#include <cstdlib>
+#include <regex>
+#include <set>
+
+#include "memory.h"
+
+namespace syncwatch {
+
+constexpr int64_t kHopperWorkspace = 32LL << 20;
+
+// What CUBLAS_WORKSPACE_CONFIG asks for (`:KiB:count` pairs), or what torch takes on an H200.
+inline int64_t workspace_size() {
+  const char* asked = std::getenv("CUBLAS_WORKSPACE_CONFIG");
+  const std::string text = asked ? asked : "";
+  static const std::regex pair(":([0-9]{1,9}):([0-9]{1,9})");
+  int64_t size = 0;
+  bool any = false;
+  for (std::sregex_iterator each(text.begin(), text.end(), pair), end; each != end; ++each) {
+    size += std::stoll((*each)[1]) * 1024 * std::stoll((*each)[2]);
+    any = true;
+  }
+  return any ? size : kHopperWorkspace;
+}
+
+class Workspaces {
+ public:
+  void restart() {
+    std::lock_guard<std::mutex> hold(mutex_);
+    age_++;
+    given_.clear();
+  }
+
+  // Give all of them back, as `torch._C._cuda_clearCublasWorkspaces` does.
+  void clear() {
+    std::lock_guard<std::mutex> hold(mutex_);
+    age_++;
+    for (auto& [_, workspace] : given_) memory().give(workspace.piece, workspace.age);
+    given_.clear();
+  }
+
+  // Allocate the one for this thread and its current stream, unless it is there.
+  void need() {
+    const Host& host = state().clock.host();
+    thread_local int64_t last = -1, age = -1;
+    if (host.pause || (last == host.stream && age == age_.load(std::memory_order_relaxed))) return;
+    const std::pair<int64_t, int64_t> key{handle(), host.stream};
+    bool there;
+    {
+      std::lock_guard<std::mutex> hold(mutex_);
+      there = given_.count(key);
+    }
+    const int64_t size = workspace_size();
+    if (!there && size) {
+      const int64_t device = memory().age();
+      Piece* piece = memory().take(static_cast<size_t>(size));
+      std::lock_guard<std::mutex> hold(mutex_);
+      given_[key] = {piece, device};
+    }
+    last = host.stream;
+    age = age_;
+  }
+
+ private:
+  struct Workspace {
+    Piece* piece;
+    int64_t age;
+  };
+
+  // A thread that ends leaves its handle to the next.
+  static int64_t handle() {
+    struct Handle {
+      Handle() {
+        std::lock_guard<std::mutex> hold(lock());
+        while (taken().count(number)) number++;
+        taken().insert(number);
+      }
+      ~Handle() {
+        std::lock_guard<std::mutex> hold(lock());
+        taken().erase(number);
+      }
+      static std::mutex& lock() {
+        static auto* one = new std::mutex();
+        return *one;
+      }
+      static std::set<int64_t>& taken() {
+        static auto* one = new std::set<int64_t>();
+        return *one;
+      }
+      int64_t number = 0;
+    };
+    thread_local Handle mine;
+    return mine.number;
+  }
+
+  std::mutex mutex_;
+  std::atomic<int64_t> age_{0};
+  std::map<std::pair<int64_t, int64_t>, Workspace> given_;  // by handle and stream
+};
+
+inline Workspaces& workspaces() {
+  static Workspaces* one = new Workspaces();
+  return *one;
+}
+
+// Whether CUDA computes this operator with cuBLAS.
+inline bool uses_cublas(const std::string& name) {
+  static const std::set<std::string> known{
+      "aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "aten.addbmm", "aten.mv", "aten.addmv", "aten.dot", "aten.vdot",
+      "aten._addmm_activation", "aten._int_mm", "aten._scaled_mm"};
+  return known.count(name) > 0;
+}
+
+} // namespace syncwatch
