@@ -63,7 +63,7 @@ def _counts_waits(recording: Recording) -> bool:
 def _sees_allocator(recording: Recording) -> bool:
     if recorder_of(recording.coverage) is not Recorder.SYNCWATCH:
         return recording.coverage.seen is not None
-    return bool({"runtime_calls", "cupti"} & set(recording.coverage.sensors))
+    return bool({"runtime_calls", "cupti", "virtual"} & set(recording.coverage.sensors))
 
 
 def _copied(recording: Recording, window: Window) -> dict[Direction, tuple[int, int]]:

@@ -13,6 +13,7 @@ from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.clock import DEFAULT_STREAM, StreamId
 from syncwatch.sense.virtual.cuda_memory import memory_functions
 from syncwatch.sense.virtual.cuda_streams import (
+    ExternalVirtualStream,
     VirtualEvent,
     VirtualStream,
     current,
@@ -101,7 +102,7 @@ def _stream_functions(engine: Engine) -> dict[str, Any]:
     return {
         "Stream": VirtualStream,
         "Event": VirtualEvent,
-        "ExternalStream": VirtualStream,
+        "ExternalStream": ExternalVirtualStream,
         "StreamContext": stream_context,
         "stream": stream_context,
         "current_stream": lambda device=None: current(engine),

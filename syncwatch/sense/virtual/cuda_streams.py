@@ -13,6 +13,9 @@ from syncwatch.sense.virtual.clock import DEFAULT_STREAM, Moment, StreamId, elap
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.places import CUDA
 
+_HIGHEST = -3
+"""The most urgent priority that torch supports, whatever the GPU does."""
+
 
 class VirtualStream:
     """A stream of the virtual device."""
@@ -28,7 +31,7 @@ class VirtualStream:
     def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
         known = kwargs.get("stream_id")
         self.id = self.engine.clock.new_stream(priority) if known is None else StreamId(known)
-        self.priority = priority
+        self.priority = max(min(priority, 0), _HIGHEST)
         self.device = CUDA
         self.device_index = 0
         self.device_type = 1
@@ -47,7 +50,7 @@ class VirtualStream:
     @staticmethod
     def priority_range() -> tuple[int, int]:
         """Return the lowest and the highest priority."""
-        return (0, -5)
+        return (0, _HIGHEST)
 
     def synchronize(self) -> None:
         """Let the host wait for everything queued here."""
@@ -97,6 +100,13 @@ class VirtualStream:
 
     def __repr__(self) -> str:
         return f"<torch.cuda.Stream device={CUDA} cuda_stream={self.id:#x}>"
+
+
+class ExternalVirtualStream(VirtualStream):
+    """Stands for `torch.cuda.ExternalStream`: a stream that is known by its number."""
+
+    def __init__(self, stream_ptr: int, device: Any = None, **kwargs: Any) -> None:
+        super().__init__(device, stream_id=stream_ptr)
 
 
 class VirtualEvent:

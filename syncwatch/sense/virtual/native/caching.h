@@ -256,7 +256,7 @@ class Caching {
   void see_events() {
     mark_deferred();
     if (events_.empty()) return;
-    const int64_t now = state().clock.host().now;
+    const int64_t now = state().clock.latest();
     for (auto each = events_.begin(); each != events_.end();) {
       auto& [_, queue] = *each;
       while (!queue.empty() && queue.front().first <= now) {

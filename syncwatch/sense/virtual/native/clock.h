@@ -84,6 +84,14 @@ class Clock {
     return *std::max_element(tails_.begin(), tails_.end());
   }
 
+  // Return the time of the thread that has come furthest: what it saw pass has passed for all.
+  int64_t latest() {
+    std::lock_guard<std::mutex> hold(mutex_);
+    int64_t now = 0;
+    for (const auto& each : hosts_) now = std::max(now, each->now);
+    return now;
+  }
+
   // Queue a kernel: the host pays `cost`, the kernel starts once the stream is free.
   Span launch(Host& host, int64_t stream, int64_t cost, int64_t duration) {
     std::lock_guard<std::mutex> hold(mutex_);

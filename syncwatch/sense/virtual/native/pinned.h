@@ -132,7 +132,9 @@ class Pinned {
     delete block;
   }
   void see_events() {
-    while (!events_.empty() && events_.front().first <= state().clock.host().now) {
+    if (events_.empty()) return;
+    const int64_t now = state().clock.latest();
+    while (!events_.empty() && events_.front().first <= now) {
       PinnedBlock* block = events_.front().second;
       events_.pop_front();
       if (--block->events == 0) free_[block->size].push_back(block);
