@@ -106,7 +106,7 @@ def _clean() -> None:
     if clear is not None:
         clear()
     torch.cuda.empty_cache()
-    torch._C._host_emptyCache()  # type: ignore[attr-defined]
+    torch._C._host_emptyCache()
     torch.cuda.reset_accumulated_memory_stats()
     torch.cuda.reset_peak_memory_stats()
 

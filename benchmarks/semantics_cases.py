@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -167,7 +168,7 @@ def streams_of_high_priority_are_others() -> Answer:
 
 @case
 def priorities_have_a_range() -> Answer:
-    return list(torch.cuda.Stream.priority_range())
+    return list(torch.cuda.Stream().priority_range())
 
 
 @case
@@ -621,7 +622,7 @@ def words_of_a_refusal() -> Answer:
 
 @case
 def wrong_fractions_are_refused() -> Answer:
-    return [raised(lambda each=each: torch.cuda.set_per_process_memory_fraction(each)) for each in (1.5, -0.1, 1)]
+    return [raised(partial(torch.cuda.set_per_process_memory_fraction, each)) for each in (1.5, -0.1, 1)]
 
 
 @case
