@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 
 import syncwatch  # noqa: E402
 from benchmarks.worker_pool import Ended, jobs_here, run_all  # noqa: E402
+from syncwatch.model.codec import write_json  # noqa: E402
 from syncwatch.model.session import DeviceKind, Environment, Session  # noqa: E402
 from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import WatchedDevice  # noqa: E402
@@ -105,9 +106,7 @@ class Results(msgspec.Struct):
             ordered = sorted(group.items())
             group.clear()
             group.update(ordered)  # type: ignore[arg-type]
-        half = path.with_name(path.name + ".half")
-        half.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        half.replace(path)
+        write_json(self, path)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

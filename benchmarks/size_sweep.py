@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.worker_pool import Ended, jobs_here, run_all  # noqa: E402
+from syncwatch.model.codec import write_bytes  # noqa: E402
 from syncwatch.sense.device import DeviceChoice  # noqa: E402
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ class Sweep(msgspec.Struct):
     def write(self, path: Path) -> None:
         """Write the file in one piece."""
         raw = msgspec.json.format(msgspec.json.encode(self), indent=0) + b"\n"
-        half = path.with_name(path.name + ".half")
-        half.write_bytes(gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
-        half.replace(path)
+        write_bytes(gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw, path)
 
 
 class Asked(msgspec.Struct):

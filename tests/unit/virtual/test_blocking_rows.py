@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual.blocking_ops import OpCall, row_of
-from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
 from syncwatch.sense.virtual.traits import Trait, known
 from tests.unit.virtual.asked import calls, waits
@@ -18,12 +15,7 @@ aten = torch.ops.aten
 COALESCING = [WAIT, WAIT, WAIT, WAIT, read_pageable(8)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 def coo(coalesced: bool = False) -> torch.Tensor:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
-
-from syncwatch.sense.virtual.device import VirtualDevice
 
 HALF = (torch.float16, torch.bfloat16)
 REAL = (*HALF, torch.float32, torch.float64)
@@ -52,12 +50,7 @@ OPS: dict[str, tuple[Op, tuple[torch.dtype, ...]]] = {
 CASES = [(name, dtype) for name, (_, dtypes) in OPS.items() for dtype in dtypes]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 @pytest.mark.parametrize(("name", "dtype"), CASES, ids=[f"{name}, {str(dtype)[6:]}" for name, dtype in CASES])

@@ -13,27 +13,13 @@ from torch import nn
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual.device import VirtualDevice
 
 cuda: Any = torch.cuda
 library: Any = torch.library
 READ = "aten._local_scalar_dense"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
-
-
-@pytest.fixture
-def recorder(device: VirtualDevice) -> Iterator[Recorder]:
-    recorder = Recorder(now_ns=device.now_ns)
-    device.record_into(recorder)
-    yield recorder
-    device.record_into(None)
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 @pytest.fixture(autouse=True)
