@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import torch
 
-from syncwatch.model.events import Direction, HostMemory
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
 from syncwatch.sense.virtual.blocking_rows.sparse import COALESCING, COMPRESSED, coalescing
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, read_pageable, upload
+from syncwatch.sense.virtual.runtime_calls import WAIT, RuntimeCall, read, read_pageable, upload
 
 _COUNT = 8
 
@@ -37,7 +36,9 @@ def to_sparse(call: OpCall) -> Sequence[RuntimeCall]:
         return read(_COUNT), read(_COUNT)
     if call.get("sparse_dim") in (None, values.dim()):
         return (read(_COUNT),)
-    return RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, _COUNT, None), read(_COUNT)
+    # `nonzero`, then `unique_dim` of its rows, which has nothing to do where all are zero.
+    distinct = (WAIT, WAIT, read_pageable(_COUNT)) if bool(values.any()) else ()
+    return (read(_COUNT), *distinct)
 
 
 def _from_coo(name: str, values: torch.Tensor) -> Sequence[RuntimeCall]:
