@@ -98,7 +98,7 @@ def test_the_short_sweep_is_a_part_of_the_full_one() -> None:
 
 
 def test_an_operator_is_swept_in_a_process_of_its_own() -> None:
-    plan = Plan(DeviceChoice.VIRTUAL, "nonzero|", full=False, like=Sweep.load(SHIPPED), jobs=1)
+    plan = Plan(DeviceChoice.VIRTUAL, "argwhere|", like=Sweep.load(SHIPPED), jobs=1)
     told: list[tuple[str, int, int]] = []
 
     found = sweep(plan, Sweep(), lambda *each: told.append(each))
