@@ -5,7 +5,7 @@ Run it once on each device, then compare:
     python benchmarks/programs.py run benchmarks/results/programs.json --device cuda
     python benchmarks/programs.py run /tmp/virtual.json --device virtual
     python benchmarks/programs.py compare benchmarks/results/programs.json /tmp/virtual.json
-    python benchmarks/programs.py torches /tmp/2.11.json /tmp/2.13.json /tmp/2.15.json -o benchmarks/results/program_torches.json
+    python benchmarks/programs.py torches 2.11.json 2.13.json 2.15.json -o benchmarks/results/program_torches.json
 
 Each program of `benchmarks/program_set` runs in a process of its own. A program whose library is missing is skipped by
 name. What the file already holds is not run again; `--again` does.
