@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.worker_pool import Ended, jobs_here, run_all  # noqa: E402
+from syncwatch.model.codec import write_json  # noqa: E402
 
 _MODULES = """
 torch torch.nn torch.nn.functional torch.nn.init torch.nn.utils torch.nn.utils.rnn torch.nn.utils.parametrize
@@ -136,9 +137,7 @@ class Table(msgspec.Struct):
 
     def write(self, path: Path) -> None:
         """Write the file in one piece."""
-        half = path.with_name(path.name + ".half")
-        half.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        half.replace(path)
+        write_json(self, path)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

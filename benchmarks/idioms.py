@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.worker_pool import Ended, jobs_here, run_all  # noqa: E402
 from syncwatch.bench.probing.measured import Call, Measured  # noqa: E402
+from syncwatch.model.codec import write_json  # noqa: E402
 from syncwatch.model.session import Environment  # noqa: E402
 from syncwatch.sense.device import DeviceChoice  # noqa: E402
 
@@ -59,9 +60,7 @@ class Table(msgspec.Struct):
 
     def write(self, path: Path) -> None:
         """Write the file in one piece."""
-        half = path.with_name(path.name + ".half")
-        half.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        half.replace(path)
+        write_json(self, path)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -5,6 +5,7 @@ Run it once on each device, then compare:
     python benchmarks/programs.py run benchmarks/results/programs.json --device cuda
     python benchmarks/programs.py run /tmp/virtual.json --device virtual
     python benchmarks/programs.py compare benchmarks/results/programs.json /tmp/virtual.json
+    python benchmarks/programs.py torches 2.11.json 2.13.json 2.15.json -o benchmarks/results/program_torches.json
 
 Each program of `benchmarks/program_set` runs in a process of its own. A program whose library is missing is skipped by
 name. What the file already holds is not run again; `--again` does.
@@ -34,7 +35,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import syncwatch  # noqa: E402
+from benchmarks.torch_changes import reason_for  # noqa: E402
 from benchmarks.worker_pool import Ended, jobs_here, run_all  # noqa: E402
+from syncwatch.model.codec import write_json  # noqa: E402
 from syncwatch.model.session import DeviceKind, Environment, Session  # noqa: E402
 from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import WatchedDevice  # noqa: E402
@@ -105,9 +108,38 @@ class Results(msgspec.Struct):
             ordered = sorted(group.items())
             group.clear()
             group.update(ordered)  # type: ignore[arg-type]
-        half = path.with_name(path.name + ".half")
-        half.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        half.replace(path)
+        write_json(self, path)
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A line that waits otherwise on another torch."""
+
+    program: str
+    file: str
+    function: str
+    source: str
+    first: int
+    """Waits on the torch that the others are held against."""
+    here: int
+    reason: str
+    """Empty where none is known."""
+
+
+class Against(msgspec.Struct, frozen=True):
+    """How the programs of one torch compare."""
+
+    programs: int
+    lines: int
+    differences: list[Difference]
+    left_out: dict[str, str]
+    """Programs that ran on the first torch and not on this one, and why."""
+
+
+class Torches(msgspec.Struct):
+    """How the programs of several torches compare with one."""
+
+    first: str
+    others: dict[str, Against] = {}
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -377,6 +409,54 @@ def compare(
     if crashes:
         typer.echo(f"without those that crashed:\n{ran.text()}")
     raise typer.Exit(1 if apart or crashes else 0)
+
+
+@app.command()
+def torches(
+    files: Annotated[list[Path], typer.Argument(help="What `run --device virtual` wrote, a file for each torch.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to keep the comparison.")],
+    first: Annotated[str, typer.Option(help="The torch that the others are held against.")] = "2.11.0",
+) -> None:
+    """Compare the programs of several torches, and keep where a line differs; exit 1 where no reason is known.
+
+    Lines are known by function and text. Programs that did not run on every torch are listed, not compared.
+    """
+    ran = sorted((msgspec.json.decode(path.read_bytes(), type=Results) for path in files), key=lambda one: one.torch)
+    known = next(each for each in ran if each.torch.startswith(first))
+    comparison = Torches(first=known.torch)
+    for each in ran:
+        if each is known:
+            continue
+        both = sorted(known.programs.keys() & each.programs.keys())
+        left_out = {
+            name: each.failed.get(name) or each.skipped.get(name, "not run")
+            for name in sorted(known.programs.keys() - each.programs.keys())
+        }
+        apart = [
+            difference
+            for name in both
+            for difference in _differences(name, known.programs[name], each.programs[name], each.torch)
+        ]
+        lines = sum(len(_keys(known.programs[name].lines)) for name in both)
+        comparison.others[each.torch] = Against(len(both), lines, apart, left_out)
+    write_json(comparison, output)
+    unexplained = 0
+    for torch, against in comparison.others.items():
+        typer.echo(f"{comparison.first} and {torch}: {against.programs} programs, {against.lines} lines")
+        for row in against.differences:
+            unexplained += not row.reason
+            typer.echo(f"  {row.program} {row.file}: {row.first}, then {row.here}: {row.source} ({row.reason or '?'})")
+        for name, why in against.left_out.items():
+            typer.echo(f"  not compared: {name}: {why}")
+    raise typer.Exit(1 if unexplained else 0)
+
+
+def _differences(name: str, first: Ran, here: Ran, torch: str) -> Iterator[Difference]:
+    there, mine = _keys(first.lines), _keys(here.lines)
+    for key in sorted(there.keys() | mine.keys()):
+        counts = there.get(key, 0), mine.get(key, 0)
+        if counts[0] != counts[1]:
+            yield Difference(name, *key, *counts, reason_for(name, key[0], torch))
 
 
 def _keys(lines: list[Line]) -> dict[tuple[str, str, str], int]:

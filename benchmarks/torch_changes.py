@@ -55,6 +55,17 @@ SITES = {"transformers/generation/logits_process.py:1653": Change((2, 15), _NUMB
 """Lines of transformers 5.17.0 that write a number into one element."""
 
 
+PROGRAMS: dict[tuple[str, str], Change] = {}
+"""Lines of the programs of `program_set` that wait otherwise, by program and file."""
+
+
+def reason_for(program: str, file: str, torch: str) -> str:
+    """Return what torch changed so that a line in `file` of `program` waits otherwise; empty where nothing is known."""
+    here = numbers(torch) or (0, 0)
+    change = PROGRAMS.get((program, file))
+    return change.source if change is not None and change.since <= here else ""
+
+
 def in_force(changes: Mapping[str, Change], torch: str) -> dict[str, Change]:
     """Return the changes that this torch has."""
     here = numbers(torch) or (0, 0)

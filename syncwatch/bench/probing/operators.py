@@ -28,13 +28,18 @@ def operator_calls(only: str = "") -> Iterator[tuple[Call, str]]:
     Raises:
         NotMeasuredError: if torch's samples cannot be imported.
     """
-    for operator in _operators():
+    for operator in sampled_operators():
         for dtype in DTYPES:
             if only in operator.name and dtype in operator.supported_dtypes("cuda"):
                 yield from _calls(operator, dtype)
 
 
-def _operators() -> list[Any]:
+def sampled_operators() -> list[Any]:
+    """Return the operators of torch's own tests.
+
+    Raises:
+        NotMeasuredError: if they cannot be imported.
+    """
     try:
         from torch.testing._internal.common_methods_invocations import op_db
     except ImportError as error:

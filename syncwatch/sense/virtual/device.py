@@ -9,6 +9,7 @@ from syncwatch.sense import heard_ranges
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual import (
     backward,
+    bad_fork,
     cuda_api,
     cuda_graphs,
     cuda_libraries,
@@ -146,6 +147,7 @@ class _Machine:
             storages.patch(self._patches)
             triton_launch.patch(self._patches, engine)
             threads.patch(self._patches, engine)
+            bad_fork.patch(self._patches, engine)
             heard_ranges.listen()
             self._patches.undo_with(heard_ranges.stop_listening)
         except BaseException:

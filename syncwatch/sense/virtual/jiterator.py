@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.cuda import jiterator
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.virtual.patching import Patches
@@ -28,8 +29,22 @@ _FUNCTION = re.compile(r"\((?P<parameters>[^()]*)\)\s*\{(?P<body>[^{}]*)\}\s*$")
 
 
 def patch(patches: Patches) -> None:
-    """Put the launch of a kernel in the place of torch's, which the CPU build does not have."""
+    """Put the launch of a kernel in the place of torch's, which the CPU build does not have.
+
+    A function notes when it is made whether there is a GPU, and would refuse to run on one that came later.
+    """
     patches.set(torch._C, "_cuda_jiterator_compile_and_launch_kernel", launch)
+    patches.set(jiterator._JittedFunction, "is_cuda_available", _Always())
+
+
+class _Always:
+    """A property that is true whatever an object has under its name."""
+
+    def __get__(self, function: object, kind: type | None = None) -> bool:
+        return True
+
+    def __set__(self, function: Any, value: bool) -> None:
+        vars(function)["is_cuda_available"] = value
 
 
 def launch(

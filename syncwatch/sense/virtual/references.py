@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from syncwatch.errors import NotMeasuredError
-from syncwatch.sense.virtual import cells
+from syncwatch.sense.virtual import cells, lu
 
 _OPS: Any = torch.ops.aten
 _CAUSAL_FROM_TOP_LEFT = 1
@@ -393,6 +393,8 @@ _REFERENCES = {
     "aten._softmax_backward_data": _softmax_backward,
     "aten._log_softmax_backward_data": _log_softmax_backward,
     "aten._linalg_svd": _svd,
+    "aten.linalg_lu": lu.lu,
+    "aten.linalg_lu_factor_ex": lu.factor_ex,
     "aten._use_cudnn_ctc_loss": _no_cudnn,
     "aten._use_miopen_ctc_loss": _no_cudnn,
     "aten._flash_attention_forward": _flash_forward,

@@ -42,3 +42,5 @@ WAIT = RuntimeCall(None, None, 0, SyncKind.STREAM)
 """A wait for the stream without any copy."""
 WAIT_DEVICE = RuntimeCall(None, None, 0, SyncKind.DEVICE)
 """A wait for the whole device, as `cudaFree` inside a library causes."""
+ALLOCATION = RuntimeCall(None, None, 0, SyncKind.ALLOCATION)
+"""A `cudaMalloc` or `cudaFree` inside a library; counted apart from the synchronizations."""

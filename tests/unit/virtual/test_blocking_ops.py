@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense.virtual import blocking_rows
 from syncwatch.sense.virtual.blocking_ops import Reason, blocks, row_of, table
-from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.runtime_calls import WAIT_DEVICE, RuntimeCall, read, read_pageable, upload, upload_pinned
 from tests.unit.virtual.asked import calls
 
 aten = torch.ops.aten
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 @pytest.fixture

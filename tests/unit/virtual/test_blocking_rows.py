@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
+from torch.torch_version import TorchVersion
 
-from syncwatch.model.events import SyncKind
+from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense.virtual.blocking_ops import OpCall, row_of
-from syncwatch.sense.virtual.device import VirtualDevice
-from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
+from syncwatch.sense.virtual.runtime_calls import (
+    ALLOCATION,
+    WAIT,
+    WAIT_DEVICE,
+    RuntimeCall,
+    read,
+    read_pageable,
+    upload,
+)
 from syncwatch.sense.virtual.traits import Trait, known
 from tests.unit.virtual.asked import calls, waits
 
@@ -18,12 +24,7 @@ aten = torch.ops.aten
 COALESCING = [WAIT, WAIT, WAIT, WAIT, read_pageable(8)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 def coo(coalesced: bool = False) -> torch.Tensor:
@@ -46,8 +47,9 @@ def test_a_sorter_is_checked_at_both_ends() -> None:
     ("shape", "dtype", "expected"),
     [
         ((2048,), torch.float32, 0),
-        ((2049,), torch.float32, 13),
-        ((3, 2049), torch.int64, 39),
+        ((2049,), torch.float32, 15),
+        ((2500,), torch.float32, 13),
+        ((16, 3000), torch.int64, 208),
         ((2049, 3), torch.int64, 0),
         ((2049,), torch.bool, 5),
     ],
@@ -78,8 +80,10 @@ def test_only_what_is_not_coalesced_is_coalesced() -> None:
 
 
 def test_two_sparse_matrices_write_their_indices_with_thrust() -> None:
-    assert calls(aten.mm.default, coo(), coo(True)) == [*COALESCING, WAIT, WAIT]
-    assert calls(aten._sparse_sparse_matmul.default, coo(True), coo(True)) == [WAIT, WAIT]
+    work = [RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, size, None) for size in (4, 16, 4, 4, 4)]
+
+    assert calls(aten.mm.default, coo(), coo(True)) == [*COALESCING, *work, WAIT, WAIT]
+    assert calls(aten._sparse_sparse_matmul.default, coo(True), coo(True)) == [*work, WAIT, WAIT]
 
 
 def test_a_sparse_sum_is_coalesced_once_it_stores_more_than_a_dense_one() -> None:
@@ -169,8 +173,23 @@ def test_a_batch_of_exponentials_takes_the_highest_degree() -> None:
     assert waits(calls(aten.linalg_matrix_exp.default, torch.eye(5).repeat(4, 1, 1).cuda())) == 3
 
 
+MAGMA = [
+    *(WAIT_DEVICE, ALLOCATION, ALLOCATION, ALLOCATION),
+    *(WAIT, ALLOCATION, ALLOCATION),
+    *(WAIT, ALLOCATION),
+]
+
+
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((200, 200), []), ((4, 200, 200), [WAIT_DEVICE]), ((17, 64, 64), [WAIT_DEVICE])]
+    ("shape", "expected"),
+    [
+        ((200, 200), []),
+        ((16, 128, 128), []),
+        ((17, 32, 32), [WAIT_DEVICE, WAIT]),
+        ((17, 33, 33), MAGMA),
+        ((64, 128, 128), MAGMA),
+        ((4, 200, 200), MAGMA),
+    ],
 )
 def test_large_batches_are_factored_by_magma(shape: tuple[int, ...], expected: list[RuntimeCall]) -> None:
     matrix = torch.eye(shape[-1]).expand(shape).cuda()
@@ -178,6 +197,28 @@ def test_large_batches_are_factored_by_magma(shape: tuple[int, ...], expected: l
     assert calls(aten.linalg_lu_factor_ex.default, matrix) == expected
     assert calls(aten._linalg_det.default, matrix) == expected
     assert calls(aten.linalg_inv_ex.default, matrix, check_errors=True) == [*expected, read(1)]
+
+
+@pytest.mark.parametrize(
+    ("version", "rows", "sides", "options", "expected"),
+    [
+        ("2.11.0", 3, 11, {}, 0),
+        ("2.11.0", 3, 342, {}, 1),
+        ("2.11.0", 3, 683, {}, 1),
+        ("2.11.0", 3, 21845, {}, 0),
+        ("2.11.0", 3, 342, {"adjoint": True}, 0),
+        ("2.11.0", 9, 342, {}, 0),
+        ("2.12.0", 3, 342, {}, 0),
+    ],
+)
+def test_many_right_sides_of_a_small_matrix_were_solved_by_magma(
+    monkeypatch: pytest.MonkeyPatch, version: str, rows: int, sides: int, options: dict[str, bool], expected: int
+) -> None:
+    factors, pivots = torch.eye(rows).cuda(), torch.arange(1, rows + 1, dtype=torch.int32).cuda()
+    right = torch.ones(rows, sides).cuda()
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+
+    assert waits(calls(aten.linalg_lu_solve.default, factors, pivots, right, **options)) == expected
 
 
 def test_the_singular_values_of_large_matrices_are_found_in_sweeps() -> None:
@@ -227,7 +268,32 @@ def test_columns_are_turned_to_rows_for_a_product() -> None:
     assert calls(aten.addmm.default, dense, columns, dense) == [upload(8)]
     assert calls(aten.addmm.default, dense, dense, csr()) == [upload(8)]
     assert calls(aten.mm.default, columns, columns) == [upload(8), upload(8)]
+    assert [call.size for call in calls(aten.mm.default, csr(), csr())] == [4, 16, 4, 4, 4]
+    assert {call.wait for call in calls(aten.mm.default, csr(), csr())} == {SyncKind.COPY}
     assert calls(aten.addmv.default, dense[0], columns, dense[0]) == [upload(8)]
+
+
+def test_a_fuller_sparse_matrix_is_multiplied_in_one_stage_more() -> None:
+    eye, fuller = torch.eye(4).to_sparse().cuda(), torch.ones(4, 4).to_sparse().cuda()
+
+    assert waits(calls(aten._sparse_sparse_matmul.default, fuller, fuller)) == 2
+    assert len(calls(aten._sparse_sparse_matmul.default, eye, eye)) == 7
+    assert len(calls(aten._sparse_sparse_matmul.default, fuller, fuller)) == 8
+
+
+def test_a_hybrid_tensor_finds_its_distinct_rows() -> None:
+    filled, empty = torch.ones(3, 2).cuda(), torch.zeros(3, 2).cuda()
+
+    assert calls(aten._to_sparse.sparse_dim, filled, 1) == [read(8), WAIT, WAIT, read_pageable(8)]
+    assert calls(aten._to_sparse.sparse_dim, empty, 1) == [read(8)]
+    assert calls(aten._to_sparse.sparse_dim, filled, 2) == [read(8)]
+
+
+@pytest.mark.parametrize(("dtype", "more"), [(torch.float32, 100), (torch.float64, 200), (torch.complex64, 200)])
+def test_eigenvalues_of_large_matrices_iterate_on_the_host(dtype: torch.dtype, more: int) -> None:
+    few, many = torch.eye(65, dtype=dtype).cuda(), torch.eye(66, dtype=dtype).cuda()
+
+    assert waits(calls(aten.linalg_eig.default, many)) - waits(calls(aten.linalg_eig.default, few)) == more
 
 
 def test_a_nested_tensor_of_padded_ones_sends_its_sizes() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,12 +23,7 @@ Call = Callable[[], Any]
 cuda: Any = torch.cuda
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 def count(device: VirtualDevice, call: Callable[[], object]) -> int:

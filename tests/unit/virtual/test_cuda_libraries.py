@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,13 +15,7 @@ from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
 from tests.unit.virtual.recorded import waits_in
 
-
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

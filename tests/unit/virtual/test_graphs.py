@@ -74,6 +74,20 @@ def test_element_wise_kernels_of_the_jiterator_are_computed(device: VirtualDevic
     assert scaled(x, x, alpha=3.0).tolist() == [2.0, 2.0, 2.0]
 
 
+def test_a_function_of_the_jiterator_that_was_made_before_the_device_runs_on_it() -> None:
+    code = "template <typename T> T scaled(T x, T y, T alpha) { return -x + alpha * y; }"
+    scaled: Any = torch.cuda.jiterator._create_jit_fn(code, alpha=1.0)
+    before = scaled.is_cuda_available
+
+    device = VirtualDevice()
+    device.start()
+    x = torch.ones(3, device="cuda")
+    assert scaled(x, x, alpha=3.0).tolist() == [2.0, 2.0, 2.0]
+    device.stop()
+
+    assert scaled.is_cuda_available is before
+
+
 def test_what_is_more_than_arithmetic_is_refused(device: VirtualDevice) -> None:
     sine: Any = torch.cuda.jiterator._create_jit_fn("template <typename T> T sine(T x) { return ::sin(x); }")
 

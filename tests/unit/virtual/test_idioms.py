@@ -6,7 +6,7 @@ those that a later torch does otherwise by its sources (`benchmarks/torch_change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -161,12 +161,7 @@ def _scaled(tensors: Tensors) -> None:
     scaler.update()
 
 
-@pytest.fixture(scope="module")
-def watched() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 @pytest.mark.parametrize(
@@ -175,27 +170,27 @@ def watched() -> Iterator[VirtualDevice]:
     ids=[each[0] for each in SPECIMENS],
 )
 def test_an_idiom_makes_the_calls_that_a_gpu_would(
-    watched: VirtualDevice, call: Call, figures: tuple[int, int, int]
+    device: VirtualDevice, call: Call, figures: tuple[int, int, int]
 ) -> None:
     tensors = Tensors()
-    recorder = Recorder(now_ns=watched.now_ns)
-    watched.record_into(recorder)
+    recorder = Recorder(now_ns=device.now_ns)
+    device.record_into(recorder)
 
     call(tensors)
 
-    watched.record_into(None)
+    device.record_into(None)
     directions = [copy.direction for copy in recorder.copies]
     found = len(waits_in(recorder)), directions.count(Direction.D2H), directions.count(Direction.H2D)
     assert found == figures
 
 
 @pytest.mark.parametrize("target", ["host", "gapped"])
-def test_a_read_that_holds_the_host_by_itself_is_a_copy(watched: VirtualDevice, target: str) -> None:
+def test_a_read_that_holds_the_host_by_itself_is_a_copy(device: VirtualDevice, target: str) -> None:
     tensors = Tensors()
-    recorder = Recorder(now_ns=watched.now_ns)
-    watched.record_into(recorder)
+    recorder = Recorder(now_ns=device.now_ns)
+    device.record_into(recorder)
 
     getattr(tensors, target).copy_(tensors.x, non_blocking=True)
 
-    watched.record_into(None)
+    device.record_into(None)
     assert [sync.kind for sync in waits_in(recorder)] == [SyncKind.COPY]

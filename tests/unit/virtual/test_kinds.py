@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,27 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual.device import VirtualDevice
 from tests.unit.virtual.recorded import waits_in
 
 functions: Any = torch.func
 READ = "aten._local_scalar_dense"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
-
-
-@pytest.fixture
-def recorder(device: VirtualDevice) -> Iterator[Recorder]:
-    recorder = Recorder(now_ns=device.now_ns)
-    device.record_into(recorder)
-    yield recorder
-    device.record_into(None)
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 class Wrapper(torch.Tensor):

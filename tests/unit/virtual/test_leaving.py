@@ -75,6 +75,17 @@ def test_an_operator_on_a_tensor_that_is_left_is_refused() -> None:
     assert (tuple(x.shape), x.dtype, x.is_cuda) == ((3,), torch.float32, True)
 
 
+def test_attention_is_chosen_by_torch_again() -> None:
+    with on():
+        x = torch.ones(1, 1, 4, 8, device="cuda")
+        assert _attended(x).shape == x.shape
+
+    # A torch for CUDA asks the driver which kernel suits the GPU; one for the CPU has nobody to ask.
+    own = "not linked with support for cuda" if torch.version.cuda is None else "CUDA driver version|NVIDIA driver"
+    with pytest.raises(RuntimeError, match=own):
+        _attended(x)
+
+
 def test_tensors_of_the_host_are_not_touched() -> None:
     def computed() -> list[Any]:
         torch.manual_seed(5)

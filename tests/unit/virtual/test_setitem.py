@@ -6,7 +6,7 @@ with an exception, and an operand from the host is one that has to be uploaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -108,14 +108,6 @@ def asked_by_cuda(write: Write) -> tuple[bool, int | None]:
 
 
 @pytest.fixture(scope="module")
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
-
-
-@pytest.fixture(scope="module")
 def cuda() -> dict[str, tuple[bool, int | None]]:
     if torch.version.cuda is None:
         pytest.skip("a torch for the CPU cannot fake CUDA tensors between square brackets")
@@ -127,14 +119,14 @@ def cuda() -> dict[str, tuple[bool, int | None]]:
 
 @pytest.mark.parametrize("name", WRITES)
 def test_a_write_asks_the_host_for_what_cuda_does(
-    cuda: dict[str, tuple[bool, int | None]], device: VirtualDevice, name: str
+    cuda: dict[str, tuple[bool, int | None]], module_device: VirtualDevice, name: str
 ) -> None:
     tensors = Tensors()
-    device.record_into(recorder := Recorder(now_ns=device.now_ns))
+    module_device.record_into(recorder := Recorder(now_ns=module_device.now_ns))
 
     WRITES[name](tensors)
 
-    device.record_into(None)
+    module_device.record_into(None)
     directions = [copy.direction for copy in recorder.copies]
     reads, uploads = cuda[name]
     assert (Direction.D2H in directions) == reads
@@ -143,7 +135,8 @@ def test_a_write_asks_the_host_for_what_cuda_does(
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_writes_what_the_cpu_writes(device: VirtualDevice, name: str) -> None:
+@pytest.mark.usefixtures("module_device")
+def test_a_write_writes_what_the_cpu_writes(name: str) -> None:
     there = Tensors()
     here = Tensors()
     for attribute, value in vars(there).items():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
-
-from syncwatch.sense.virtual.device import VirtualDevice
 
 HALF = (torch.float16, torch.bfloat16)
 REAL = (*HALF, torch.float32, torch.float64)
@@ -52,12 +50,7 @@ OPS: dict[str, tuple[Op, tuple[torch.dtype, ...]]] = {
 CASES = [(name, dtype) for name, (_, dtypes) in OPS.items() for dtype in dtypes]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 @pytest.mark.parametrize(("name", "dtype"), CASES, ids=[f"{name}, {str(dtype)[6:]}" for name, dtype in CASES])
@@ -282,3 +275,38 @@ def test_recurrent_layers_have_the_values_and_gradients_of_the_host(kind: Any, c
 
     assert all(each.is_cuda for each in found)
     torch.testing.assert_close([each.cpu() for each in found], wanted)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 5), (5, 3), (2, 3, 4, 6), (0, 3, 3), (3, 0)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex64])
+def test_a_factorization_without_pivoting_gives_the_matrix_back(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    matrix = torch.rand(shape, dtype=dtype) + 3 * torch.eye(*shape[-2:], dtype=dtype)
+    rows, columns = shape[-2:]
+
+    permutation, lower, upper = torch.linalg.lu(matrix.cuda(), pivot=False)
+    factors, pivots = torch.linalg.lu_factor(matrix.cuda(), pivot=False)
+
+    torch.testing.assert_close((lower @ upper).cpu(), matrix)
+    assert permutation.shape == (0,)
+    assert torch.equal(lower.triu().cpu(), torch.eye(rows, min(rows, columns), dtype=dtype).expand(lower.shape))
+    assert torch.equal(upper.tril(-1).cpu(), torch.zeros(upper.shape, dtype=dtype))
+    p, *others = torch.lu_unpack(factors, pivots)
+    assert torch.equal(p.real.cpu(), torch.eye(rows, dtype=p.real.dtype).expand(p.shape))
+    torch.testing.assert_close((others[0] @ others[1]).cpu(), matrix)
+
+
+def test_a_factorization_without_pivoting_is_differentiated() -> None:
+    torch.manual_seed(0)
+    matrix = torch.rand(4, 4, dtype=torch.float64) + 3 * torch.eye(4, dtype=torch.float64)
+    leaf = matrix.cuda().requires_grad_()
+
+    assert torch.autograd.gradcheck(lambda x: torch.linalg.lu(x, pivot=False)[1:], leaf)
+
+
+def test_a_zero_pivot_is_told_of() -> None:
+    matrix = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).cuda()
+
+    assert torch.linalg.lu_factor_ex(matrix, pivot=False).info.item() == 1
+    with pytest.raises(RuntimeError, match=r"U\[1,1\] is zero"):
+        torch.linalg.lu_factor_ex(matrix, pivot=False, check_errors=True)

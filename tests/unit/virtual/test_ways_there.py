@@ -6,7 +6,7 @@ import copy
 import io
 import pickle
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,18 +14,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from syncwatch.sense.virtual.device import VirtualDevice
-
 cuda: Any = torch.cuda
 VALUES = [1.0, 2.0, 3.0]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 def host() -> Any:

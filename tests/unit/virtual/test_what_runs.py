@@ -13,6 +13,7 @@ from torch import nn
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.virtual import bridge
 from syncwatch.sense.virtual.device import VirtualDevice
 from tests.unit.virtual.recorded import waits_in
 
@@ -21,20 +22,7 @@ library: Any = torch.library
 READ = "aten._local_scalar_dense"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def device() -> Iterator[VirtualDevice]:
-    device = VirtualDevice()
-    device.start()
-    yield device
-    device.stop()
-
-
-@pytest.fixture
-def recorder(device: VirtualDevice) -> Iterator[Recorder]:
-    recorder = Recorder(now_ns=device.now_ns)
-    device.record_into(recorder)
-    yield recorder
-    device.record_into(None)
+pytestmark = pytest.mark.usefixtures("module_device")
 
 
 @pytest.fixture(autouse=True)
@@ -368,3 +356,45 @@ def test_what_cannot_be_done_is_refused_in_a_sentence(name: str) -> None:
 
     with pytest.raises(error, match=said):
         call()
+
+
+def test_an_operator_that_was_defined_anew_under_its_name_is_another(recorder: Recorder) -> None:
+    x = torch.ones(3, device="cuda")
+    definitions: list[tuple[str, Any]] = [
+        ("anew(Tensor x) -> Tensor", lambda x: x + 1),
+        ("anew(Tensor x, *, ScalarType? dtype=None) -> Tensor", lambda x, *, dtype=None: x.to(dtype)),
+    ]
+    results = []
+    for number, (schema, kernel) in enumerate(definitions):
+        library = torch.library.Library("syncwatch_tests", "DEF")
+        library.define(schema)
+        library.impl("anew", kernel, "CPU")
+        results.append(torch.ops.syncwatch_tests.anew(x, **([{}, {"dtype": torch.float64}][number])))
+        described = [each for each in bridge._OPERATORS.values() if each.name == "syncwatch_tests.anew"]
+        assert [each.dtypes for each in described] == [((), (1,))[number]]
+        library._destroy()
+
+    assert [each.tolist() for each in results] == [[2.0] * 3, [1.0] * 3]
+    assert [each.dtype for each in results] == [torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_python_raises_while_a_kernel_is_launched_comes_out(
+    device: VirtualDevice, error: type[BaseException]
+) -> None:
+    def interrupt(sync: object) -> None:
+        raise error("on the way")
+
+    recorder = Recorder(now_ns=device.now_ns)
+    recorder.after = interrupt
+    device.record_into(recorder)
+    try:
+        with pytest.raises(error, match="on the way"):
+            device.engine.kernel("spin_kernel", 10)
+        with pytest.raises(error, match="on the way"):
+            torch.ones(3, device="cuda")
+    finally:
+        device.record_into(None)
+
+    assert torch.ones(3, device="cuda").tolist() == [1.0] * 3
+    device.engine.kernel("spin_kernel", 10)

@@ -12,7 +12,22 @@ from syncwatch.sense.virtual.blocking_rows import (
     sizes,
     sorting,
     sparse,
+    sparse_layouts,
+    sparse_softmax,
     values,
 )
 
-FAMILIES = (extensions, indexing, linalg, losses, nested, quantized, sizes, sorting, sparse, values)
+FAMILIES = (
+    extensions,
+    indexing,
+    linalg,
+    losses,
+    nested,
+    quantized,
+    sizes,
+    sorting,
+    sparse,
+    sparse_layouts,
+    sparse_softmax,
+    values,
+)

@@ -12,7 +12,15 @@ import torch
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
-from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
+from syncwatch.sense.virtual.runtime_calls import (
+    ALLOCATION,
+    WAIT,
+    WAIT_DEVICE,
+    RuntimeCall,
+    read,
+    read_pageable,
+    upload,
+)
 
 _INFO = 4
 _COPY_BACK = RuntimeCall(Direction.D2H, HostMemory.PINNED, 8, SyncKind.STREAM)
@@ -86,15 +94,21 @@ _MOST_JACOBI = 512
     why="runs the iteration partly on the host (cuSOLVER Xgeev), and checks `info`.",
 )
 def eig(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the checks, and what a 5 x 5 matrix was measured to need for each matrix of the batch."""
+    """Return the checks, and what a 5 x 5 matrix was measured to need for each matrix of the batch.
+
+    Above 65 rows it iterates on the host until the values converge, so the true number depends on them: on random
+    matrices of 96 to 513 rows it was 74 to 136 waits more in float32, 210 in float64 and 182 in complex64 (512 rows).
+    The row says 100 and 200: that it waits is certain, how often is not.
+    """
     vectors = call.name == "aten.linalg_eig"
     matrix = call.tensor("self") if "self" in call.positions else call.tensor("A")
     checks = [read(1)] * (3 if vectors else 2)
     if not matrix.numel():
         return checks
     reads, uploads, waits = (12, 7, 6) if vectors else (8, 5, 6)
-    # From about 66 rows on it iterates on the host: 74 to 136 waits more on random matrices, by their values.
-    iterations = _HOST_ITERATIONS if matrix.shape[-1] > _MOST_AT_ONCE else 0
+    iterations = 0
+    if matrix.shape[-1] > _MOST_AT_ONCE:
+        iterations = _HOST_ITERATIONS if matrix.dtype is torch.float32 else 2 * _HOST_ITERATIONS
     return checks + ([_COPY_BACK] * reads + [_COPY_IN] * uploads + [WAIT] * (waits + iterations)) * _batch(matrix)
 
 
@@ -124,24 +138,54 @@ def pinv(call: OpCall) -> Sequence[RuntimeCall]:
     "aten._linalg_solve_ex",
     "aten.linalg_inv_ex",
     reason=Reason.SOLVER,
-    why="factors matrices that are not square, and large batches, with MAGMA, which waits for the device.",
+    why="factors matrices that are not square, and large batches, with MAGMA, which waits and asks for memory.",
 )
 def lu_factor(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the wait of MAGMA, and the read of a check that was asked for."""
+    """Return the waits of MAGMA, and the read of a check that was asked for."""
     matrix = call.tensor("A")
     if not matrix.numel():
         return _checked(call)
-    return (*((WAIT_DEVICE,) if _by_magma(matrix) else ()), *_checked(call))
+    return (*_factored(matrix), *_checked(call))
 
 
-def _by_magma(matrix: torch.Tensor) -> bool:
-    """Follow `lu_factor` of `BatchLinearAlgebra.cpp`."""
+def _factored(matrix: torch.Tensor) -> Sequence[RuntimeCall]:
+    """Follow `lu_factor` of `BatchLinearAlgebra.cpp`; measured for batches of 17 and 64 with 32 to 128 rows."""
     rows, columns, batch = matrix.shape[-2], matrix.shape[-1], _batch(matrix)
-    return not (rows == columns and (batch == 1 or rows <= 16 or (rows <= 128 and batch <= 16)))
+    if rows == columns and (batch == 1 or rows <= 16 or (rows <= 128 and batch <= 16)):
+        return ()
+    if rows == columns and rows <= _ONE_BLOCK:
+        # One kernel for the whole batch.
+        return WAIT_DEVICE, WAIT
+    return (
+        *(WAIT_DEVICE, ALLOCATION, ALLOCATION, ALLOCATION),
+        *(WAIT, ALLOCATION, ALLOCATION),
+        *(WAIT, ALLOCATION),
+    )
 
 
 def _checked(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(1),) if call.get("check_errors", False) else ()
+
+
+@blocks(
+    "aten.linalg_lu_solve",
+    reason=Reason.SOLVER,
+    why="solved many right sides of small matrices with MAGMA, which waits, before torch 2.12.",
+)
+def lu_solve(call: OpCall) -> Sequence[RuntimeCall]:
+    """Follow `lu_solve_kernel` of `BatchLinearAlgebra.cpp`; measured with torch 2.11 for 3 rows and 4 to 333,333 sides.
+
+    From 2.12 on cuBLAS does it, which waits for nothing.
+    """
+    rows, sides = call.tensor("LU").shape[-1], call.tensor("B").shape
+    left = call.get("left", True)
+    right_sides = sides[-1] if left else sides[-2]
+    few = rows > 8 or rows == right_sides or not 256 <= right_sides <= 1024
+    # A product from the right is solved transposed.
+    transposed = bool(call.get("adjoint", False)) == bool(left)
+    if torch.__version__ >= "2.12" or few or transposed or not call.tensor("B").numel():
+        return ()
+    return (WAIT,)
 
 
 @blocks("aten.linalg_cholesky_ex", reason=Reason.CHECK, why="checks `info` where `check_errors` asks for it.")

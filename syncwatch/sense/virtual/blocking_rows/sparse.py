@@ -12,13 +12,13 @@ from itertools import pairwise
 
 import torch
 
-from syncwatch.model.events import Direction, HostMemory
+from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense.virtual.blocking_ops import OpCall, Reason, blocks
 from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
 
 _COUNT = 8
-_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
-_COALESCING = (WAIT, WAIT, WAIT, WAIT, read_pageable(_COUNT))
+COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+COALESCING = (WAIT, WAIT, WAIT, WAIT, read_pageable(_COUNT))
 """Two copies, a sort, and `unique_by_key`, which reads where it ended."""
 _MANY_MATCHES = 50
 """Elements that a place has at least, on average, for the larger factor to be coalesced (`MAX_COPIES_PER_THREAD`)."""
@@ -28,13 +28,18 @@ def coalescing(tensor: object) -> Sequence[RuntimeCall]:
     """Return what `coalesce()` of an argument does: nothing for one that is coalesced, or stores one element."""
     if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.sparse_coo:
         return ()
-    return () if tensor.is_coalesced() or tensor._nnz() < 2 else _COALESCING
+    return () if tensor.is_coalesced() or tensor._nnz() < 2 else COALESCING
+
+
+def along_indices(dim: int, tensor: torch.Tensor) -> bool:
+    """Return whether a dimension is one that a COO tensor stores as indices."""
+    return dim % max(tensor.dim(), 1) < tensor.sparse_dim()
 
 
 @blocks("aten._coalesce", reason=Reason.SIZE, why="sorts and reduces indices with Thrust, which waits at each stage.")
 def coalesce(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the waits of the stages, and the read of the number."""
-    return _COALESCING if call.tensor("self")._nnz() > 1 else ()
+    return COALESCING if call.tensor("self")._nnz() > 1 else ()
 
 
 def nested_with_dense(first: object, second: object) -> bool:
@@ -96,13 +101,13 @@ def add(call: OpCall) -> Sequence[RuntimeCall]:
         return (upload(_COUNT * (second.shape[0] + 1)),)
     if not (isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)):
         return ()
-    if {first.layout, second.layout} & set(_COMPRESSED) and torch.strided in (first.layout, second.layout):
-        compressed = first if first.layout in _COMPRESSED else second
+    if {first.layout, second.layout} & set(COMPRESSED) and torch.strided in (first.layout, second.layout):
+        compressed = first if first.layout in COMPRESSED else second
         return (WAIT,) if compressed._nnz() else ()
     if not first.layout is second.layout is torch.sparse_coo:
         return ()
     stored = (first._nnz(), second._nnz())
-    return _COALESCING if all(stored) and sum(stored) > 1 and sum(stored) > first.numel() else ()
+    return COALESCING if all(stored) and sum(stored) > 1 and sum(stored) > first.numel() else ()
 
 
 @blocks("aten.mul", "aten.mul_", reason=Reason.SIZE, why="coalesces a sparse factor where it must.", sparse=True)
@@ -113,7 +118,7 @@ def multiply(call: OpCall) -> Sequence[RuntimeCall]:
         return ()
     if nested_with_dense(first, second):
         return (upload(_COUNT * (second.shape[0] + 1)),)
-    if first.layout in _COMPRESSED and second.layout in _COMPRESSED:
+    if first.layout in COMPRESSED and second.layout in COMPRESSED:
         # Both go through COO and back, which counts nothing (`mul_out_sparse_csr`); the product is coalesced already.
         return ()
     if first.layout is torch.sparse_coo and second.layout is torch.sparse_coo:
@@ -150,7 +155,7 @@ def _product(first: torch.Tensor, second: torch.Tensor) -> Sequence[RuntimeCall]
 def matrix_product(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what coalescing does; two sparse matrices multiply as `_sparse_sparse_matmul`."""
     factors = [each for each in (call.get(name) for name in _FACTORS) if isinstance(each, torch.Tensor)]
-    if any(each.layout in _COMPRESSED for each in factors):
+    if any(each.layout in COMPRESSED for each in factors):
         return _compressed_product(factors)
     if sum(each.layout is torch.sparse_coo for each in factors) == 2 and call.name == "aten.mm":
         return _both_sparse(*factors)
@@ -165,6 +170,8 @@ def _compressed_product(factors: Sequence[torch.Tensor]) -> Sequence[RuntimeCall
     first, second = factors[-2:]
     if first.layout is torch.strided and second.layout is torch.sparse_csr:
         return (upload(_COUNT),)
+    if first.layout is second.layout is torch.sparse_csr:
+        return _gemm_reads(first, SyncKind.COPY) if first._nnz() and second._nnz() else ()
     columns = [each for each in (first, second) if each.layout is torch.sparse_csc]
     return () if first.layout is torch.strided else (upload(_COUNT),) * len(columns)
 
@@ -178,7 +185,13 @@ def sparse_product(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 def _both_sparse(first: torch.Tensor, second: torch.Tensor) -> Sequence[RuntimeCall]:
-    return (*coalescing(first), *coalescing(second), WAIT, WAIT)
+    return (*coalescing(first), *coalescing(second), *_gemm_reads(first, None), WAIT, WAIT)
+
+
+def _gemm_reads(first: torch.Tensor, wait: SyncKind | None) -> Sequence[RuntimeCall]:
+    """Return what cuSPARSE's SpGEMM reads of its work: measured 5 for identity matrices, 6 where rows store more."""
+    sizes = (4, 16, 4, 4, 4) if first._nnz() <= first.shape[0] else (4, 16, 4, 4, 4, 4)
+    return [RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, size, wait) for size in sizes]
 
 
 @blocks("aten.hspmm", reason=Reason.SIZE, why="coalesces, and numbers the rows with Thrust, which waits.")
@@ -215,69 +228,13 @@ def sum_backward(call: OpCall) -> Sequence[RuntimeCall]:
     return (*coalescing(values), *coalescing(grad), *([WAIT] if sparse else []))
 
 
-@blocks(
-    "aten._sparse_softmax",
-    "aten._sparse_log_softmax",
-    reason=Reason.SIZE,
-    why="groups the elements with Thrust, which waits at each stage.",
-)
-def softmax(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the waits of the stages; along a dense dimension there are none."""
-    values = call.tensor("self")
-    before = coalescing(values)
-    if not values.numel() or not _along_indices(call.get("dim"), values):
-        return before
-    return (*before, *_offsets(values), *_groups(), WAIT)
-
-
-@blocks(
-    "aten._sparse_softmax_backward_data",
-    "aten._sparse_log_softmax_backward_data",
-    reason=Reason.SIZE,
-    why="matches and groups the elements with Thrust, which waits at each stage.",
-)
-def softmax_backward(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the waits of the stages; along a dense dimension, the indices are compared."""
-    grad, output = call.tensor("grad_output"), call.tensor("output")
-    before = (*coalescing(grad), *coalescing(output))
-    if not output.numel():
-        return before
-    before = (*before, *_offsets(output), *_offsets(grad))
-    if not _along_indices(call.get("dim"), output):
-        return (*before, *_matching(grad, output))
-    return (*before, WAIT, *_offsets(output), *_groups())
-
-
-def _matching(grad: torch.Tensor, output: torch.Tensor) -> Sequence[RuntimeCall]:
-    """Return the read of whether both store the same indices; those that do not are matched on the host."""
-    same_size = output._nnz() == grad._nnz()
-    verdict = (read(1),) if same_size else ()
-    if same_size and torch.equal(output._indices().cpu(), grad._indices().cpu()):
-        return verdict
-    return (*verdict, read_pageable(_COUNT * output._nnz()), read_pageable(_COUNT * grad._nnz()))
-
-
-def _along_indices(dim: int, tensor: torch.Tensor) -> bool:
-    return dim % max(tensor.dim(), 1) < tensor.sparse_dim()
-
-
-def _offsets(tensor: torch.Tensor) -> Sequence[RuntimeCall]:
-    """Strides are sent from ordinary memory, which nobody waits for by name."""
-    return RuntimeCall(Direction.H2D, HostMemory.PAGEABLE, 8 * tensor.sparse_dim(), None), WAIT
-
-
-def _groups() -> Sequence[RuntimeCall]:
-    """Numbers, a sort, the size of each group (how many is read), and their sums."""
-    return WAIT, WAIT, WAIT, read_pageable(_COUNT), WAIT
-
-
 @blocks("aten.index_select", reason=Reason.SIZE, why="counts how many elements a sparse selection holds.", sparse=True)
 def index_select(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the number; dense dimensions hold as many as before."""
     values = call.tensor("self")
     if values.layout is not torch.sparse_coo or not call.tensor("index").numel():
         return ()
-    return (read(_COUNT),) if _along_indices(call.get("dim"), values) else ()
+    return (read(_COUNT),) if along_indices(call.get("dim"), values) else ()
 
 
 @blocks(
@@ -286,7 +243,7 @@ def index_select(call: OpCall) -> Sequence[RuntimeCall]:
 def narrow_copy(call: OpCall) -> Sequence[RuntimeCall]:
     """Return both reads of the number."""
     values = call.tensor("self")
-    along = values.layout is torch.sparse_coo and _along_indices(call.get("dim"), values)
+    along = values.layout is torch.sparse_coo and along_indices(call.get("dim"), values)
     return (read(_COUNT), read(_COUNT)) if along else ()
 
 
@@ -311,9 +268,9 @@ def permute(call: OpCall) -> Sequence[RuntimeCall]:
 def select(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of both ends; across rows, elements are found first, and are looked at for a regular step."""
     values = call.tensor("self")
-    batch = values.dim() - 2 - values.dense_dim() if values.layout in _COMPRESSED else 0
+    batch = values.dim() - 2 - values.dense_dim() if values.layout in COMPRESSED else 0
     dim = call.get("dim") % values.dim()
-    if values.layout not in _COMPRESSED or batch or dim > 1:
+    if values.layout not in COMPRESSED or batch or dim > 1:
         return ()
     by_rows = values.layout in (torch.sparse_csr, torch.sparse_bsr)
     if dim == (0 if by_rows else 1):
@@ -333,60 +290,6 @@ def _steps(found: list[int]) -> Sequence[RuntimeCall]:
         return (read_pageable(2 * _COUNT),)
     regular = len({second - first for first, second in pairwise(found)}) == 1
     return (read_pageable(2 * _COUNT), read(1), *([read(_COUNT)] if regular else []))
-
-
-@blocks(
-    "aten._to_sparse",
-    "aten._to_sparse_csr",
-    "aten._to_sparse_csc",
-    "aten._to_sparse_bsr",
-    "aten._to_sparse_bsc",
-    reason=Reason.SIZE,
-    why="reads how many elements the sparse tensor holds.",
-)
-def to_sparse(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the reads; from one sparse layout to another they are others, or none."""
-    values = call.tensor("self")
-    if values.layout is torch.sparse_coo:
-        return _from_coo(call.name, values)
-    if values.layout in _COMPRESSED:
-        return _from_compressed(call.name, values)
-    if call.name != "aten._to_sparse":
-        return read(_COUNT), read(_COUNT)
-    if call.get("sparse_dim") in (None, values.dim()):
-        return (read(_COUNT),)
-    return RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, _COUNT, None), read(_COUNT)
-
-
-def _from_coo(name: str, values: torch.Tensor) -> Sequence[RuntimeCall]:
-    if name == "aten._to_sparse":
-        return ()
-    if name.endswith(("csc", "bsc")):
-        # What was transposed is not coalesced any more, whatever it was before.
-        calls: Sequence[RuntimeCall] = _COALESCING if values._nnz() > 1 else ()
-    else:
-        calls = coalescing(values)
-    return (*calls, *_through_the_host(values)) if name.endswith(("bsr", "bsc")) else calls
-
-
-def _from_compressed(name: str, values: torch.Tensor) -> Sequence[RuntimeCall]:
-    blocked = values.layout in (torch.sparse_bsr, torch.sparse_bsc)
-    if name == "aten._to_sparse":
-        return (upload(2 * _COUNT),) if blocked else ()
-    flips = ("csr" in name or "bsr" in name) != (values.layout in (torch.sparse_csr, torch.sparse_bsr))
-    flipped = (upload(_COUNT),) if flips else ()
-    return (*flipped, *_through_the_host(values)) if name.endswith(("bsr", "bsc")) and not blocked else flipped
-
-
-def _through_the_host(values: torch.Tensor) -> Sequence[RuntimeCall]:
-    """Blocks are counted and filled on the host: three tensors come, and three go back."""
-    nnz = values._nnz()
-    rows = _COUNT * (values.shape[0] + 1)
-    element = values.element_size() if values.layout is torch.strided else values.values().element_size()
-    if values.layout is torch.sparse_coo:
-        element = values._values().element_size()
-    sizes = (rows, _COUNT * nnz, element * nnz)
-    return (*(read_pageable(size) for size in sizes), *(upload(size) for size in sizes))
 
 
 @blocks(
@@ -420,24 +323,3 @@ def compressed_reduction(call: OpCall) -> Sequence[RuntimeCall]:
     if dims == {1}:
         return (read(size),)
     return (*((read(_COUNT),) if dims == {0} else ()), upload(2 * size))
-
-
-@blocks(
-    "aten._cslt_sparse_mm",
-    "aten._cslt_sparse_mm_search",
-    reason=Reason.VALUE,
-    why="reads a factor `alpha` of one element.",
-)
-def semi_structured_product(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of the factor, where it lies on the device."""
-    alpha = call.get("alpha")
-    alone = call.resident("alpha") and alpha.numel() == 1
-    return (read(alpha.element_size()),) if alone else ()
-
-
-@blocks("aten._to_sparse_semi_structured", reason=Reason.SIZE, why="compresses the matrix on the host.")
-def to_semi_structured(call: OpCall) -> Sequence[RuntimeCall]:
-    """Return the read of the matrix, and the uploads of its half and of where the elements were."""
-    dense = call.tensor("dense")
-    size = dense.numel() * dense.element_size()
-    return read_pageable(size), upload(size // 2), upload(size // 16)

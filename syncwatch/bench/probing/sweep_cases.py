@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 
+from syncwatch.bench.probing.operators import sampled_operators
+from syncwatch.bench.probing.sweep_hand import HAND
+
 SIZES = (1, 33, 1025, 2049, 65_536, 1_000_000)
 FEW = (33, 2049, 65_536)
 _LOOKED_AT = 40
@@ -82,20 +85,34 @@ _KINDS = (
 )
 
 
+_SHORT_SIZE = 65_536
+_SHORT = (
+    _Kind("contiguous", False, _F32, (33, 2049, _SHORT_SIZE), 1),
+    _Kind("contiguous", False, (torch.int64, torch.bool), (2049,), 1),
+    _Kind("strided", False, _F32, (2049,), 1),
+    _Kind("pageable", False, _F32, (33,), 1),
+    _Kind("coo", False, _F32, (2049,), 1),
+    _Kind("contiguous", True, _F32, (2049,), 1),
+)
+
+
 def names() -> list[str]:
     """Return the name of everything that cases are made of: torch's operators, then what is written by hand."""
-    return [*(f"{each.name}|{each.variant_test_name}" for each in _operators()), *(f"{name}|hand" for name in HAND)]
+    return [
+        *(f"{each.name}|{each.variant_test_name}" for each in sampled_operators()),
+        *(f"{name}|hand" for name in HAND),
+    ]
 
 
-def cases(name: str) -> Iterator[Case]:
-    """Yield the cases of one of `names()`, smaller ones first."""
+def cases(name: str, full: bool = True) -> Iterator[Case]:
+    """Yield the cases of one of `names()`, smaller ones first; unless `full`, few of an operator's and no million."""
     operator, _, variant = name.partition("|")
     if variant == "hand":
-        yield from _by_hand(operator)
+        yield from (each for each in _by_hand(operator) if full or each.size <= _SHORT_SIZE)
         return
-    found = next(each for each in _operators() if f"{each.name}|{each.variant_test_name}" == name)
+    found = next(each for each in sampled_operators() if f"{each.name}|{each.variant_test_name}" == name)
     seen: set[str] = set()
-    for kind in _KINDS:
+    for kind in _KINDS if full else _SHORT:
         if kind.backward and not found.supports_autograd:
             continue
         for dtype in kind.dtypes:
@@ -103,12 +120,6 @@ def cases(name: str) -> Iterator[Case]:
                 if case.name not in seen:
                     seen.add(case.name)
                     yield case
-
-
-def _operators() -> list[Any]:
-    from torch.testing._internal.common_methods_invocations import op_db
-
-    return list(op_db)
 
 
 def _of_kind(operator: Any, kind: _Kind, dtype: torch.dtype) -> Iterator[Case]:
@@ -150,7 +161,7 @@ def _chosen(operator: Any, dtype: torch.dtype) -> Iterator[Any]:
     ways: set[tuple[object, ...]] = set()
     try:
         for sample in itertools.islice(operator.sample_inputs("cpu", dtype, requires_grad=False), _LOOKED_AT):
-            tensors = list(_tensors((sample.input, sample.args, sample.kwargs)))
+            tensors = list(tensors_in((sample.input, sample.args, sample.kwargs)))
             if not tensors or not any(each.numel() > 1 for each in tensors):
                 continue
             way = (len(sample.args), tuple(sorted(sample.kwargs)))
@@ -164,20 +175,21 @@ def _chosen(operator: Any, dtype: torch.dtype) -> Iterator[Any]:
         return
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield every tensor inside lists, tuples and dictionaries."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, dict):
         for each in value.values():
-            yield from _tensors(each)
+            yield from tensors_in(each)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _tensors(each)
+            yield from tensors_in(each)
 
 
 def _length(sample: Any, size: int) -> tuple[int, int] | None:
     """Return the length that is replaced, and by which; None where the sample cannot be made as large, or as small."""
-    everything = list(_tensors((sample.input, sample.args, sample.kwargs)))
+    everything = list(tensors_in((sample.input, sample.args, sample.kwargs)))
     first = next((each for each in everything if each.dim()), None)
     if first is None:
         return None
@@ -203,7 +215,7 @@ def _grown_numel(tensor: torch.Tensor, old: int, new: int) -> int:
 
 def _suits(layout: str, sample: Any) -> bool:
     given = sample.input if isinstance(sample.input, torch.Tensor) else None
-    others = list(_tensors((sample.args, sample.kwargs)))
+    others = list(tensors_in((sample.args, sample.kwargs)))
     if layout == "channels_last":
         return given is not None and given.dim() == 4
     if layout in ("pageable", "pinned", "coo2"):
@@ -233,9 +245,9 @@ def _preparer(operator: Any, sample: Any, kind: _Kind, old: int, new: int) -> Ca
 
 def _backward(operator: Any, first: Any, others: Any, named: Any) -> Callable[[], object]:
     first, others, named = _mapped((first, others, named), _leaf)
-    leaves = [each for each in _tensors((first, others, named)) if each.requires_grad]
+    leaves = [each for each in tensors_in((first, others, named)) if each.requires_grad]
     out = operator.op(first, *others, **named)
-    outs = [each for each in _tensors(out) if each.requires_grad]
+    outs = [each for each in tensors_in(out) if each.requires_grad]
     grads = [torch.ones_like(each) for each in outs]
     return lambda: torch.autograd.grad(outs, leaves, grads, allow_unused=True)
 
@@ -317,117 +329,6 @@ def _brief(value: Any) -> str:
         return f"[{','.join(_brief(each) for each in value)}]"
     said = repr(value)
     return type(value).__name__ if " at 0x" in said else said[:40]
-
-
-def _gpu(size: int) -> torch.Tensor:
-    return torch.randn(size).to("cuda")
-
-
-def _ints(size: int, high: int = 1000) -> torch.Tensor:
-    return torch.randint(0, high, (size,)).to("cuda")
-
-
-def _mask(size: int) -> torch.Tensor:
-    return (torch.rand(size) > 0.5).to("cuda")
-
-
-def _rows(size: int) -> torch.Tensor:
-    return _gpu(max(size // 8, 1) * 8).view(-1, 8)
-
-
-def _coo(size: int) -> torch.Tensor:
-    side = max(int(size**0.5), 2)
-    return torch.sparse_coo_tensor(torch.randint(0, side, (2, size)), torch.randn(size), (side, side)).to("cuda")
-
-
-def _jagged(size: int) -> torch.Tensor:
-    rows = _rows(size)
-    half = rows.shape[0] // 2
-    return torch.nested.nested_tensor([rows[:half], rows[half:]], layout=torch.jagged)
-
-
-def _stepped(make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]) -> Callable[[int], Callable[[], object]]:
-    def prepare(size: int) -> Callable[[], object]:
-        leaf = _gpu(size).requires_grad_()
-        leaf.grad = torch.ones_like(leaf)
-        return make([leaf]).step
-
-    return prepare
-
-
-HAND: dict[str, Callable[[int], Callable[[], object]]] = {
-    "to(cuda) pageable": lambda n: (lambda x: lambda: x.to("cuda"))(torch.randn(n)),
-    "to(cuda, non_blocking) pageable": lambda n: (lambda x: lambda: x.to("cuda", non_blocking=True))(torch.randn(n)),
-    "to(cuda) pinned": lambda n: (lambda x: lambda: x.to("cuda"))(torch.randn(n).pin_memory()),
-    "to(cuda, non_blocking) pinned": lambda n: (lambda x: lambda: x.to("cuda", non_blocking=True))(
-        torch.randn(n).pin_memory()
-    ),
-    "to(cuda, half) pageable": lambda n: (lambda x: lambda: x.to("cuda", torch.half))(torch.randn(n)),
-    "to(cuda, half, non_blocking) pinned": lambda n: (lambda x: lambda: x.to("cuda", torch.half, non_blocking=True))(
-        torch.randn(n).pin_memory()
-    ),
-    "to(cuda) of bool": lambda n: (lambda x: lambda: x.to("cuda"))(torch.rand(n) > 0.5),
-    "cpu()": lambda n: (lambda x: lambda: x.cpu())(_gpu(n)),
-    "cpu(), strided": lambda n: (lambda x: lambda: x[::2].cpu())(_gpu(2 * n)),
-    "to(cpu, non_blocking)": lambda n: (lambda x: lambda: x.to("cpu", non_blocking=True))(_gpu(n)),
-    "copy_ to pinned, non_blocking": lambda n: (lambda x, y: lambda: y.copy_(x, non_blocking=True))(
-        _gpu(n), torch.empty(n).pin_memory()
-    ),
-    "copy_ to pageable, non_blocking": lambda n: (lambda x, y: lambda: y.copy_(x, non_blocking=True))(
-        _gpu(n), torch.empty(n)
-    ),
-    "copy_ from strided pinned": lambda n: (lambda x, y: lambda: x.copy_(y, non_blocking=True))(
-        _gpu(n), torch.randn(2 * n).pin_memory()[::2]
-    ),
-    "tolist": lambda n: (lambda x: x.tolist)(_gpu(min(n, 65_536))),
-    "tensor(list)": lambda n: (lambda x: lambda: torch.tensor(x, device="cuda"))([0.5] * min(n, 65_536)),
-    "x[mask]": lambda n: (lambda x, m: lambda: x[m])(_gpu(n), _mask(n)),
-    "x[mask] = 0": lambda n: (lambda x, m: lambda: x.__setitem__(m, 0.0))(_gpu(n), _mask(n)),
-    "x[mask] = tensor": lambda n: (lambda x, m: lambda: x.__setitem__(m, x[m]))(_gpu(n), _mask(n)),
-    "x[rows]": lambda n: (lambda x, i: lambda: x[i])(_gpu(1000), _ints(n)),
-    "x[host rows]": lambda n: (lambda x, i: lambda: x[i])(_gpu(1000), torch.randint(0, 1000, (n,))),
-    "x[rows] = 1": lambda n: (lambda x, i: lambda: x.__setitem__(i, 1.0))(_gpu(1000), _ints(n)),
-    "index_put_ accumulate": lambda n: (lambda x, i, v: lambda: x.index_put_((i,), v, accumulate=True))(
-        _gpu(1000), _ints(n), _gpu(n)
-    ),
-    "scatter_add_": lambda n: (lambda x, i, v: lambda: x.scatter_add_(0, i, v))(_gpu(1000), _ints(n), _gpu(n)),
-    "embedding backward": lambda n: (lambda w, i: lambda: torch.nn.functional.embedding(i, w).sum().backward())(
-        _rows(8000).requires_grad_(), _ints(n)
-    ),
-    "unique(inverse, counts)": lambda n: (lambda x: lambda: torch.unique(x, return_inverse=True, return_counts=True))(
-        _ints(n)
-    ),
-    "unique(dim)": lambda n: (lambda x: lambda: torch.unique(x, dim=0))(_ints(n, 4).view(-1, 1)),
-    "unique of floats": lambda n: (lambda x: x.unique)(_gpu(n)),
-    "sort of rows": lambda n: (lambda x: lambda: x.sort(-1))(_rows(n)),
-    "sort of columns": lambda n: (lambda x: lambda: x.sort(0))(_rows(n)),
-    "sort, stable, int": lambda n: (lambda x: lambda: x.sort(stable=True, descending=True))(_ints(n)),
-    "mode": lambda n: (lambda x: x.mode)(_ints(n)),
-    "randperm": lambda n: lambda: torch.randperm(n, device="cuda"),
-    "multinomial": lambda n: (lambda x: lambda: torch.multinomial(x, 1))(_gpu(n).abs()),
-    "multinomial, many": lambda n: (lambda x: lambda: torch.multinomial(x, min(n, 30)))(_gpu(n).abs()),
-    "repeat_interleave(counts)": lambda n: (lambda x, r: lambda: x.repeat_interleave(r))(_gpu(n), _ints(n, 3)),
-    "bincount": lambda n: (lambda x: x.bincount)(_ints(n)),
-    "histc": lambda n: (lambda x: lambda: x.histc(50))(_gpu(n)),
-    "one_hot": lambda n: (lambda x: lambda: torch.nn.functional.one_hot(x))(_ints(n, 20)),
-    "coalesce": lambda n: (lambda s: s.coalesce)(_coo(n)),
-    "COO @ dense": lambda n: (lambda s, x: lambda: s @ x)(_coo(n), _rows(8 * max(int(n**0.5), 2))),
-    "COO to CSR": lambda n: (lambda s: s.to_sparse_csr)(_coo(n)),
-    "to_sparse": lambda n: (lambda x: lambda: x.relu().to_sparse())(_rows(n)),
-    "to_sparse_csr": lambda n: (lambda x: lambda: x.relu().to_sparse_csr())(_rows(n)),
-    "jagged unbind": lambda n: (lambda x: x.unbind)(_jagged(n)),
-    "jagged padded": lambda n: (lambda x: lambda: x.to_padded_tensor(0.0))(_jagged(n)),
-    "nested_tensor": lambda n: (lambda x: lambda: torch.nested.nested_tensor([x, x], layout=torch.jagged))(_rows(n)),
-    "equal": lambda n: (lambda x, y: lambda: torch.equal(x, y))(_gpu(n), _gpu(n)),
-    "repr": lambda n: (lambda x: x.__repr__)(_gpu(n)),
-    "foreach_norm": lambda n: (lambda x: lambda: torch._foreach_norm([x, x]))(_gpu(n)),
-    "clip_grad_norm_": lambda n: (lambda x: lambda: torch.nn.utils.clip_grad_norm_([x], 1.0))(_gpu(n).requires_grad_()),
-    "Adam.step": _stepped(lambda p: torch.optim.Adam(p)),
-    "AdamW.step, fused": _stepped(lambda p: torch.optim.AdamW(p, fused=True)),
-    "AdamW.step, no foreach": _stepped(lambda p: torch.optim.AdamW(p, foreach=False)),
-    "SGD.step, momentum": _stepped(lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
-}
-"""What is written by hand, for each size."""
 
 
 def _by_hand(name: str) -> Iterator[Case]:
