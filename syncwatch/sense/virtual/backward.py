@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.sense.virtual.native.calls import calls
 from syncwatch.sense.virtual.patching import Patches
 
 
@@ -17,10 +18,15 @@ def patch(patches: Patches) -> None:
     """Run backward in the calling thread while the device is on."""
     graph: Any = torch.autograd.graph
     plain = graph._engine_run_backward
+    native = calls()
 
     def run_backward(outputs: Sequence[Any], *arguments: Any, **named: Any) -> Any:
-        with torch.autograd.set_multithreading_enabled(False):
-            return plain(outputs, *arguments, **named)
+        native.sw_backward(1)
+        try:
+            with torch.autograd.set_multithreading_enabled(False):
+                return plain(outputs, *arguments, **named)
+        finally:
+            native.sw_backward(-1)
 
     for owner in (graph, torch.autograd):
         patches.set(owner, "_engine_run_backward", run_backward)

@@ -268,6 +268,15 @@ def test_a_product_of_matrices_takes_the_workspace_of_cublas_once_a_stream(
     assert allocator_calls_in(recorder) == ["cudaMalloc"] * 4
 
 
+def test_autograd_has_a_workspace_of_its_own(device: VirtualDevice) -> None:
+    x = torch.ones(8, 8, device="cuda", requires_grad=True)
+    (x @ x).sum().backward()
+    assert torch.cuda.memory_allocated() == 2 * 512 + 64 * MIB
+
+    torch._C._cuda_clearCublasWorkspaces()
+    assert torch.cuda.memory_allocated() == 2 * 512
+
+
 def test_a_thread_that_ends_leaves_its_workspace_to_the_next(device: VirtualDevice) -> None:
     x = torch.ones(8, 8, device="cuda")
     x @ x

@@ -48,6 +48,7 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "sw_set_epoch": (c_int64,),
     "sw_set_common_epoch": (c_int64,),
     "sw_pause": (c_int64,),
+    "sw_backward": (c_int64,),
     "sw_hold": (c_int64, c_int64),
     "sw_queue": (c_int64, c_int64, c_int64, ctypes.POINTER(SpanOut)),
     "sw_copy": (c_int64, c_int64, c_int64, c_int64, ctypes.POINTER(SpanOut)),

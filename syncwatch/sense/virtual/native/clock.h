@@ -42,6 +42,7 @@ struct Host {
   int64_t epoch = -1;     // which step the thread is in, as Python numbers it; -1 where it has none of its own
   int64_t pause = 0;      // while above zero, operators compute and nothing of it is recorded
   int64_t moving = 0;     // while above zero, a copy belongs to `aten::_to_copy`
+  int64_t backward = 0;   // while above zero, autograd runs, which on CUDA has a thread of its own
   int64_t generation = 0; // of the kinds below
   std::unordered_map<uint64_t, int64_t> kinds;
 };

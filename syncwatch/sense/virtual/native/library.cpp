@@ -305,6 +305,7 @@ void sw_set_stream(int64_t stream) { state().clock.host().stream = stream; }
 void sw_set_epoch(int64_t epoch) { state().clock.host().epoch = epoch; }
 void sw_set_common_epoch(int64_t epoch) { state().epoch = epoch; }
 void sw_pause(int64_t by) { state().clock.host().pause += by; }
+void sw_backward(int64_t by) { state().clock.host().backward += by; }
 int64_t sw_new_stream(int64_t priority) { return state().clock.new_stream(priority); }
 int64_t sw_tail(int64_t stream) { return state().clock.tail(stream); }
 int64_t sw_busy_until() { return state().clock.busy_until(); }

@@ -24,6 +24,9 @@ inline int64_t workspace_size() {
   return any ? size : kHopperWorkspace;
 }
 
+// The handle of the thread in which autograd works on the device.
+constexpr int64_t kAutograd = -1;
+
 class Workspaces {
  public:
   void restart() {
@@ -43,9 +46,12 @@ class Workspaces {
   // Allocate the one for this thread and its current stream, unless it is there.
   void need() {
     const Host& host = state().clock.host();
+    const bool backward = host.backward > 0;
     thread_local int64_t last = -1, age = -1;
-    if (host.pause || (last == host.stream && age == age_.load(std::memory_order_relaxed))) return;
-    const std::pair<int64_t, int64_t> key{handle(), host.stream};
+    thread_local bool last_backward = false;
+    if (host.pause) return;
+    if (last == host.stream && last_backward == backward && age == age_.load(std::memory_order_relaxed)) return;
+    const std::pair<int64_t, int64_t> key{backward ? kAutograd : handle(), host.stream};
     bool there;
     {
       std::lock_guard<std::mutex> hold(mutex_);
@@ -59,6 +65,7 @@ class Workspaces {
       given_[key] = {piece, device};
     }
     last = host.stream;
+    last_backward = backward;
     age = age_;
   }
 
