@@ -1,7 +1,8 @@
 // The workspaces of cuBLAS: torch allocates one for each thread and stream that multiplies matrices, and keeps it.
 #pragma once
+#include <cstdio>
 #include <cstdlib>
-#include <regex>
+#include <cstring>
 #include <set>
 
 #include "memory.h"
@@ -11,21 +12,23 @@ namespace syncwatch {
 constexpr int64_t kHopperWorkspace = 32LL << 20;
 
 // What CUBLAS_WORKSPACE_CONFIG asks for (`:KiB:count` pairs), or what torch takes on an H200.
+// Without std::regex: its code in this library and in libtorch, built by other compilers, cannot be told apart.
 inline int64_t workspace_size() {
-  const char* asked = std::getenv("CUBLAS_WORKSPACE_CONFIG");
-  const std::string text = asked ? asked : "";
-  static const std::regex pair(":([0-9]{1,9}):([0-9]{1,9})");
-  int64_t size = 0;
+  const char* at = std::getenv("CUBLAS_WORKSPACE_CONFIG");
+  long long kilobytes, count, size = 0;
+  int length;
   bool any = false;
-  for (std::sregex_iterator each(text.begin(), text.end(), pair), end; each != end; ++each) {
-    size += std::stoll((*each)[1]) * 1024 * std::stoll((*each)[2]);
+  for (; at && (at = std::strchr(at, ':')); at += length) {
+    length = 1;
+    if (std::sscanf(at, ":%9lld:%9lld%n", &kilobytes, &count, &length) < 2) {
+      length = 1;
+      continue;
+    }
+    size += kilobytes * 1024 * count;
     any = true;
   }
   return any ? size : kHopperWorkspace;
 }
-
-// The handle of the thread in which autograd works on the device.
-constexpr int64_t kAutograd = -1;
 
 class Workspaces {
  public:
