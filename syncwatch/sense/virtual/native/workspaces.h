@@ -30,6 +30,9 @@ inline int64_t workspace_size() {
   return any ? size : kHopperWorkspace;
 }
 
+// The handle of the thread in which autograd works on the device.
+constexpr int64_t kAutograd = -1;
+
 class Workspaces {
  public:
   void restart() {
