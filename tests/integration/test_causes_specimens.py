@@ -14,10 +14,13 @@ from syncwatch.sense.virtual.rates import h200
 from tests.causes_forms import NAMES, run
 
 ON_A_GPU_ALONE = {"SW601", "SW602"}
-"""The virtual device has no allocator."""
+"""Their examples are larger than a machine without a GPU should hold."""
 
 WAITS_LATE = {"SW104", "SW403"}
 """What is used instead asks again, when the event has passed."""
+
+
+ALLOCATOR = {"SW601", "SW602"}
 
 
 def found(code: str, form: str, device: str) -> tuple[Site, ...]:
@@ -28,7 +31,9 @@ def found(code: str, form: str, device: str) -> tuple[Site, ...]:
         names = {"torch": torch, **NAMES[code]()}
         with syncwatch.watch(device=device) as watch:
             run(code, form, names)
-    return watch.report.sites
+    # What runs for the first time fills the allocators' caches besides.
+    beside = set() if code in ALLOCATOR or device == "cuda" else ALLOCATOR
+    return tuple(site for site in watch.report.sites if site.code not in beside)
 
 
 def test_every_cause_has_a_specimen() -> None:
