@@ -20,6 +20,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import random
+import re
 import sys
 import tempfile
 import time
@@ -42,6 +43,10 @@ from syncwatch.model.session import DeviceKind, Environment, Session  # noqa: E4
 from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import WatchedDevice  # noqa: E402
 from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
+
+
+_PATH = re.compile(r" \(/[^)]*\)")
+"""Where something lay on the machine of a measurement."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -429,7 +434,7 @@ def torches(
             continue
         both = sorted(known.programs.keys() & each.programs.keys())
         left_out = {
-            name: each.failed.get(name) or each.skipped.get(name, "not run")
+            name: _PATH.sub("", each.failed.get(name) or each.skipped.get(name, "not run"))
             for name in sorted(known.programs.keys() - each.programs.keys())
         }
         apart = [
