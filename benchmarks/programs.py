@@ -44,7 +44,6 @@ from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import WatchedDevice  # noqa: E402
 from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
 
-
 _PATH = re.compile(r" \(/[^)]*\)")
 """Where something lay on the machine of a measurement."""
 
