@@ -20,6 +20,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import random
+import re
 import sys
 import tempfile
 import time
@@ -42,6 +43,9 @@ from syncwatch.model.session import DeviceKind, Environment, Session  # noqa: E4
 from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import WatchedDevice  # noqa: E402
 from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
+
+_PATH = re.compile(r" \(/[^)]*\)")
+"""Where something lay on the machine of a measurement."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -116,7 +120,6 @@ class Difference(msgspec.Struct, frozen=True):
 
     program: str
     file: str
-    function: str
     source: str
     first: int
     """Waits on the torch that the others are held against."""
@@ -419,7 +422,8 @@ def torches(
 ) -> None:
     """Compare the programs of several torches, and keep where a line differs; exit 1 where no reason is known.
 
-    Lines are known by function and text. Programs that did not run on every torch are listed, not compared.
+    Lines are known by file and text: a comprehension is a function of its own up to Python 3.11 only. Programs that did
+    not run on both torches are listed, not compared.
     """
     ran = sorted((msgspec.json.decode(path.read_bytes(), type=Results) for path in files), key=lambda one: one.torch)
     known = next(each for each in ran if each.torch.startswith(first))
@@ -429,7 +433,7 @@ def torches(
             continue
         both = sorted(known.programs.keys() & each.programs.keys())
         left_out = {
-            name: each.failed.get(name) or each.skipped.get(name, "not run")
+            name: _PATH.sub("", each.failed.get(name) or each.skipped.get(name, "not run"))
             for name in sorted(known.programs.keys() - each.programs.keys())
         }
         apart = [
@@ -437,7 +441,7 @@ def torches(
             for name in both
             for difference in _differences(name, known.programs[name], each.programs[name], each.torch)
         ]
-        lines = sum(len(_keys(known.programs[name].lines)) for name in both)
+        lines = sum(len(_texts(known.programs[name].lines)) for name in both)
         comparison.others[each.torch] = Against(len(both), lines, apart, left_out)
     write_json(comparison, output)
     unexplained = 0
@@ -451,8 +455,15 @@ def torches(
     raise typer.Exit(1 if unexplained else 0)
 
 
+def _texts(lines: list[Line]) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    for each in lines:
+        found[each.file, each.source or str(each.line)] += each.calls
+    return found
+
+
 def _differences(name: str, first: Ran, here: Ran, torch: str) -> Iterator[Difference]:
-    there, mine = _keys(first.lines), _keys(here.lines)
+    there, mine = _texts(first.lines), _texts(here.lines)
     for key in sorted(there.keys() | mine.keys()):
         counts = there.get(key, 0), mine.get(key, 0)
         if counts[0] != counts[1]:

@@ -8,7 +8,16 @@ import torch
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense.virtual import blocking_rows
 from syncwatch.sense.virtual.blocking_ops import Reason, blocks, row_of, table
-from syncwatch.sense.virtual.runtime_calls import WAIT_DEVICE, RuntimeCall, read, read_pageable, upload, upload_pinned
+from syncwatch.sense.virtual.runtime_calls import (
+    ALLOCATION,
+    WAIT,
+    WAIT_DEVICE,
+    RuntimeCall,
+    read,
+    read_pageable,
+    upload,
+    upload_pinned,
+)
 from tests.unit.virtual.asked import calls
 
 aten = torch.ops.aten
@@ -108,7 +117,11 @@ def test_tensors_of_other_shapes_are_unequal_without_a_look(x: torch.Tensor) -> 
 
 def test_only_matrices_that_are_not_square_wait_for_their_factors() -> None:
     assert calls(aten.linalg_lu_factor_ex.default, torch.eye(3).cuda()) == []
-    assert calls(aten.linalg_lu_factor_ex.default, torch.ones(3, 5).cuda()) == [WAIT_DEVICE]
+    assert calls(aten.linalg_lu_factor_ex.default, torch.ones(3, 5).cuda()) == [
+        *(WAIT_DEVICE, ALLOCATION, ALLOCATION, ALLOCATION),
+        *(WAIT, ALLOCATION, ALLOCATION),
+        *(WAIT, ALLOCATION),
+    ]
 
 
 def test_grouped_products_read_their_offsets_unless_all_is_bfloat16() -> None:

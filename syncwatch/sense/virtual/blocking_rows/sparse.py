@@ -171,7 +171,7 @@ def _compressed_product(factors: Sequence[torch.Tensor]) -> Sequence[RuntimeCall
     if first.layout is torch.strided and second.layout is torch.sparse_csr:
         return (upload(_COUNT),)
     if first.layout is second.layout is torch.sparse_csr:
-        return _gemm_reads(first, SyncKind.COPY) if first._nnz() and second._nnz() else ()
+        return _gemm_reads(5, SyncKind.COPY) if first._nnz() and second._nnz() else ()
     columns = [each for each in (first, second) if each.layout is torch.sparse_csc]
     return () if first.layout is torch.strided else (upload(_COUNT),) * len(columns)
 
@@ -185,12 +185,12 @@ def sparse_product(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 def _both_sparse(first: torch.Tensor, second: torch.Tensor) -> Sequence[RuntimeCall]:
-    return (*coalescing(first), *coalescing(second), *_gemm_reads(first, None), WAIT, WAIT)
+    return (*coalescing(first), *coalescing(second), *_gemm_reads(6, None), WAIT, WAIT)
 
 
-def _gemm_reads(first: torch.Tensor, wait: SyncKind | None) -> Sequence[RuntimeCall]:
-    """Return what cuSPARSE's SpGEMM reads of its work: measured 5 for identity matrices, 6 where rows store more."""
-    sizes = (4, 16, 4, 4, 4) if first._nnz() <= first.shape[0] else (4, 16, 4, 4, 4, 4)
+def _gemm_reads(count: int, wait: SyncKind | None) -> Sequence[RuntimeCall]:
+    """Return what cuSPARSE reads of its work: 5 for two CSR matrices; 6 for COO in two of three cases, else 5."""
+    sizes = (4, 16, *([4] * (count - 2)))
     return [RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, size, wait) for size in sizes]
 
 
