@@ -32,6 +32,12 @@ TOLD: Around[Told | None] = Around("syncwatch_guard")
 """Whom the guards around the running code tell; None where waiting is nobody's business."""
 
 
+def is_told() -> bool:
+    """Return whether somebody is told of waits of the running code."""
+    block = TOLD.innermost()
+    return block is not None and block.value is not None
+
+
 def tell(wait: Wait) -> None:
     """Tell the guard around the running code that it waits; raises what the guard raises."""
     block = TOLD.innermost()

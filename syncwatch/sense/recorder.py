@@ -243,6 +243,55 @@ class Recorder:
             (thread, blocking, op, stack, stream, 0),
         )
 
+    def waited_copy(
+        self,
+        direction: Direction,
+        memory: HostMemory | None,
+        size: int,
+        *,
+        op: str | None,
+        sensor: str,
+        stack: int | None,
+        stream: int,
+        copied: tuple[int, int],
+        called: tuple[str, int, int],
+        waited: tuple[int, int],
+    ) -> None:
+        """Record what `copy` and `sync` would of a copy that the calling thread waited for on its stream.
+
+        The pairs are begin and end in ns. Half the time of the two is spent on what they find out twice.
+        """
+        if self.after is not None or os.getpid() != self.owner:
+            self.copy(
+                direction,
+                memory,
+                size,
+                blocking=True,
+                op=op,
+                stack=stack,
+                stream=stream,
+                start_ns=copied[0],
+                end_ns=copied[1],
+                called=called,
+            )
+            self.sync(
+                SyncKind.STREAM,
+                explicit=False,
+                op=op,
+                sensor=sensor,
+                stack=stack,
+                stream=stream,
+                start_ns=waited[0],
+                end_ns=waited[1],
+            )
+            return
+        step, thread, pacing, within, allowed = self.surroundings()
+        self.copies.add(
+            step, size, *copied, Call(thread, *called), (direction, memory), (thread, True, op, stack, stream, 0)
+        )
+        shared = (thread, False, op, stack, stream, pacing, (sensor,), None, within, allowed, 0)
+        self.syncs.add(step, *waited, SyncKind.STREAM, shared)
+
     def kernel(self, name: str, stream: int, start_ns: int, end_ns: int, called: tuple[str, int, int]) -> None:
         """Record a kernel that ran from `start_ns` to `end_ns` on `stream`.
 

@@ -88,15 +88,21 @@ class BlockingOp:
     """Whether only sparse tensors make it wait, so that ordinary ones need not be asked."""
     host: bool = False
     """Whether only a tensor of the host among its arguments makes it wait."""
+    by_form: bool = False
+    """Whether sizes, types, places and numbers decide: never the values in tensors, or where their memory lies."""
 
 
 _TABLE: dict[str, BlockingOp] = {}
 
 
-def blocks(*names: str, reason: Reason, why: str, sparse: bool = False, host: bool = False) -> Callable[[Calls], Calls]:
+def blocks(
+    *names: str, reason: Reason, why: str, sparse: bool = False, host: bool = False, by_form: bool = False
+) -> Callable[[Calls], Calls]:
     """Enter the decorated function as the row of the operators `names`, such as `aten.nonzero`.
 
     With `sparse`, the operator waits for sparse tensors only; with `host`, where an argument is a tensor of the host.
+    With `by_form`, a call that asked nothing is not asked about again while its form stays the same: for rows that look
+    at no values of tensors on the device, nor at addresses. Where a tensor of the host takes part it is always asked.
 
     Raises:
         ValueError: if an operator has a row already.
@@ -106,7 +112,7 @@ def blocks(*names: str, reason: Reason, why: str, sparse: bool = False, host: bo
         for name in names:
             if name in _TABLE:
                 raise ValueError(f"{name} has two rows")
-            _TABLE[name] = BlockingOp(name, reason, why, calls, sparse, host)
+            _TABLE[name] = BlockingOp(name, reason, why, calls, sparse, host, by_form)
         return calls
 
     return enter

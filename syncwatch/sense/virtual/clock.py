@@ -7,7 +7,7 @@ is of the calling thread.
 
 from __future__ import annotations
 
-from ctypes import byref
+from ctypes import byref, c_int64
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NewType
 
@@ -16,6 +16,7 @@ from syncwatch.sense.virtual.native.calls import SpanOut, calls
 StreamId = NewType("StreamId", int)
 
 DEFAULT_STREAM = StreamId(0)
+_SEVEN = c_int64 * 7
 _ENGINES = {"h2d": 0, "d2h": 1, "d2d": 2}
 
 
@@ -29,6 +30,18 @@ class Span(NamedTuple):
     def length(self) -> int:
         """How long it lasts."""
         return self.end - self.start
+
+
+class WaitedCopy(NamedTuple):
+    """A copy that the host waited for; moments of virtual time, in ns."""
+
+    stream: StreamId
+    start: int
+    end: int
+    called: int
+    returned: int
+    waited_from: int
+    waited_until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,12 @@ class DeviceClock:
     def copy(self, stream: StreamId, engine: str, cost: int, duration: int) -> Span:
         """Queue a copy: it waits for its stream and for its engine, which copies of one direction share."""
         return _span(self._calls.sw_copy, stream, _ENGINES[engine], cost, duration)
+
+    def copy_and_wait(self, engine: str, cost: int, duration: int, back: int) -> WaitedCopy:
+        """Queue a copy on the current stream, and let the host wait until the stream is empty, in one call of C++."""
+        numbers = _SEVEN()
+        self._calls.sw_copy_and_wait(_ENGINES[engine], cost, duration, back, numbers)
+        return WaitedCopy(*numbers)
 
     def wait(self, until: int, cost: int) -> Span:
         """Let the host stand still until `until`, plus what the call itself costs; return the stretch of the wait."""

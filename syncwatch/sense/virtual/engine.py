@@ -20,7 +20,7 @@ import torch
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense import scope
-from syncwatch.sense.guard import Wait, tell
+from syncwatch.sense.guard import Wait, is_told, tell
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.clock import DeviceClock, Span, StreamId
 from syncwatch.sense.virtual.memory import Memory
@@ -205,6 +205,9 @@ class Engine:
         frame = user_frame()
         if call.wait is not None:
             self._refuse(call.wait, frame)
+            if call.wait is SyncKind.STREAM and call.direction is not None and not is_told():
+                self._copy_and_wait(call, call.direction, op, frame)
+                return
         stacks = tuple(recorder.stack(frame) for recorder in self.recorders)
         if call.direction is not None:
             self._copy(call, op, stacks)
@@ -295,6 +298,25 @@ class Engine:
                 frame.f_code.co_filename,
                 frame.f_lineno,
                 registry=frame.f_globals.setdefault("__warningregistry__", {}),
+            )
+
+    def _copy_and_wait(self, call: RuntimeCall, direction: Direction, op: str, frame: FrameType | None) -> None:
+        """Do what `_copy` and `wait` do one after the other, for the commonest of waits."""
+        rates = self.rates
+        duration = rates.copy_ns(call.size, pinned=call.memory is HostMemory.PINNED)
+        seen = self.clock.copy_and_wait(direction._value_, rates.copy_launch_ns, duration, rates.sync_return_ns)
+        for recorder in self.recorders:
+            recorder.waited_copy(
+                direction,
+                call.memory,
+                call.size,
+                op=op,
+                sensor=SENSOR,
+                stack=recorder.stack(frame),
+                stream=seen.stream,
+                copied=(seen.start, seen.end),
+                called=("cudaMemcpyAsync", seen.called, seen.returned),
+                waited=(seen.waited_from, seen.waited_until),
             )
 
     def _copy(self, call: RuntimeCall, op: str, stacks: tuple[int, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 
@@ -18,6 +19,7 @@ class RuntimeCall:
     wait: SyncKind | None
 
 
+@lru_cache(maxsize=64)
 def read(size: int) -> RuntimeCall:
     """Return a read of a few bytes through torch's own pinned buffer, as `.item()` does, and the wait for it."""
     return RuntimeCall(Direction.D2H, HostMemory.PINNED, size, SyncKind.STREAM)

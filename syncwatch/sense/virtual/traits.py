@@ -33,6 +33,7 @@ class Trait(IntFlag):
     ROW_FOR_SPARSE = 4096
     ROW_FOR_HOST = 8192
     LIST_OF_MANY = 16384
+    ROW_BY_FORM = 32768
     HOST_ONLY = 1 << 19
     HOST_ONLY_COMPRESSED = 1 << 20
     HOST_ONLY_NESTED = 1 << 21
@@ -204,6 +205,7 @@ def _traits(full: str, name: str, overload: Any, row: BlockingOp | None, flops: 
         Trait.HAS_ROW: row is not None,
         Trait.ROW_FOR_SPARSE: row is not None and row.sparse,
         Trait.ROW_FOR_HOST: row is not None and row.host,
+        Trait.ROW_BY_FORM: row is not None and row.by_form,
         Trait.LIST_OF_MANY: name.startswith("aten._foreach_"),
         Trait.RANDOM: torch.Tag.nondeterministic_seeded in overload.tags,
         Trait.FREE: name in _FREE,

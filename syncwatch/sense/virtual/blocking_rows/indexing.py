@@ -17,6 +17,7 @@ _MASKS = (torch.bool, torch.uint8)
     "aten._unsafe_index",
     reason=Reason.SIZE,
     why="turns a mask into indices with `nonzero`; indices on the host are uploaded.",
+    by_form=True,
 )
 def load(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what each index needs."""
@@ -30,6 +31,7 @@ def load(call: OpCall) -> Sequence[RuntimeCall]:
     "aten._unsafe_index_put",
     reason=Reason.SIZE,
     why="turns a mask into indices with `nonzero` (not for one number, `masked_fill_`); numbers are uploaded.",
+    by_form=True,
 )
 def store(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what each index needs."""

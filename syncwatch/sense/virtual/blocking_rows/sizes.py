@@ -99,7 +99,12 @@ def histc(call: OpCall) -> Sequence[RuntimeCall]:
     return (read_pageable(values.element_size()),) * 2
 
 
-@blocks("aten.isin", reason=Reason.SIZE, why="sorts many test elements after `unique`, and stores a number by index.")
+@blocks(
+    "aten.isin",
+    reason=Reason.SIZE,
+    why="sorts many test elements after `unique`, and stores a number by index.",
+    by_form=True,
+)
 def isin(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what the sorting way does; few test elements are compared directly."""
     elements, tests = call.get("elements"), call.get("test_elements")

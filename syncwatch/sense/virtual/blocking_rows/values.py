@@ -55,6 +55,7 @@ def end_points(call: OpCall) -> Sequence[RuntimeCall]:
     "aten.index_fill_",
     reason=Reason.VALUE,
     why="turns a tensor value on the device into a number with `.item()`.",
+    by_form=True,
 )
 def fill_value(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the value, where it is a tensor on the device."""

@@ -108,6 +108,8 @@ def command(chosen: Sequence[str], output: Path, options: Sequence[str] = _QUICK
     return [
         *chosen,
         *("-std=c++20", "-fPIC", "-shared", "-w", "-pipe", "-D_GLIBCXX_USE_CXX11_ABI=1"),
+        # As torch itself: some of its classes are larger without.
+        "-DNDEBUG",
         # Messages name the sources, and must not tell where they lay.
         *(f"-ffile-prefix-map={folder}={name}" for folder, name in ((torch_folder, "torch"), (HERE, "syncwatch"))),
         f"-I{torch_folder / 'include'}",

@@ -52,6 +52,7 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
     "sw_hold": (c_int64, c_int64),
     "sw_queue": (c_int64, c_int64, c_int64, ctypes.POINTER(SpanOut)),
     "sw_copy": (c_int64, c_int64, c_int64, c_int64, ctypes.POINTER(SpanOut)),
+    "sw_copy_and_wait": (c_int64, c_int64, c_int64, c_int64, ctypes.POINTER(c_int64)),
     "sw_wait": (c_int64, c_int64, ctypes.POINTER(SpanOut)),
     "sw_record": (c_int64, c_int64),
     "sw_take": (c_void_p, c_int64),

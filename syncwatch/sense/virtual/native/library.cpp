@@ -24,7 +24,6 @@ class Registration {
     std::memcpy(&old_hooks_, static_cast<void*>(&hooks), sizeof(void*));
     static const Hooks ours;
     std::memcpy(static_cast<void*>(&hooks), static_cast<const void*>(&ours), sizeof(void*));
-    register_operators();
     struct Listener final : c10::OpRegistrationListener {
       explicit Listener(Registration& registration) : registration(registration) {}
       void onOperatorRegistered(const c10::OperatorHandle&) override { fresh_operators() = true; }
@@ -32,6 +31,8 @@ class Registration {
       Registration& registration;
     };
     listening_ = c10::Dispatcher::singleton().addRegistrationListener(std::make_unique<Listener>(*this));
+    // After the listener was told of every operator there is, or the first call would look them all through again.
+    register_operators();
     take_over() = [this] { register_boxed(); };
     old_choice_ = choice();
     choice() = reinterpret_cast<void*>(&choose_attention);
@@ -330,6 +331,17 @@ void sw_copy(int64_t stream, int64_t engine, int64_t cost, int64_t duration, Spa
 void sw_wait(int64_t until, int64_t cost, Span* span) {
   state().used++;
   *span = state().clock.wait(state().clock.host(), until, cost);
+}
+// A copy on the current stream that is waited for: its stream, begin and end, those of the call, and those of the wait.
+void sw_copy_and_wait(int64_t engine, int64_t cost, int64_t duration, int64_t back, int64_t* into) {
+  State& all = state();
+  Host& host = all.clock.host();
+  all.used += 2;
+  const Span copied = all.clock.copy(host, host.stream, engine, cost, duration);
+  const int64_t returned = host.now;
+  const Span waited = all.clock.wait(host, all.clock.tail(host.stream), back);
+  const int64_t numbers[] = {host.stream, copied.start, copied.end, returned - cost, returned, waited.start, waited.end};
+  std::copy(std::begin(numbers), std::end(numbers), into);
 }
 int64_t sw_used() { return state().used; }
 

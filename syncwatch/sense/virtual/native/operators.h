@@ -6,6 +6,7 @@
 
 #include <functional>
 
+#include "forms.h"
 #include "hooks.h"
 #include "journal.h"
 #include "sides.h"
@@ -24,6 +25,7 @@ enum Trait : int64_t {
   kCountedByPython = 128,  // torch has a formula for its floating-point operations
   kRowForSparse = 4096,  // the row is for sparse tensors only
   kRowForHost = 8192,    // the row is for calls with a tensor of the host only
+  kRowByForm = 32768,    // the row goes by the form of the call alone, where no tensor of the host takes part
   kListOfMany = 16384,   // one launch for many tensors; torch does it one by one where some are on the host
   // CUDA's kernel for the layout is the CPU's: composed of other operators
   kSameCodeSparse = 512, kSameCodeCompressed = 1024, kSameCodeNested = 2048,
@@ -166,7 +168,7 @@ class Call {
     int64_t calls = 0;
     if (seen && state().capturing) keep_before();
     if (!composed()) {
-      if (seen && asks_a_row()) calls = asked(kRow, frame, {known_.number});
+      if (seen && asks_a_row()) calls = row(frame);
       compute(frame);
       if (seen) charge(frame);
     }
@@ -190,6 +192,19 @@ class Call {
     if (!(known_.traits & kHasRow)) return false;
     if ((known_.traits & kRowForSparse) && !sparse_) return false;
     return !(known_.traits & kRowForHost) || from_host_;
+  }
+
+  // How many calls of the runtime the table knows for this call.
+  int64_t row(Frame& frame) {
+    if (!(known_.traits & kRowByForm) || from_host_ || !plain_) return asked(kRow, frame, {known_.number});
+    Form form(known_.number);
+    for (const auto& value : given_)
+      if (!form.add(value)) return asked(kRow, frame, {known_.number});
+    QuietForms& quiet = QuietForms::mine();
+    if (quiet.holds(form)) return 0;
+    const int64_t calls = asked(kRow, frame, {known_.number});
+    if (!calls) quiet.enter(form);
+    return calls;
   }
 
   void survey() {
@@ -295,7 +310,9 @@ class Call {
     std::optional<OwnNumbers> own;
     if ((known_.traits & kRandom) && !generator) own.emplace();
     try {
-      if (known_.cpu && plain_ && key_ == DispatchKey::CUDA) op_.callBoxedForDispatchKey(DispatchKey::CPU, *stack_);
+      // Not `callBoxedForDispatchKey`, which works the keys out again and copies what is known of the kernel.
+      if (known_.cpu && plain_ && key_ == DispatchKey::CUDA)
+        op_.redispatchBoxed(DispatchKeySet(DispatchKey::CPU), stack_);
       else op_.callBoxed(stack_);
     } catch (const c10::OutOfMemoryError&) {
       throw;
