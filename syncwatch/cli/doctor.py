@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from syncwatch import __version__
+from syncwatch.compat import self_check
 from syncwatch.sense.device import require_torch
 
 _PACKAGES = ("torch", "triton", "nvtx", "rich", "typer", "pytest", "transformers")
@@ -34,12 +35,21 @@ def doctor() -> None:
         sensors.add_row(entry.name, here, entry.sees, "; ".join(entry.blind_to) or "nothing known")
     console.print(sensors, "")
     console.print(library.state(), "", soft_wrap=True)
+    console.print(_private_names(), "", soft_wrap=True)
     for sentence in newer_here():
         console.print(sentence, "", soft_wrap=True)
     known = ProbedTable.load(SHIPPED).environment
     console.print(f"The virtual device's table was measured on {known.gpu} with torch {known.torch}.", soft_wrap=True)
     if installed("torch") != known.torch:
         console.print("On a GPU, `syncwatch probe` says where the installed torch differs from it.", soft_wrap=True)
+
+
+def _private_names() -> str:
+    """Return a sentence on the undocumented names that syncwatch uses of other packages."""
+    gone = self_check.gone()
+    if not gone:
+        return f"All {len(self_check.names())} undocumented names of other packages that syncwatch uses are there."
+    return "\n".join(gone)
 
 
 def _table(*headings: str) -> Table:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.compat.torch_cuda import asks_not_to_block
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.copying import Side, plan_copy
 from syncwatch.sense.cuda_start import has_gpu
@@ -139,10 +140,7 @@ def _non_blocking(name: str, args: Any, kwargs: Any) -> bool:
     if "non_blocking" in kwargs:
         return bool(kwargs["non_blocking"])
     if name == "to":
-        try:
-            return bool(torch._C._nn._parse_to(*args, **kwargs)[2])
-        except (TypeError, RuntimeError):  # `to(other_tensor)` has no such form
-            return any(argument is True for argument in args[1:2])
+        return asks_not_to_block(args, kwargs)
     return len(args) > 1 and bool(args[1])
 
 

@@ -46,6 +46,7 @@ class CudaDevice:
                 "There is no CUDA GPU here. Use --device virtual to run without one, or --device auto to choose."
             )
         self._hooked: dict[str, _Hooks] = {}
+        self._failures: list[str] = []
 
     def environment(self) -> Environment:
         """Return the versions, the GPU and its driver; without the GPU's name while the program does not use it."""
@@ -54,7 +55,7 @@ class CudaDevice:
     @contextlib.contextmanager
     def sense(self, variant: str) -> Iterator[Sensed]:
         """Watch the lines with CUPTI's callbacks, or where CUPTI is taken with torch's debug mode."""
-        hooks = self._hooked[variant] = _Hooks(Recorder(now_ns=time.time_ns))
+        hooks = self._hooked[variant] = _Hooks(Recorder(now_ns=time.time_ns), self._failures)
         sensed = Sensed(variant, snapshot=lambda: _recording(variant, hooks, None, _NOT_YET))
         try:
             with hooks.on(callbacks=True):
@@ -112,10 +113,11 @@ class CudaDevice:
 
         Native code beside torch calls the same driver, and what the hooks miss of it, the coverage says.
         """
+        failed = tuple(f"A driver call has no line: looking for it failed ({each})." for each in self._failures[:1])
         if not is_used_without_torch():
-            return ()
+            return failed
         said = "Something other than torch used the GPU, and torch never did, so that no wait was recorded. Call "
-        return (f"{said}`torch.cuda.init()` first, so that the records begin.",)
+        return (f"{said}`torch.cuda.init()` first, so that the records begin.", *failed)
 
     def close(self) -> None:
         """Leave the device as it was; there is nothing to do on CUDA."""
@@ -132,6 +134,8 @@ class _Hooks:
     """The sensors that know lines, and what they gave."""
 
     recorder: Recorder
+    failures: list[str] = field(default_factory=list)
+    """What went wrong while a call was looked at."""
     names: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
@@ -151,7 +155,7 @@ class _Hooks:
 
     def _callbacks(self) -> RuntimeCalls | None:
         """Return CUPTI's callbacks, started; None where CUPTI is taken, with a note."""
-        sensor = RuntimeCalls()
+        sensor = RuntimeCalls(self.failures)
         try:
             sensor.start(self.recorder)
         except NotMeasuredError as error:

@@ -15,16 +15,13 @@ from dataclasses import dataclass, field
 
 import torch
 
+from syncwatch.compat.torch_cuda import call_when_initialized, count_devices
+
 
 @functools.cache
 def has_gpu() -> bool:
     """Return whether torch was built for CUDA and there is a GPU, whatever the virtual device answers for torch."""
-    if not hasattr(torch._C, "_cuda_getDeviceCount"):
-        return False
-    # NVML, as with PYTORCH_NVML_BASED_CUDA_CHECK=1: to ask the runtime would initialise the driver.
-    count_nvml: Callable[[], int] = getattr(torch.cuda, "_device_count_nvml", lambda: -1)
-    known = count_nvml() if torch.version.cuda else -1
-    return (known if known >= 0 else torch._C._cuda_getDeviceCount()) > 0
+    return count_devices() > 0
 
 
 def is_initialized() -> bool:
@@ -56,13 +53,7 @@ class WhenCudaStarts:
     _over: bool = False
 
     def __post_init__(self) -> None:
-        # Private since torch 0.4, tried with 2.9 to 2.15; without it CUDA has to be initialised here.
-        lazy_call = getattr(torch.cuda, "_lazy_call", None)
-        if lazy_call is None:
-            torch.cuda.init()
-            self._called()
-        else:
-            lazy_call(self._called)
+        call_when_initialized(self._called)
 
     def cancel(self) -> None:
         """Let nothing be called any more."""

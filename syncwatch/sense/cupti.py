@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.compat.torch_cuda import profiler_is_on, profiler_options, records_all_threads
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.collector import collector_off
 from syncwatch.model.names import WINDOW_RANGE
@@ -80,10 +81,10 @@ class Cupti:
             return "the watch around this one measures them, and CUPTI serves one at a time."
         if active.subscribed():
             return "the pass around this one has CUPTI's callbacks, which would blind torch.profiler."
-        if torch.autograd.profiler._is_profiler_enabled:
+        if profiler_is_on():
             # Found out before it is tried: a second start fails, and ends the first profiler as well.
             return "another torch.profiler records already; end it and run again."
-        if threading.get_ident() != self._thread and not _records_all_threads():
+        if threading.get_ident() != self._thread and not records_all_threads():
             return (
                 "CUDA was first used on another thread than the watch was begun on, where this torch cannot record. "
                 "Call torch.cuda.init() before the thread is started, or use torch 2.11 or later."
@@ -91,10 +92,8 @@ class Cupti:
         return None
 
     def _configuration(self) -> Any:
-        if threading.get_ident() == self._thread:
-            return torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True)
         # A profiler of one thread can be ended on that thread alone.
-        return torch._C._profiler._ExperimentalConfig(enable_cuda_sync_events=True, profile_all_threads=True)
+        return profiler_options(all_threads=threading.get_ident() != self._thread)
 
     def _mark(self) -> None:
         """Bound the window, and note what the host's clock shows there."""
@@ -140,11 +139,3 @@ class Cupti:
             for (before, after), moment in zip(self._marks, trace.window, strict=True)
         )
         return offset if abs(offset) > width else 0
-
-
-def _records_all_threads() -> bool:
-    try:
-        torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
-    except TypeError:
-        return False
-    return True

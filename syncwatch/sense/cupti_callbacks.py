@@ -1,4 +1,4 @@
-"""Answers: how does CUPTI call Python at each driver call? A subscription to chosen calls, through ctypes."""
+"""A subscription to chosen driver calls: CUPTI calls Python at the begin and the end of each, through ctypes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from syncwatch.compat.cupti import CALLBACK, DRIVER_API, MULTIPLE_SUBSCRIBERS
 from syncwatch.errors import NotMeasuredError
 
-_DRIVER_API = 1
-"""CUPTI_CB_DOMAIN_DRIVER_API of cupti_callbacks.h; runtime calls arrive here too, as the driver calls they make."""
-_MULTIPLE_SUBSCRIBERS = 39
-"""CUPTI_ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED of cupti_result.h."""
-_PARAMETERS_AT = 16
-"""Where `functionParams` stands in `CUpti_CallbackData`: behind the call site and the function's name."""
-_BYTES_AT = 16
-"""Where `ByteCount` stands in the parameters of every linear copy: behind two pointers (generated_cuda_meta.h)."""
-
-
-_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
+_NEWER = frozenset({800})
+"""cuCtxSynchronize_v2 came with CUDA 13: an older CUPTI refuses its number, and no library there calls it."""
 
 OnCall = Callable[[object, int, int, int], None]
 """Called with two values that mean nothing here, the callback id, and the address of the call's data."""
@@ -32,38 +24,34 @@ class Subscription:
     that is first used inside a subscription sees no GPU for the rest of the process (torch 2.11 with CUDA 13.0).
 
     Raises:
-        NotMeasuredError: if CUPTI is not there, or has a subscriber already.
+        NotMeasuredError: if CUPTI is not there, has a subscriber already, or does not know one of the calls.
     """
 
     def __init__(self, calls: Iterable[int], on_call: OnCall) -> None:
         self._library = _load()
-        self._callback = _CALLBACK(on_call)
+        self._callback = CALLBACK(on_call)
         self._handle = ctypes.c_void_p()
         status = self._library.cuptiSubscribe(ctypes.byref(self._handle), self._callback, None)
-        if status == _MULTIPLE_SUBSCRIBERS:
+        if status == MULTIPLE_SUBSCRIBERS:
             raise NotMeasuredError("CUPTI has a subscriber already: torch.profiler, nsys or another profiler.")
         if status:
             raise NotMeasuredError(f"CUPTI refused a subscriber (error {status}).")
+        self._enable(calls)
+
+    def _enable(self, calls: Iterable[int]) -> None:
         for call in calls:
-            self._library.cuptiEnableCallback(1, self._handle, _DRIVER_API, call)
+            status = self._library.cuptiEnableCallback(1, self._handle, DRIVER_API, call)
+            if status and call not in _NEWER:
+                self.close()
+                # Without it every wait of this call would be missing, and nobody would know.
+                raise NotMeasuredError(
+                    f"CUPTI does not tell of the driver call with callback id {call} (error {status}), so waits in it "
+                    "would not be seen. Update syncwatch, or say which driver this is in a report."
+                )
 
     def close(self) -> None:
         """End it; CUPTI is free again."""
         self._library.cuptiUnsubscribe(self._handle)
-
-
-_int_at = ctypes.c_int.from_address
-_pointer_at = ctypes.c_uint64.from_address
-
-
-def returns(data: int) -> bool:
-    """Return whether the call whose data lies at `data` returns; else it begins (`callbackSite`)."""
-    return _int_at(data).value != 0
-
-
-def copied_bytes(data: int) -> int:
-    """Return how many bytes the copy call whose data lies at `data` moves."""
-    return _pointer_at(_pointer_at(data + _PARAMETERS_AT).value + _BYTES_AT).value
 
 
 def _load() -> ctypes.CDLL:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from types import FrameType
 
-import torch
-
+from syncwatch.compat.torch_cuda import debug_mode, set_debug_mode
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.nearest import asked_for, in_backward
@@ -52,10 +51,10 @@ class DebugMode:
         global _users_mode
         self._recorder = recorder
         if not _on:
-            _users_mode = _mode()
+            _users_mode = debug_mode()
         _on.append(self)
         self._warnings.start()
-        _set_mode(_WARN)
+        set_debug_mode(_WARN)
 
     def stop(self) -> None:
         """Restore the mode and the filters."""
@@ -63,7 +62,7 @@ class DebugMode:
             return
         _on.remove(self)
         if not _on:
-            _set_mode(_users_mode)
+            set_debug_mode(_users_mode)
         self._warnings.stop()
         self._recorder = None
 
@@ -85,12 +84,3 @@ class DebugMode:
             end_ns=heard,
         )
         return last
-
-
-def _mode() -> int:
-    # Not torch.cuda's functions, which would initialise CUDA.
-    return int(torch._C._cuda_get_sync_debug_mode())
-
-
-def _set_mode(mode: int) -> None:
-    torch._C._cuda_set_sync_debug_mode(mode)

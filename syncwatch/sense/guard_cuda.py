@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 from types import FrameType
 
-import torch
-
+from syncwatch.compat.torch_cuda import debug_mode, set_debug_mode
 from syncwatch.model.events import SyncKind
 from syncwatch.sense import active, copies
 from syncwatch.sense.cuda_start import has_gpu
@@ -59,9 +58,9 @@ class CudaHooks:
     def _start(self) -> None:
         self._warnings.start()
         # Not torch.cuda's function, which would initialise CUDA; a user's "error" raises by itself.
-        self._set_mode = torch._C._cuda_get_sync_debug_mode() == _DEFAULT
+        self._set_mode = debug_mode() == _DEFAULT
         if self._set_mode:
-            torch._C._cuda_set_sync_debug_mode(_WARN)
+            set_debug_mode(_WARN)
         if not self._wrapped:
             # The debug mode is silent where the user asks for the device or an event.
             self._calls.start()
@@ -70,8 +69,8 @@ class CudaHooks:
 
     def _stop(self) -> None:
         copies.unlisten(self._on_copy, keep=True)
-        if self._set_mode and torch._C._cuda_get_sync_debug_mode() == _WARN:
-            torch._C._cuda_set_sync_debug_mode(_DEFAULT)
+        if self._set_mode and debug_mode() == _WARN:
+            set_debug_mode(_DEFAULT)
         self._warnings.stop()
 
     def _on_call(self, kind: SyncKind, asked: bool, frame: FrameType) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
-_BACKWARD = "_engine_run_backward"
+from syncwatch.compat.ranges import BACKWARD
+
 """The function of `torch/autograd/graph.py` in which a thread waits for autograd's own threads."""
 
 
@@ -27,4 +28,4 @@ def asked_for(frame: FrameType | None) -> bool:
 
 def in_backward(frame: FrameType) -> bool:
     """Return whether `frame` is where a thread waits for autograd's own threads."""
-    return frame.f_code.co_name == _BACKWARD
+    return frame.f_code.co_name == BACKWARD.attribute

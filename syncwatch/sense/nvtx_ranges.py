@@ -1,6 +1,6 @@
 """Answers: which ranges does a program name through the package nvtx? Every way to make one, of every version.
 
-Until 0.2.11 all of them go through four functions of its library. Newer ones make nothing of a range while no tool is
+Until 0.2.11 all of them go through four functions of its _library. Newer ones make nothing of a range while no tool is
 attached: their domains are then a `DummyDomain`, and a decorated function is the function itself.
 """
 
@@ -14,15 +14,16 @@ from types import FrameType
 from typing import Any
 
 import nvtx
-import nvtx._lib.lib as library
 import nvtx.nvtx as api
 
+from syncwatch.compat.ranges import NVTX_LIBRARY
 from syncwatch.sense import scope
 from syncwatch.sense.range_ledger import Held, begin, deaf, end, hears
 from syncwatch.sense.virtual.patching import Patches
 
-_DUMMY: Any = getattr(library, "dummy_domain", None)
-_DUMMY_CLASS: Any = getattr(library, "DummyDomain", None)
+_library: Any = NVTX_LIBRARY.get()
+_DUMMY: Any = getattr(_library, "dummy_domain", None)
+_DUMMY_CLASS: Any = getattr(_library, "DummyDomain", None)
 _CALLS = ("push_range", "pop_range", "start_range", "end_range")
 _CODES = {getattr(api, name).__code__ for name in _CALLS}
 
@@ -106,7 +107,7 @@ def _patch_domains(patches: Patches) -> None:
         return _Listening(name) if domain is _DUMMY and sys._getframe(1).f_code in _CODES else domain
 
     patches.set(api, "get_domain", get_domain)
-    for owner in (library.Domain, _DUMMY_CLASS):
+    for owner in (_library.Domain, _DUMMY_CLASS):
         _patch_methods(patches, owner)
 
 
@@ -148,12 +149,12 @@ def _patch_methods(patches: Patches, owner: Any) -> None:
 def _attributes(self: Any, message: Any = None, color: Any = None, category: Any = None, payload: Any = None) -> Any:
     """Return attributes that know their message; a domain that stands for none gives none."""
     if message is None or isinstance(message, str):
-        message = library.RegisteredString(library.DomainHandle(None), message or "")
+        message = _library.RegisteredString(_library.DomainHandle(None), message or "")
     try:
-        return library.EventAttributes(domain=self, message=message)
+        return _library.EventAttributes(domain=self, message=message)
     except TypeError:
         # The domain is an argument from 0.2.14 on.
-        return library.EventAttributes(message=message)
+        return _library.EventAttributes(message=message)
 
 
 def _named(annotation: Any, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,13 +11,11 @@ import threading
 from types import FrameType
 from weakref import WeakSet
 
+from syncwatch.compat.ranges import BACKWARD
 from syncwatch.sense.scope import STEPS, Block
 from syncwatch.sense.threads import AUTOGRAD, thread_name
 
 Numbers = tuple[tuple[object, int], ...]
-
-_BACKWARD = "_engine_run_backward"
-"""The function of torch that waits while autograd's threads work."""
 
 
 class OpenStep:
@@ -52,7 +50,7 @@ class OpenStep:
 
 def _is_in_backward(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code.co_name == _BACKWARD:
+        if frame.f_code.co_name == BACKWARD.attribute:
             return True
         frame = frame.f_back
     return False

@@ -94,7 +94,11 @@ class Recorder:
     def within(self) -> int | None:
         """Return the number of the stack of ranges that the calling thread or task is in; None outside every range."""
         names = scope.ranges()
-        return self._range_stacks.setdefault(names, len(self._range_stacks)) if names else None
+        known = self._range_stacks.get(names) if names else None
+        if known is not None or not names:
+            return known
+        with self._lock:
+            return self._range_stacks.setdefault(names, len(self._range_stacks))
 
     def range_begins(self, entered: scope.Entered) -> None:
         """Note that the calling thread entered a range."""
@@ -140,8 +144,8 @@ class Recorder:
 
     def thread_called(self, name: str) -> int:
         """Return the number of a thread that is known by what it does alone, and has no system id."""
-        if name not in self._thread_names:
-            with self._lock:
+        with self._lock:
+            if name not in self._thread_names:
                 self._thread_names.append(name)
                 self.native_threads[-len(self._thread_names)] = len(self._thread_names) - 1
         return self._thread_names.index(name)

@@ -9,11 +9,12 @@ from time import time_ns
 
 import torch
 
+from syncwatch.compat.cupti import copied_bytes, returns
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import Call, CopyEvent, SyncEvent, SyncKind
 from syncwatch.sense import active
 from syncwatch.sense.cuda_start import has_gpu
-from syncwatch.sense.cupti_callbacks import OnCall, Subscription, copied_bytes, returns
+from syncwatch.sense.cupti_callbacks import OnCall, Subscription
 from syncwatch.sense.driver_calls import DRIVER_CALLS, DriverCall
 from syncwatch.sense.nearest import asked_for, nearest_frame
 from syncwatch.sense.recorder import Recorder
@@ -27,6 +28,10 @@ A bare tuple: a dataclass for each of the calls of a read would double what a re
 """
 
 
+_UNKNOWN = DriverCall("a driver call", SyncKind.STREAM)
+"""Stands for a call that was not subscribed to, so that it counts as a wait without a line."""
+
+
 class RuntimeCalls:
     """Subscribes to the driver calls that wait, copy or allocate, and takes the Python stack inside each.
 
@@ -38,10 +43,12 @@ class RuntimeCalls:
     sees = "every wait, copy and allocation that reaches the driver, from any library, with its line and time"
     blind_to: tuple[str, ...] = ("what the GPU did meanwhile",)
 
-    def __init__(self) -> None:
+    def __init__(self, failures: list[str] | None = None) -> None:
+        """`failures` takes what goes wrong while a call is looked at; that call is recorded without a line."""
         self._recorder: Recorder | None = None
         self._subscription: Subscription | None = None
         self._seen: list[_Seen] = []
+        self._failures = [] if failures is None else failures
 
     def unavailable(self) -> str | None:
         """Return why it cannot run here, or None."""
@@ -80,14 +87,16 @@ class RuntimeCalls:
         """Return what CUPTI calls at both ends of each call; a closure, as attribute look-ups would cost a third."""
         begun: dict[int, int] = {}
         copied: dict[int, tuple[int, int, int | None, _Around]] = {}
-        calls, seen = DRIVER_CALLS, self._seen
+        calls, seen, failures = DRIVER_CALLS, self._seen, self._failures
 
         def on_call(_user: object, _domain: int, number: int, data: int) -> None:
+            ended = False
             try:
                 ident = get_ident()
                 if not returns(data):
                     begun[ident] = time_ns()
                     return
+                ended = True
                 end = time_ns()
                 start = begun.pop(ident, end)
                 call = calls[number]
@@ -109,6 +118,17 @@ class RuntimeCalls:
             except KeyboardInterrupt:
                 # An exception cannot leave a C callback: hand it to the main thread again.
                 _thread.interrupt_main()
+                if ended:
+                    keep(number)
+            except BaseException as error:
+                failures.append(f"{type(error).__name__}: {error}")
+                if ended:
+                    keep(number)
+
+        def keep(number: int) -> None:
+            """Record the call without a line, so that it is not lost."""
+            now, around = time_ns(), (None, recorder.thread(), False, None, None)
+            seen.append((calls.get(number, _UNKNOWN), around, None, False, 0, now, now))
 
         return on_call
 

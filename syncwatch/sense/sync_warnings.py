@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, SupportsIndex
 
+from syncwatch.compat.cpython import warnings_changed
+
 MESSAGE = "called a synchronizing CUDA operation"
 PROTOTYPE = "Synchronization debug mode is a prototype"
 """What torch says once when the mode is set."""
@@ -98,21 +100,7 @@ def _filters() -> list[Any]:
 
 def _set_filters(filters: list[Any]) -> None:
     warnings.filters = filters
-    # Each module remembers what it has warned of, until the filters change. The name differs from 3.14 on.
-    for name in ("_filters_mutated", "_filters_mutated_lock_held"):
-        mutated = getattr(warnings, name, None)
-        if mutated is not None:
-            _mutate(name, mutated)
-            return
-
-
-def _mutate(name: str, mutated: Callable[[], None]) -> None:
-    lock = getattr(warnings, "_lock", None)
-    if name.endswith("lock_held") and lock is not None:
-        with lock:
-            mutated()
-    else:
-        mutated()
+    warnings_changed()
 
 
 def _outside_warnings(frame: FrameType | None) -> FrameType | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import torch
 import torch.cuda.nvtx
 
+from syncwatch.compat import ranges as names
 from syncwatch.sense import scope
 from syncwatch.sense.range_ledger import Held, begin, deaf, end, hears
 from syncwatch.sense.virtual.patching import Patches
@@ -23,10 +24,6 @@ from syncwatch.sense.virtual.patching import Patches
 _PUSHED = "torch.cuda.nvtx"
 _STARTED = "torch.cuda.nvtx, started"
 _RECORDED = "record_function"
-
-_ENTERS = ("_record_function_enter", "_record_function_enter_new")
-_EXITS = ("_record_function_exit", "_call_end_callbacks_on_jit_fut")
-"""Of `torch.ops.profiler`; a range whose end waits for a future ends here where its block does."""
 
 
 def patch(patches: Patches) -> None:
@@ -36,7 +33,7 @@ def patch(patches: Patches) -> None:
 
 
 def _patch_nvtx(patches: Patches) -> None:
-    native: Any = vars(torch.cuda.nvtx)["_nvtx"]
+    native = names.TORCH_NVTX.get()
     # A build without CUDA has a stand-in whose functions raise; nobody looks at its ranges but us.
     real = not type(native).__name__.endswith("Stub")
     handles = itertools.count(1)
@@ -69,9 +66,9 @@ def _patch_nvtx(patches: Patches) -> None:
         if hears():
             end((_STARTED, handle))
 
-    names = ("rangePushA", "rangePop", "rangeStartA", "rangeEnd")
-    native_push, native_pop, native_start, native_end = (getattr(native, name, None) or _nothing for name in names)
-    for name, function in zip(names, (push, pop, start, finish), strict=True):
+    calls = ("rangePushA", "rangePop", "rangeStartA", "rangeEnd")
+    native_push, native_pop, native_start, native_end = (getattr(native, name, None) or _nothing for name in calls)
+    for name, function in zip(calls, (push, pop, start, finish), strict=True):
         patches.set(native, name, function)
     if not real:
         patches.set(native, "markA", _nothing)
@@ -91,20 +88,13 @@ _RANGE_CODE = torch.cuda.nvtx.range.__wrapped__.__code__  # type: ignore[attr-de
 
 
 def _patch_record_function(patches: Patches) -> None:
-    for name in _ENTERS:
-        for operator in _operators(name):
+    for name in (names.ENTER, names.ENTER_NEW):
+        for operator in names.overloads_of(name):
             patches.set(operator, "_op", _entering(operator._op))
-    for name in _EXITS:
-        for operator in _operators(name):
+    # A range whose end waits for a future ends here where its block does.
+    for name in (names.EXIT, names.EXIT_LATER):
+        for operator in names.overloads_of(name):
             patches.set(operator, "_op", _leaving(operator._op))
-
-
-def _operators(name: str) -> Iterator[Any]:
-    """Yield the operator called `name` with its overloads, each of which can be called by itself."""
-    packet = getattr(torch.ops.profiler, name, None)
-    if packet is not None:
-        yield packet
-        yield from (getattr(packet, overload) for overload in packet.overloads())
 
 
 def _entering(plain: Callable[..., Any]) -> Callable[..., Any]:

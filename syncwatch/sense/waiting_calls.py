@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from syncwatch.compat.cpython import set_method
+from syncwatch.compat.torch_cuda import SYNCHRONIZE, SYNCHRONIZE_ACCELERATOR
 from syncwatch.model.events import SyncKind
-from syncwatch.sense.type_methods import set_method
 
 Hears = Callable[[SyncKind, bool, FrameType], None]
 """Takes how it waits, whether that was asked for, and the frame that called; called before the wait."""
@@ -63,8 +64,8 @@ def _put(owner: Any, name: str, value: Any) -> bool:
 
 
 def _calls() -> Iterator[tuple[Any, str, SyncKind, bool]]:
-    yield torch._C, "_cuda_synchronize", SyncKind.DEVICE, True
-    yield torch._C, "_accelerator_synchronizeDevice", SyncKind.DEVICE, True
+    for name in (SYNCHRONIZE, SYNCHRONIZE_ACCELERATOR):
+        yield name.owner(), name.attribute, SyncKind.DEVICE, True
     yield torch.cuda.Event, "synchronize", SyncKind.EVENT, True
     # torch.cuda.Event has a method of its own, so that no wait is heard of twice.
     yield torch.Event, "synchronize", SyncKind.EVENT, True

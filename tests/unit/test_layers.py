@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "syncwatch"
 STAGES = ("sense", "attribute", "analyse", "judge", "report", "formats")
-SHARED = ("syncwatch.model", "syncwatch.errors", "syncwatch.__version__")
-MAY_IMPORT_TORCH = ("sense", "bench")
+SHARED = ("syncwatch.model", "syncwatch.compat", "syncwatch.errors", "syncwatch.__version__")
+MAY_IMPORT_TORCH = ("sense", "bench", "compat")
 
 
 def imports_of(path: Path) -> Iterator[str]:

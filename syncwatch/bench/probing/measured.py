@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from syncwatch.compat.torch_cuda import spin
 from syncwatch.model.events import CopyEvent, Direction, SyncKind
 from syncwatch.model.session import DeviceKind, Recording
 from syncwatch.sense.base import Sensed, WatchedDevice
@@ -135,7 +136,7 @@ def _stands_still(call: Call) -> bool:
 def _outlasts_the_queue(call: Call) -> bool:
     act = _ready(call)
     queue_end = torch.cuda.Event()
-    torch.cuda._sleep(QUEUED_CYCLES)
+    spin(QUEUED_CYCLES)
     queue_end.record()
     act()
     return bool(queue_end.query())

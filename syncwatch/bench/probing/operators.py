@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from syncwatch.bench.probing.measured import Call
+from syncwatch.compat.torch_cuda import operator_samples
 from syncwatch.errors import NotMeasuredError
 
 SAMPLES = 5
@@ -41,12 +42,11 @@ def sampled_operators() -> list[Any]:
         NotMeasuredError: if they cannot be imported.
     """
     try:
-        from torch.testing._internal.common_methods_invocations import op_db
+        return operator_samples()
     except ImportError as error:
         raise NotMeasuredError(
             f"torch's operator samples cannot be imported ({error}). Install them with: pip install 'syncwatch[probe]'."
         ) from error
-    return list(op_db)
 
 
 def _calls(operator: Any, dtype: torch.dtype) -> Iterator[tuple[Call, str]]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from syncwatch.compat.torch_cuda import spin
+
 REPEATS = 30
 _MIB = 1 << 20
 
@@ -70,7 +72,7 @@ def _device_ns(act: Callable[[], object]) -> int:
     calls = 200
     found: list[float] = []
     for _ in range(REPEATS):
-        torch.cuda._sleep(20_000_000)
+        spin(20_000_000)
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         for _ in range(calls):

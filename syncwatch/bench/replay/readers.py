@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from syncwatch.bench.replay import moves, shapes, slots, values
+from syncwatch.bench.replay import moves, shapes, values
 from syncwatch.bench.replay.ways import Way
+from syncwatch.compat.cpython import slots_are_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def _readers() -> Iterator[Reader]:
         yield Reader(owner, "masked_select", shapes.MASKED_SELECT)
         yield Reader(owner, "repeat_interleave", shapes.REPEAT_INTERLEAVE)
     yield Reader(torch, "where", shapes.WHERE)
-    if slots.KNOWN:
+    if slots_are_known():
         yield Reader(tensor, "__getitem__", shapes.GET_ITEM)
         yield Reader(tensor, "__setitem__", shapes.SET_ITEM)
     yield Reader(tensor, "to", moves.MOVE)

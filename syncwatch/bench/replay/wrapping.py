@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from syncwatch.bench.replay.readers import Reader
-from syncwatch.bench.replay.slots import ItemSlots
 from syncwatch.bench.replay.tape import Cursor, Mode, Tape
+from syncwatch.compat.cpython import ItemSlots
 
 _ITEMS = ("__getitem__", "__setitem__")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from syncwatch.model.events import SyncKind
 from syncwatch.sense import heard_ranges
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual import (
@@ -14,7 +13,6 @@ from syncwatch.sense.virtual import (
     cuda_graphs,
     cuda_libraries,
     jiterator,
-    op_names,
     refusals,
     storages,
     tensor_methods,
@@ -71,7 +69,6 @@ class VirtualDevice:
         """
         if self._machine is not None:
             return
-        triton_launch.require_interpreter()
         self._machine = _Machine.enter(self._rates)
         self.record_into(recorder)
 
@@ -93,10 +90,6 @@ class VirtualDevice:
     def now_ns(self) -> int:
         """Return the virtual time of the calling thread."""
         return self.engine.now_ns()
-
-    def sync_all(self) -> None:
-        """Let the host wait for everything, as the runner does between rounds."""
-        self.engine.wait(SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
 
 
 def running_engine() -> Engine | None:
@@ -135,6 +128,7 @@ class _Machine:
     def _start(self) -> None:
         native, engine = calls(), self.engine
         try:
+            triton_launch.require_interpreter(self._patches)
             native.sw_start(rates_for(engine.rates), self._bridge.function)
             self._patches.undo_with(native.sw_stop)
             cuda_api.patch(self._patches, engine)

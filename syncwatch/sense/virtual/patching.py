@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from syncwatch.compat.private_name import PrivateName
+
 _ABSENT = object()
 
 
@@ -30,6 +32,20 @@ class Patches:
         """Replace `owner.name` where this torch has it."""
         if hasattr(owner, name):
             self.set(owner, name, value)
+
+    def set_private(self, name: PrivateName, value: Any) -> None:
+        """Replace what `name` names.
+
+        Raises:
+            NotMeasuredError: if the installed package does not have it.
+        """
+        name.get()
+        self.set(name.owner(), name.attribute, value)
+
+    def set_private_if_there(self, name: PrivateName, value: Any) -> None:
+        """Replace what `name` names where the installed package has it."""
+        if name.is_there():
+            self.set(name.owner(), name.attribute, value)
 
     def restore(self) -> None:
         """Put everything back."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.compat import triton_interpreter as names
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.tried import newer_here, not_there
 from syncwatch.sense.virtual import triton_numbers
@@ -22,13 +23,15 @@ _NOT_TUNED = (
 )
 
 
-def require_interpreter() -> None:
-    """Choose Triton's interpreter for every kernel that is defined from now on.
+def require_interpreter(patches: Patches) -> None:
+    """Choose Triton's interpreter for every kernel that is defined from now on, until `patches` are taken back.
 
     Raises:
         NotMeasuredError: if kernels were defined before, for the compiler.
     """
+    before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = "1"
+    patches.undo_with(lambda: _set_variable(before))
     if "triton" not in sys.modules:
         return
     compiled = _compiled_kernel()
@@ -37,6 +40,13 @@ def require_interpreter() -> None:
             f"The Triton kernel {compiled} was defined before the virtual device started, so it can only run on a "
             f"GPU. Set {_VARIABLE}=1 in the environment, or start the device before importing it."
         )
+
+
+def _set_variable(value: str | None) -> None:
+    if value is None:
+        os.environ.pop(_VARIABLE, None)
+    else:
+        os.environ[_VARIABLE] = value
 
 
 def _compiled_kernel() -> str | None:
@@ -66,9 +76,9 @@ def patch(patches: Patches, engine: Engine) -> None:
         from triton.runtime import interpreter
         from triton.runtime.errors import InterpreterError
 
+        plain = names.LAUNCH.get()
         executor: Any = interpreter.GridExecutor
-        plain = executor.__call__
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, NotMeasuredError) as error:
         raise NotMeasuredError(not_there(f"cannot run Triton kernels ({error})")) from error
     refusal = _mend_numbers(patches)
 
@@ -92,28 +102,25 @@ def patch(patches: Patches, engine: Engine) -> None:
     # The interpreter copies what a kernel is given from the GPU and back. Here that is host memory already; and in
     # torch 2.9 the copies, which are in a reference cycle, take the marks of their storages with them when Python
     # collects them.
-    patches.set_if_there(executor, "_init_args_hst", lambda self, given, named: (list(given), dict(named)))
-    patches.set_if_there(executor, "_restore_args_dev", lambda self, *arguments: None)
+    patches.set_private_if_there(names.COPY_IN, lambda self, given, named: (list(given), dict(named)))
+    patches.set_private_if_there(names.COPY_OUT, lambda self, *arguments: None)
     _choose_without_timing(patches, engine)
 
 
 def _choose_without_timing(patches: Patches, engine: Engine) -> None:
     """Let an autotuner take the first of its configurations: the interpreter's times say nothing of a GPU."""
-    from triton.runtime import autotuner
-
-    owner: Any = getattr(autotuner, "Autotuner", None)
-    plain = getattr(owner, "_bench", None)
+    plain = names.BENCHMARK.get_or(None)
     if plain is None:
         return
 
     def bench(self: Any, *arguments: Any, **named: Any) -> Any:
-        given = getattr(self, "_do_bench", None)
+        given = names.timer_of(self)
         if not engine.active or not str(getattr(given, "__module__", "triton")).startswith("triton"):
             return plain(self, *arguments, **named)
         engine.notes.add(_NOT_TUNED)
         return [0.0, 0.0, 0.0]
 
-    patches.set(owner, "_bench", bench)
+    patches.set_private(names.BENCHMARK, bench)
 
 
 def _mend_numbers(patches: Patches) -> str | None:
@@ -121,7 +128,7 @@ def _mend_numbers(patches: Patches) -> str | None:
     mended = Patches()
     try:
         triton_numbers.patch(mended)
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, NotMeasuredError) as error:
         mended.restore()
         return not_there(f"cannot run Triton kernels: bfloat16 would be wrong ({error})")
     patches.undo_with(mended.restore)

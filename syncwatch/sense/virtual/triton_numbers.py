@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from syncwatch.compat import triton_interpreter as names
 from syncwatch.sense.virtual.patching import Patches
 
 _Array = np.ndarray[Any, np.dtype[Any]]
@@ -43,9 +44,9 @@ def _is_bfloat16(dtype: Any) -> bool:
 
 
 def _patch_sizes(patches: Patches, interpreter: Any) -> None:
-    plain_dtype = interpreter._get_np_dtype
+    plain_dtype = names.ARRAY_TYPE.get()
     # Triton 3.5 does not check how wide the array of a value is.
-    plain_check: Any = getattr(interpreter, "_validate_np_data_size", None)
+    plain_check: Any = names.CHECK_WIDTH.get_or(None)
 
     def dtype_of(dtype: Any) -> Any:
         return np.dtype(np.float32) if _is_bfloat16(dtype) else plain_dtype(dtype)
@@ -53,15 +54,15 @@ def _patch_sizes(patches: Patches, interpreter: Any) -> None:
     def check(data: Any, dtype: Any) -> bool:
         return _is_bfloat16(dtype) or bool(plain_check(data, dtype))
 
-    patches.set(interpreter, "_get_np_dtype", dtype_of)
+    patches.set_private(names.ARRAY_TYPE, dtype_of)
     if plain_check is not None:
-        patches.set(interpreter, "_validate_np_data_size", check)
+        patches.set_private(names.CHECK_WIDTH, check)
 
 
 def _patch_memory(patches: Patches, interpreter: Any) -> None:
     builder, handle = interpreter.InterpreterBuilder, interpreter.TensorHandle
     plain_load, plain_store = builder.create_masked_load, builder.create_masked_store
-    memory = interpreter._interpreter
+    memory = names.MEMORY.get()
     read, write = memory.load, memory.store
 
     def load(self: Any, ptrs: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
@@ -90,7 +91,7 @@ def _patch_atomics(patches: Patches, interpreter: Any) -> None:
     """Let atomics on bfloat16 compute on values: the plain ones would add bits, and write four bytes into two."""
     builder, handle = interpreter.InterpreterBuilder, interpreter.TensorHandle
     plain_update, plain_swap = builder.create_atomic_rmw, builder.create_atomic_cas
-    memory, kinds = interpreter._interpreter, interpreter._ir.ATOMIC_OP
+    memory, kinds = names.MEMORY.get(), names.ATOMICS.get().ATOMIC_OP
     read, write = memory.load, memory.store
     # Triton refuses the others for bfloat16 by itself.
     known: dict[Any, Any] = {kinds.FADD: np.add, kinds.XCHG: lambda old, new: new}
@@ -203,25 +204,25 @@ def _patch_arithmetic(patches: Patches, interpreter: Any) -> None:
 
 def _patch_scaled_products(patches: Patches, interpreter: Any) -> None:
     """Let `tl.dot_scaled` take bfloat16; Triton before 3.8 has none here."""
-    plain = getattr(interpreter, "_mxfp_value_handle_to_float32", None)
+    plain = names.SCALED_PRODUCT.get_or(None)
     if plain is None:
         return
 
     def to_float32(value: Any) -> Any:
         return value.data if _is_bfloat16(value.dtype) else plain(value)
 
-    patches.set(interpreter, "_mxfp_value_handle_to_float32", to_float32)
+    patches.set_private(names.SCALED_PRODUCT, to_float32)
 
 
 def _patch_scalars(patches: Patches, interpreter: Any) -> None:
-    plain = interpreter._patch_lang_tensor
+    plain = names.TENSOR_METHODS.get()
 
     def patch_tensor(tensor: Any, *scope: Any) -> None:
         plain(tensor, *scope)
         # NumPy 2.4 no longer turns an array of one element into a number, and a loaded scalar is one.
         _set(scope, tensor, "__index__", lambda self: int(self.handle.data.item()))
 
-    patches.set(interpreter, "_patch_lang_tensor", patch_tensor)
+    patches.set_private(names.TENSOR_METHODS, patch_tensor)
 
 
 def _set(scope: tuple[Any, ...], owner: Any, name: str, value: Any) -> None:

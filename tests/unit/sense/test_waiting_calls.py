@@ -5,8 +5,8 @@ from types import FrameType
 import pytest
 import torch
 
+from syncwatch.compat.cpython import set_method
 from syncwatch.model.events import SyncKind
-from syncwatch.sense.type_methods import set_method
 from syncwatch.sense.waiting_calls import WaitingCalls
 
 

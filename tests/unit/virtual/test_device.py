@@ -251,7 +251,7 @@ def test_recorders_are_swapped_while_the_device_stays_on(device: VirtualDevice, 
 
 def test_pacing_is_marked(device: VirtualDevice, recorder: Recorder) -> None:
     recorder.pacing = True
-    device.sync_all()
+    torch.cuda.synchronize()
 
     (sync,) = waits_in(recorder)
     assert (sync.kind, sync.explicit, sync.pacing) == (SyncKind.DEVICE, True, True)

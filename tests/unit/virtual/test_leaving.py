@@ -325,3 +325,13 @@ def test_a_recorder_holds_what_was_launched_and_the_device_does_not() -> None:
             x.add_(1)
 
         assert len(recorder.kernels) == 500
+
+
+def test_tritons_choice_of_the_interpreter_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    device = VirtualDevice()
+    device.start()
+    chosen = os.environ.get("TRITON_INTERPRET")
+    device.stop()
+
+    assert (chosen, os.environ.get("TRITON_INTERPRET")) == ("1", None)
