@@ -12,7 +12,7 @@ from syncwatch.sense.virtual import blocking_rows
 from syncwatch.sense.virtual.blocking_ops import Reason, blocks, row_of, table
 from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.runtime_calls import WAIT_DEVICE, RuntimeCall, read, read_pageable, upload, upload_pinned
-from tests.unit.virtual.asked import calls
+from tests.helpers.row_calls import calls
 
 aten = torch.ops.aten
 

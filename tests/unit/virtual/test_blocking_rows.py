@@ -12,7 +12,7 @@ from syncwatch.sense.virtual.blocking_ops import OpCall, row_of
 from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.runtime_calls import WAIT, WAIT_DEVICE, RuntimeCall, read, read_pageable, upload
 from syncwatch.sense.virtual.traits import Trait, known
-from tests.unit.virtual.asked import calls, waits
+from tests.helpers.row_calls import calls, waits
 
 aten = torch.ops.aten
 COALESCING = [WAIT, WAIT, WAIT, WAIT, read_pageable(8)]
