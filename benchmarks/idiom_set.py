@@ -1,7 +1,7 @@
 """Answers: which further idioms are both devices tried on? Sizes above small ones, other layouts, types and spellings.
 
 Each is a name, the inputs it is given, which are made anew outside of what is measured, and one to three lines. Which
-of them wait is measured (`benchmarks/idioms.py`), not written here. The first table is `tests/sync_ops.py`.
+of them wait is measured (`benchmarks/idioms.py`), not written here. The first table is `tests/helpers/sync_ops.py`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import Sensed  # noqa: E402
 from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
 from syncwatch.sense.ranges import pacing, step  # noqa: E402
-from tests.price_programs import PROGRAMS, Clock, Program, Stall, drained  # noqa: E402
+from tests.helpers.price_programs import PROGRAMS, Clock, Program, Stall, drained  # noqa: E402
 
 _STEPS, _WARMUP = 20, 3
 _RELATIVE, _ABSOLUTE_US = 0.05, 20.0

@@ -1,8 +1,8 @@
-"""Answers: which idioms wait, on a GPU and on the virtual device? Measures the table of `tests/sync_ops.py`.
+"""Answers: which idioms wait, on a GPU and on the virtual device? Measures the table of `tests/helpers/sync_ops.py`.
 
-    python benchmarks/sync_ops.py run --device cuda -o tests/sync_ops_h200.json
+    python benchmarks/sync_ops.py run --device cuda -o tests/data/sync_ops_h200.json
     python benchmarks/sync_ops.py run --device virtual -o /tmp/virtual.json
-    python benchmarks/sync_ops.py compare tests/sync_ops_h200.json /tmp/virtual.json
+    python benchmarks/sync_ops.py compare tests/data/sync_ops_h200.json /tmp/virtual.json
 
 On a GPU every sensor runs at once, and each idiom is run again behind queued work, to see whether the host truly stands
 still.
@@ -28,7 +28,7 @@ from syncwatch.bench.probing.measured import Call, Measured, measure  # noqa: E4
 from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
 
 if TYPE_CHECKING:
-    from tests.sync_ops import Specimen
+    from tests.helpers.sync_ops import Specimen
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ def run(
     """Run every idiom and write what it did."""
     warnings.simplefilter("ignore")
     with contextlib.closing(open_device(device)) as opened:
-        from tests.sync_ops import SPECIMENS
+        from tests.helpers.sync_ops import SPECIMENS
 
         calls = [_call(each) for name, each in SPECIMENS.items() if only in name]
         specimens, failed = measure(calls, opened)

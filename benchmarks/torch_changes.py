@@ -48,7 +48,7 @@ IDIOMS = {
     "x[host mask] = 1": Change((2, 15), _NUMBER, {}, {"h2d pinned": 1}),
     "x[list] = 1": Change((2, 15), _NUMBER, {"stream": 1}, {"h2d pageable": 1}),
 }
-"""Idioms of `tests/sync_ops.py` by name."""
+"""Idioms of `tests/helpers/sync_ops.py` by name."""
 OPERATORS = {"combinations": _COMBINATIONS}
 """Operators of torch's samples by name."""
 SITES = {"transformers/generation/logits_process.py:1653": Change((2, 15), _NUMBER)}

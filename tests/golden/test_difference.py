@@ -10,7 +10,7 @@ from syncwatch.comparing import difference_of
 from syncwatch.model.codec import encode
 from syncwatch.model.difference import Difference
 from syncwatch.report.difference import DifferenceReporter
-from tests.fakes import gdn_session, later_gdn_session
+from tests.helpers.fakes import gdn_session, later_gdn_session
 
 HERE = Path(__file__).parent
 

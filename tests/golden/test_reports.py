@@ -17,7 +17,7 @@ from syncwatch.report.base import Reporter
 from syncwatch.report.json import JsonReporter
 from syncwatch.report.terminal import TerminalReporter
 from syncwatch.reporting import Format, rendered
-from tests.fakes import gdn_session, nsys_session
+from tests.helpers.fakes import gdn_session, nsys_session
 
 HERE = Path(__file__).parent
 

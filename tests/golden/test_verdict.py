@@ -11,7 +11,7 @@ from syncwatch.judge.gate import baseline_of, judge
 from syncwatch.model.verdict import Allow, Budgets, KnownSite, Pattern, Policy, Verdict
 from syncwatch.pipeline import report_of
 from syncwatch.report.verdict import VerdictReporter
-from tests.fakes import gdn_session
+from tests.helpers.fakes import gdn_session
 
 HERE = Path(__file__).parent
 TODAY = date(2026, 7, 31)

@@ -14,8 +14,8 @@ import torch
 
 import syncwatch
 from syncwatch.model.events import SyncKind
-from tests.command import ROOT
-from tests.command import syncwatch as command
+from tests.helpers.command import ROOT
+from tests.helpers.command import syncwatch as command
 
 pytestmark = pytest.mark.gpu
 

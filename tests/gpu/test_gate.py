@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import Ended, syncwatch
+from tests.helpers.command import Ended, syncwatch
 
 pytestmark = pytest.mark.gpu
 

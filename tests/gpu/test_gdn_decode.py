@@ -12,8 +12,8 @@ from syncwatch_kernels.gdn import causal_conv1d_update, gating, recurrent, recur
 from syncwatch_kernels.gdn.reference import reference_l2norm, reference_recurrent
 from syncwatch_kernels.gdn.reference_decode import reference_causal_conv1d_update
 
-from tests.decode_fixtures import FLOAT32, Batch, between, check, make_batch, make_pool, make_tokens
-from tests.kernel_fixtures import assert_close, poison_fresh_memory, relative_rmse
+from tests.helpers.decode_fixtures import FLOAT32, Batch, between, check, make_batch, make_pool, make_tokens
+from tests.helpers.kernel_fixtures import assert_close, poison_fresh_memory, relative_rmse
 
 pytestmark = pytest.mark.gpu
 

@@ -25,7 +25,7 @@ from syncwatch_kernels.gdn.reference import (
     reference_l2norm,
 )
 
-from tests.kernel_fixtures import Problem, assert_close, double, embedded, make_problem, poison_fresh_memory
+from tests.helpers.kernel_fixtures import Problem, assert_close, double, embedded, make_problem, poison_fresh_memory
 
 pytestmark = pytest.mark.gpu
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT
-from tests.command import syncwatch as command
+from tests.helpers.command import ROOT
+from tests.helpers.command import syncwatch as command
 
 pytestmark = pytest.mark.gpu
 

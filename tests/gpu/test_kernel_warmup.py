@@ -11,7 +11,7 @@ from syncwatch_scenarios.kernel_warmup_process import SERVED
 from syncwatch_scenarios.kernel_warmup_variants import VARIANTS
 from syncwatch_scenarios.kernel_warmup_workload import KernelWarmupWorkload
 
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 pytestmark = pytest.mark.gpu
 

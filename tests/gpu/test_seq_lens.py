@@ -12,9 +12,9 @@ from syncwatch_scenarios.seq_lens_batch import SlotStates
 from syncwatch_scenarios.seq_lens_serving import HostLengths, Serving
 from syncwatch_scenarios.seq_lens_traffic import draw_table
 
-from tests.command import ROOT
-from tests.command import syncwatch as command
-from tests.unit.scenarios.seq_lens_truth import SMALL, scheduler_of, steps
+from tests.helpers.command import ROOT
+from tests.helpers.command import syncwatch as command
+from tests.helpers.seq_lens_truth import SMALL, scheduler_of, steps
 
 pytestmark = pytest.mark.gpu
 

@@ -15,7 +15,7 @@ from syncwatch_scenarios.spec_decode_loop import ServingLoop
 from syncwatch_scenarios.spec_decode_model import SpecDecodeModel
 from syncwatch_scenarios.spec_decode_models import PRESETS, ServingShape
 
-from tests.spec_decode_fixtures import CUDA, SEED, hidden_error, serve, small_shape, state_error
+from tests.helpers.spec_decode_fixtures import CUDA, SEED, hidden_error, serve, small_shape, state_error
 
 pytestmark = pytest.mark.gpu
 

@@ -15,7 +15,7 @@ import torch
 import syncwatch
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, Site
-from tests.command import syncwatch as command
+from tests.helpers.command import syncwatch as command
 
 pytestmark = pytest.mark.gpu
 

@@ -11,7 +11,7 @@ import syncwatch
 from syncwatch.attribute.causes import CAUSES
 from syncwatch.model.finding import Site
 from syncwatch.sense.virtual.rates import h200
-from tests.causes_forms import NAMES, run
+from tests.helpers.causes_forms import NAMES, run
 
 ON_A_GPU_ALONE = {"SW601", "SW602"}
 """Their examples are larger than a machine without a GPU should hold."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Ended, syncwatch
+from tests.helpers.command import Ended, syncwatch
 
 
 def refused(ended: Ended, code: int, *said: str) -> None:

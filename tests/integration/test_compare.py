@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from syncwatch.pipeline import write_run
-from tests.command import Ended, syncwatch
-from tests.fakes import gdn_session, later_gdn_session, recording, session, steps
+from tests.helpers.command import Ended, syncwatch
+from tests.helpers.fakes import gdn_session, later_gdn_session, recording, session, steps
 
 
 @pytest.fixture

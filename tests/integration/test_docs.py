@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 _NAMED = ("--name", "syncwatch", "--title", "The command line")
 

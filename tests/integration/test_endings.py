@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import syncwatch
-from tests.integration.ending_programs import CLEAN, PROGRAMS, Program
+from tests.helpers.command import syncwatch
+from tests.helpers.ending_programs import CLEAN, PROGRAMS, Program
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX signals")
 

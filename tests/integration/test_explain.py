@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncwatch.attribute.causes import CAUSES
-from tests.command import syncwatch
+from tests.helpers.command import syncwatch
 
 
 def test_a_page_says_what_why_and_what_instead() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Ended, syncwatch
-from tests.fakes import copy, gdn_session, recording, session, sync
+from tests.helpers.command import Ended, syncwatch
+from tests.helpers.fakes import copy, gdn_session, recording, session, sync
 
 
 @pytest.fixture

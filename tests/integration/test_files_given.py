@@ -13,8 +13,8 @@ import pytest
 from syncwatch.cli.outputs import require_apart
 from syncwatch.errors import UsageError
 from syncwatch.pipeline import write_run
-from tests.command import syncwatch
-from tests.fakes import gdn_session
+from tests.helpers.command import syncwatch
+from tests.helpers.fakes import gdn_session
 
 RAN = "open('ran', 'w').close()\n"
 
@@ -29,7 +29,7 @@ RAN = "open('ran', 'w').close()\n"
         ("trace.sqlite", RAN.encode()),
         ("train", b"#!/usr/bin/env python\n" + RAN.encode()),
         ("a:b", RAN.encode()),
-        ("old.gz", gzip.compress(RAN.encode())),
+        ("old.gz", gzip.compress(RAN.encode(), mtime=0)),
         ("empty.log", b""),
     ],
 )

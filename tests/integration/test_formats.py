@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Ended, syncwatch
+from tests.helpers.command import Ended, syncwatch
 
 _SCRIPT = """
 import torch

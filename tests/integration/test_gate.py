@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import Ended, syncwatch
+from tests.helpers.command import Ended, syncwatch
 
 TRAIN = """\
 import torch

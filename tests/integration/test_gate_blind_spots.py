@@ -12,9 +12,9 @@ from syncwatch.formats.opening import open_session
 from syncwatch.judge.gate import judge
 from syncwatch.model.verdict import Outcome, Policy
 from syncwatch.pipeline import report_of
-from tests.command import Ended, syncwatch
-from tests.judging import TODAY
-from tests.nsys_files import NsysExport
+from tests.helpers.command import Ended, syncwatch
+from tests.helpers.judging import TODAY
+from tests.helpers.nsys_files import NsysExport
 
 _HEAD = """
 import nvtx, torch

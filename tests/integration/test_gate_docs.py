@@ -16,7 +16,7 @@ from syncwatch.attribute.causes import CAUSES
 from syncwatch.config import read_settings
 from syncwatch.judge.comments import allows_in
 from syncwatch.model.verdict import Budgets, Level, Reason, Severity
-from tests.command import ROOT, Ended, syncwatch
+from tests.helpers.command import ROOT, Ended, syncwatch
 
 CLEAN = "import torch\n\nx = torch.arange(8, device='cuda') * 2\n"
 WAITING = CLEAN + "print(x.sum().item())\n"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.command import syncwatch
+from tests.helpers.command import syncwatch
 
 SMALL = ("--steps", "1", "--warmup", "0", "--layers", "1", "--lengths", "2x5,9")
 

@@ -16,11 +16,10 @@ import pytest
 from syncwatch.model.session import Session
 from syncwatch.pipeline import report_of
 from syncwatch.reporting import Format, rendered
-from tests.command import ROOT
-from tests.fakes import gdn_session
-from tests.hostile import NASTY
-from tests.pages import WAIT_NS, busy_session
-from tests.unit.report.test_html import hostile_session, modelled_session
+from tests.helpers.command import ROOT
+from tests.helpers.fakes import gdn_session
+from tests.helpers.hostile import NASTY
+from tests.helpers.pages import WAIT_NS, busy_session, hostile_session, modelled_session
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: `make test-html`")
 

@@ -16,9 +16,9 @@ import pytest
 from syncwatch.formats.nsys.load import load
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.session import Recorder
-from tests.command import ROOT, Ended, syncwatch
-from tests.nsys_binary import Nsys, binaries
-from tests.nsys_files import NsysExport
+from tests.helpers.command import ROOT, Ended, syncwatch
+from tests.helpers.nsys_binary import Nsys, binaries
+from tests.helpers.nsys_files import NsysExport
 
 H200 = ROOT / "tests" / "data" / "h200_nsys_2024.2.3.sqlite"
 

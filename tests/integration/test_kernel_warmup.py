@@ -16,7 +16,7 @@ from syncwatch_scenarios.kernel_warmup_fresh import measure
 from syncwatch_scenarios.kernel_warmup_process import Job
 
 from syncwatch.errors import NotMeasuredError
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 HEADS = Heads(1, 1, 16)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import LIMIT_S, ROOT, syncwatch
+from tests.helpers.command import LIMIT_S, ROOT, syncwatch
 
 WAITS = "import torch\ntorch.ones(3, device='cuda').tolist()\n"
 STEPS = "import syncwatch, torch\nwith syncwatch.step():\n    torch.ones(3, device='cuda')\n"

@@ -17,9 +17,9 @@ import pytest
 from syncwatch.exporting import TraceFormat, bubbles_of, export
 from syncwatch.formats.layout import laid_out
 from syncwatch.pipeline import report_of
-from tests.command import ROOT, syncwatch
-from tests.nsys_binary import Nsys, binaries
-from tests.nsys_sessions import lacking, menagerie
+from tests.helpers.command import ROOT, syncwatch
+from tests.helpers.nsys_binary import Nsys, binaries
+from tests.helpers.nsys_sessions import lacking, menagerie
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="no nsys on PATH; `make test-nsys` gets one")
 

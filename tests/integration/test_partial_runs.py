@@ -13,7 +13,7 @@ import pytest
 
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Session
-from tests.command import ROOT
+from tests.helpers.command import ROOT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals and fork")
 

@@ -7,7 +7,7 @@ import json
 import junitparser
 import pytest
 
-from tests.command import ROOT
+from tests.helpers.command import ROOT
 
 pytest_plugins = ["pytester"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from syncwatch.model.session import Session
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 SCRIPT = """
 import sys

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 
 def run(path: Path, *more: str) -> tuple[dict[str, Any], str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 CONSUMERS = {
     "input_batch": "seq_lens_planning.py",

@@ -12,8 +12,8 @@ import torch
 
 import syncwatch
 from syncwatch.bench.scenario import ScenarioOptions
-from tests.command import ROOT
-from tests.command import syncwatch as command
+from tests.helpers.command import ROOT
+from tests.helpers.command import syncwatch as command
 
 MASKS = {
     "token_mask = torch.repeat_interleave(common.speculative, lengths, output_size=output_size)": 2,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs what Linux tells of processes")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import LIMIT_S, syncwatch
+from tests.helpers.command import LIMIT_S, syncwatch
 
 SCRIPT = """
 import torch

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 
 def test_the_installed_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:

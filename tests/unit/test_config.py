@@ -9,40 +9,7 @@ import pytest
 from syncwatch.config import Settings, read_settings
 from syncwatch.errors import UsageError
 from syncwatch.model.verdict import Allow, Budgets, Level, Pattern, Policy, Rule
-
-WHOLE = """\
-implicit = "log"
-explicit = "disallow"
-strict = true
-baseline = "ci/known.jsonl"
-require = ["app.model:Model.forward"]
-
-[causes]
-SW101 = "allow"
-"SW3" = "log"
-
-[paths]
-"tests/**" = "allow"
-
-[ranges]
-"decode *" = "disallow"
-
-[budgets]
-syncs = 2
-d2h_bytes = 4096.5
-gpu_idle_us = 10
-
-[[allow]]
-code = ["SW101", "SW2"]
-path = "app/*.py"
-reason = " once a request "
-until = 2027-03-01
-
-[[allow]]
-function = "log_*"
-code = "SW104"
-reason = "logging"
-"""
+from tests.helpers.judging import WHOLE_CONFIG
 
 
 def read(folder: Path, text: str, name: str = "syncwatch.toml") -> Settings:
@@ -51,7 +18,7 @@ def read(folder: Path, text: str, name: str = "syncwatch.toml") -> Settings:
 
 
 def test_everything_that_can_be_said(tmp_path: Path) -> None:
-    settings = read(tmp_path, WHOLE)
+    settings = read(tmp_path, WHOLE_CONFIG)
     assert settings.policy == Policy(
         implicit=Level.LOG,
         explicit=Level.DISALLOW,
@@ -72,11 +39,10 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
 
 
 def test_a_pyproject_says_the_same(tmp_path: Path) -> None:
-    own = read(tmp_path, WHOLE).policy
+    own = read(tmp_path, WHOLE_CONFIG).policy
     (tmp_path / "syncwatch.toml").unlink()
-    lines = [
-        f"[tool.syncwatch.{line[1:]}" if line.startswith("[") and line[1] != "[" else line for line in WHOLE.split("\n")
-    ]
+    tables = WHOLE_CONFIG.split("\n")
+    lines = [f"[tool.syncwatch.{line[1:]}" if line.startswith("[") and line[1] != "[" else line for line in tables]
     text = "[tool.syncwatch]\n" + "\n".join(lines).replace("[[allow", "[[tool.syncwatch.allow")
     shared = read(tmp_path, text, "pyproject.toml").policy
     assert [allow.line for allow in shared.allows] == [23, 29]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from syncwatch.model.session import Session
 from syncwatch.pipeline import report_of, write_run
-from tests.fakes import gdn_session, session
+from tests.helpers.fakes import gdn_session, session
 
 
 def test_one_file_holds_the_report_and_the_recording_it_came_from(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from syncwatch.cli.recording import Outcome, Request, judged_by_prices
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED
 from syncwatch.sense.device import DeviceChoice
-from tests.fakes import recording, session
+from tests.helpers.fakes import recording, session
 
 REQUEST = Request(
     words=("train.py",),

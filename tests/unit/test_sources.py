@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from syncwatch.sources import reader, user_files
-from tests.fakes import Stacks, frame, recording, session, torch_frame
+from tests.helpers.fakes import Stacks, frame, recording, session, torch_frame
 
 
 def test_a_file_is_found_in_the_first_folder_that_has_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.torch_changes import OPERATORS, in_force
 from syncwatch.bench.probing.table import SHIPPED, ProbedTable
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 
 def benchmark(script: str, *arguments: str) -> str:
@@ -21,7 +21,7 @@ def benchmark(script: str, *arguments: str) -> str:
 def test_idioms(tmp_path: Path) -> None:
     benchmark("sync_ops.py", "run", "--device", "virtual", "-o", str(tmp_path / "here.json"))
 
-    said = benchmark("sync_ops.py", "compare", "tests/sync_ops_h200.json", str(tmp_path / "here.json"))
+    said = benchmark("sync_ops.py", "compare", "tests/data/sync_ops_h200.json", str(tmp_path / "here.json"))
 
     agree, total = map(int, re.findall(r"(\d+) of (\d+) idioms agree", said)[0])
     assert total >= 200 and agree / total >= 0.99, said

@@ -13,7 +13,7 @@ import torch
 from torch.utils.cpp_extension import include_paths, library_paths
 
 from syncwatch.sense.native_code import extensions
-from tests.command import syncwatch
+from tests.helpers.command import syncwatch
 
 _SOURCE = """
 #include <torch/extension.h>

@@ -7,7 +7,7 @@ from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import Variant
 from syncwatch.model.session import Recording
-from tests.fakes import US, Stacks, frame, kernel, recording, session, steps, sync
+from tests.helpers.fakes import US, Stacks, frame, kernel, recording, session, steps, sync
 
 
 def variant_of(known: Recording) -> Variant:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from syncwatch.analyse.build import merge
 from syncwatch.model.session import Coverage
 from syncwatch.pipeline import report_of
-from tests.fakes import gdn_session, recording, session
+from tests.helpers.fakes import gdn_session, recording, session
 
 
 def test_coverages_are_merged_without_repeating_a_name() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from syncwatch.analyse.compare import compare, step_time
 from syncwatch.model.session import Recording
-from tests.fakes import MS, recording
+from tests.helpers.fakes import MS, recording
 
 Rounds = list[list[int]]
 

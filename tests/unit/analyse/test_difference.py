@@ -14,8 +14,8 @@ from syncwatch.model.difference import Change, Difference, LineDifference
 from syncwatch.model.finding import Site
 from syncwatch.model.session import Coverage, DeviceKind, Recorder, Session
 from syncwatch.pipeline import report_of
-from tests.fakes import MS, gdn_session, later_gdn_session, recording, session, steps
-from tests.judging import site
+from tests.helpers.fakes import MS, gdn_session, later_gdn_session, recording, session, steps
+from tests.helpers.judging import site
 
 Rounds = list[list[int]]
 

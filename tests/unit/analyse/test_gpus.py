@@ -4,7 +4,7 @@ import pytest
 
 from syncwatch.model.finding import Variant
 from syncwatch.pipeline import report_of
-from tests.fakes import US, Stacks, copy, frame, kernel, recording, session, steps, sync
+from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, session, steps, sync
 
 STEP = 200 * US
 

@@ -7,7 +7,7 @@ from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.finding import NO_LINE, Variant
 from syncwatch.model.session import Coverage, Recording
-from tests.fakes import US, Stacks, copy, frame, kernel, recording, session, steps, sync
+from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, session, steps, sync
 
 
 def variant_of(known: Recording) -> Variant:

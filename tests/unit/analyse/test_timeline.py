@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from syncwatch.analyse.timeline import end_of, split_early, timeline_of, union, window_of
-from tests.fakes import copy, kernel, recording, steps, sync
+from tests.helpers.fakes import copy, kernel, recording, steps, sync
 
 
 def test_only_steps_after_the_warm_up_count() -> None:

@@ -9,7 +9,7 @@ import pytest
 from syncwatch.model.finding import Report, Variant, recorder_of
 from syncwatch.model.session import Coverage, DeviceKind, Recorder
 from syncwatch.pipeline import report_of
-from tests.fakes import US, Stacks, frame, gdn_session, kernel, nsys_session, recording, session, steps, sync
+from tests.helpers.fakes import US, Stacks, frame, gdn_session, kernel, nsys_session, recording, session, steps, sync
 
 
 def of_nsys(**figures: object) -> Report:

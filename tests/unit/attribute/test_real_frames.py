@@ -11,7 +11,7 @@ import pytest
 from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import Frame
 from syncwatch.sense.stacks import StackTable
-from tests.fakes import Stacks, recording, sync
+from tests.helpers.fakes import Stacks, recording, sync
 
 
 class Spy:

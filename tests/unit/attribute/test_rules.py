@@ -9,7 +9,7 @@ import pytest
 from syncwatch.attribute.rules import Evidence, classify
 from syncwatch.attribute.stacks import locate
 from syncwatch.model.events import Direction, Frame, SyncKind
-from tests.fakes import frame, torch_frame
+from tests.helpers.fakes import frame, torch_frame
 
 SCALAR = "aten._local_scalar_dense"
 D2H, H2D = Direction.D2H, Direction.H2D

@@ -3,7 +3,7 @@ from __future__ import annotations
 from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import Direction
 from syncwatch.model.finding import NO_LINE
-from tests.fakes import Stacks, copy, frame, recording, sync
+from tests.helpers.fakes import Stacks, copy, frame, recording, sync
 
 
 def test_a_wait_is_paired_with_its_line_and_cause() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from syncwatch.attribute.stacks import is_user, locate
-from tests.fakes import frame, torch_frame
+from tests.helpers.fakes import frame, torch_frame
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent, SyncKind
 from syncwatch.model.finding import Finding
 from syncwatch.model.session import Coverage
-from tests.fakes import US, Stacks, copy, frame, kernel, recording, sync, torch_frame
+from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, sync, torch_frame
 
 
 def found_of(

@@ -50,8 +50,11 @@ def test_an_option_that_means_nothing_is_named(options: ScenarioOptions, named: 
         refuse_options("plain", options, "cache_miss", "regime", "tokens")
 
 
-def test_options_that_were_not_given_are_not_refused() -> None:
-    refuse_options("plain", ScenarioOptions(preset="tiny", batch=3), "cache_miss", "regime", "lengths", "tokens")
+@pytest.mark.parametrize("given", ["preset", "batch"])
+def test_only_an_option_that_was_given_is_refused(given: str) -> None:
+    options = ScenarioOptions(preset="tiny", batch=3)
+    with pytest.raises(UsageError, match=f"^--{given} means nothing in plain"):
+        refuse_options("plain", options, "cache_miss", "regime", "lengths", "tokens", given)
 
 
 @pytest.mark.parametrize(("value", "fine"), [(0, False), (1, True), (4, True), (5, False)])

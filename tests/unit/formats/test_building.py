@@ -26,7 +26,7 @@ from syncwatch.model.events import (
 from syncwatch.model.names import PACING_RANGE
 from syncwatch.model.runtime import STAGED_BYTES
 from syncwatch.model.session import Recorder
-from tests.fakes import frame, torch_frame
+from tests.helpers.fakes import frame, torch_frame
 
 
 @dataclass

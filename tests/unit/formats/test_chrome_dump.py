@@ -20,7 +20,7 @@ from syncwatch.formats.chrome.exact import microseconds, nanoseconds
 from syncwatch.formats.chrome.load import load
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, SyncKind
 from syncwatch.model.session import Session
-from tests.fakes import MS, US, Stacks, frame, gdn_session, recording, session, sync
+from tests.helpers.fakes import MS, US, Stacks, frame, gdn_session, recording, session, sync
 
 LAUNCH = Call(0, "cudaLaunchKernel", 5 * US + 1, 7 * US)
 GRAPH = Call(0, "cuGraphLaunch", 10 * US, 12 * US)

@@ -21,7 +21,7 @@ from syncwatch.formats.chrome.load import load
 from syncwatch.model.codec import encode
 from syncwatch.model.validity import faults_of
 from syncwatch.pipeline import report_of
-from tests.fakes import kernel, recording, session, steps, sync
+from tests.helpers.fakes import kernel, recording, session, steps, sync
 
 FUZZED = settings(
     max_examples=2_600, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

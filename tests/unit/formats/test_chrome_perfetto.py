@@ -23,7 +23,7 @@ import pytest
 
 from syncwatch.exporting import TraceFormat, export
 from syncwatch.formats.chrome.exact import nanoseconds
-from tests.pages import busy_session
+from tests.helpers.pages import busy_session
 
 sync_api = pytest.importorskip("playwright.sync_api")
 

@@ -18,9 +18,9 @@ from syncwatch.formats.labels import SyncLabel
 from syncwatch.model.codec import decode_session, encode
 from syncwatch.model.events import Call
 from syncwatch.model.session import Session
-from tests.any_session import LONGEST_HOLD_NS, sessions
-from tests.fakes import gdn_session
-from tests.hostile import NAMES
+from tests.helpers.any_session import LONGEST_HOLD_NS, sessions
+from tests.helpers.fakes import gdn_session
+from tests.helpers.hostile import NAMES
 
 TIMES = st.integers(0, 2**62 - LONGEST_HOLD_NS) | st.integers(0, 5_000)
 SPANS = st.tuples(TIMES, TIMES).map(lambda pair: (min(pair), max(pair)))

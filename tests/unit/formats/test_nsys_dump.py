@@ -15,8 +15,8 @@ from syncwatch.errors import SessionError, UsageError
 from syncwatch.exporting import TraceFormat, export
 from syncwatch.model.events import Call, Direction, KernelEvent, RangeEvent, Step, SyncKind
 from syncwatch.model.session import DeviceKind, Recorder, Session
-from tests.fakes import MS, US, Stacks, copy, frame, kernel, recording, session, steps, sync
-from tests.nsys_sessions import lacking, menagerie
+from tests.helpers.fakes import MS, US, Stacks, copy, frame, kernel, recording, session, steps, sync
+from tests.helpers.nsys_sessions import lacking, menagerie
 
 
 @pytest.fixture

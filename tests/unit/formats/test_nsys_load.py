@@ -10,7 +10,7 @@ from syncwatch.errors import UsageError
 from syncwatch.formats.nsys.load import load
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.model.session import Recorder, Recording
-from tests.nsys_files import PID, TID, US, VERSIONS, NsysExport, global_id
+from tests.helpers.nsys_files import PID, TID, US, VERSIONS, NsysExport, global_id
 
 
 def one(path: Path, step_range: str | None = None) -> Recording:

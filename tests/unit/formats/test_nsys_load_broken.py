@@ -18,7 +18,7 @@ from syncwatch.formats.nsys.dump import dump
 from syncwatch.formats.nsys.load import load
 from syncwatch.model.codec import decode_session, encode
 from syncwatch.model.validity import faults_of
-from tests.nsys_files import PID, TID, NsysExport, global_id
+from tests.helpers.nsys_files import PID, TID, NsysExport, global_id
 
 RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
 H200 = Path(__file__).parents[2] / "data" / "h200_nsys_2024.2.3.sqlite"

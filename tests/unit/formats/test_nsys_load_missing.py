@@ -11,7 +11,7 @@ from syncwatch.errors import NotMeasuredError
 from syncwatch.formats.nsys.load import load
 from syncwatch.model.events import SyncKind
 from syncwatch.model.session import Recording
-from tests.nsys_files import NsysExport
+from tests.helpers.nsys_files import NsysExport
 
 
 def one(path: Path) -> Recording:

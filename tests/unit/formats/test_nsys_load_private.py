@@ -6,7 +6,7 @@ from pathlib import Path
 
 from syncwatch.formats.nsys.load import load
 from syncwatch.model.codec import encode
-from tests.nsys_files import PID, TID, NsysExport, global_id
+from tests.helpers.nsys_files import PID, TID, NsysExport, global_id
 
 SECRET = "hunter2"
 

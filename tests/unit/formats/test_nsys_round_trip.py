@@ -17,8 +17,8 @@ from syncwatch.formats.labels import SyncLabel
 from syncwatch.formats.nsys.dump import dump
 from syncwatch.formats.nsys.load import load
 from syncwatch.model.session import Session
-from tests.any_session import sessions
-from tests.fakes import gdn_session
+from tests.helpers.any_session import sessions
+from tests.helpers.fakes import gdn_session
 
 ODD = ("", " ", "a:b/c@d", "x" * 5000, "\x00nul\x1b", "漢字 🧵", "'; DROP TABLE StringIds; --")
 NAMES = st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_categories=["Cs"]), max_size=12))

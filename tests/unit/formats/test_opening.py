@@ -19,8 +19,8 @@ from syncwatch.formats.opening import meant_as_run, open_session
 from syncwatch.model.codec import encode
 from syncwatch.model.session import Recorder
 from syncwatch.pipeline import write_run
-from tests.fakes import gdn_session
-from tests.nsys_files import NsysExport
+from tests.helpers.fakes import gdn_session
+from tests.helpers.nsys_files import NsysExport
 
 TRACE: dict[str, Any] = {
     "traceEvents": [

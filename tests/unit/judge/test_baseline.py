@@ -9,7 +9,7 @@ from syncwatch.judge.gate import baseline_of, judge
 from syncwatch.model.finding import NO_LINE, Report, Site
 from syncwatch.model.session import Recorder
 from syncwatch.model.verdict import Budgets, KnownSite, Level, Outcome, Policy, Reason, Rule, Severity
-from tests.judging import TODAY, report, said, site, verdict_on
+from tests.helpers.judging import TODAY, report, said, site, verdict_on
 
 FAIL, WARN, NOTE = Severity.FAIL, Severity.WARN, Severity.NOTE
 

@@ -10,7 +10,7 @@ from syncwatch.errors import UsageError
 from syncwatch.judge.comments import allows_in, allows_of
 from syncwatch.model.finding import Site
 from syncwatch.model.verdict import Allow, Outcome, Reason, Statement
-from tests.judging import said, site, verdict_on
+from tests.helpers.judging import said, site, verdict_on
 
 FILE = "app/train.py"
 

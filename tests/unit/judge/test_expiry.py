@@ -13,7 +13,7 @@ from syncwatch.errors import UsageError
 from syncwatch.judge.comments import allows_in
 from syncwatch.judge.expiry import split
 from syncwatch.model.verdict import Outcome, Reason
-from tests.judging import site, verdict_on
+from tests.helpers.judging import site, verdict_on
 
 PAST = date(2020, 1, 1)
 

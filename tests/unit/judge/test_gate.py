@@ -11,8 +11,8 @@ from syncwatch.model.finding import Report
 from syncwatch.model.session import Coverage, DeviceKind
 from syncwatch.model.verdict import Allow, Budgets, Level, Outcome, Pattern, Policy, Reason, Rule, Severity
 from syncwatch.pipeline import judge_of, report_of
-from tests.fakes import Stacks, frame, gdn_session, recording, session, steps, sync
-from tests.judging import TODAY, report, said, site, verdict_on
+from tests.helpers.fakes import Stacks, frame, gdn_session, recording, session, steps, sync
+from tests.helpers.judging import TODAY, report, said, site, verdict_on
 
 FAIL, WARN, NOTE = Severity.FAIL, Severity.WARN, Severity.NOTE
 

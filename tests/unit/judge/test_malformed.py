@@ -26,13 +26,14 @@ from syncwatch.judge.baseline_file import read_baseline, update_baseline
 from syncwatch.model.codec import encode
 from syncwatch.model.session import Session
 from syncwatch.model.verdict import KnownSite, SiteKey
-from tests.fakes import recording, session, steps, sync
-from tests.unit.test_config import WHOLE
+from tests.helpers.fakes import recording, session, steps, sync
+from tests.helpers.judging import WHOLE_CONFIG
 
 SESSION = json.loads(
     encode(session(recording(syncs=[sync(0, at=(5, 9)), sync(1, at=(15, 19))], steps=steps(2)), target="train.py"))
 )
 ENTRY = KnownSite("train.py", "naive", SiteKey("app/train.py", "step", "SW101", "x.item()"), 1, 1.0)
+CONFIG_LINES = WHOLE_CONFIG.split("\n")
 
 _many = settings(
     deadline=None,
@@ -196,7 +197,11 @@ def test_a_baseline_entry_of_another_shape_is_refused_or_knows_no_more(folder: P
 
 
 @settings(_many, max_examples=1500)
-@given(lines=st.lists(st.sampled_from(WHOLE.split("\n")), max_size=8), extra=st.text(max_size=30), at=st.integers(0, 8))
+@given(
+    lines=st.lists(st.sampled_from(CONFIG_LINES), max_size=8),
+    extra=st.text(max_size=30),
+    at=st.integers(0, 8),
+)
 def test_a_policy_of_shuffled_lines_is_read_or_refused(folder: Path, lines: list[str], extra: str, at: int) -> None:
     assert_read_or_refused(folder, "\n".join([*lines[:at], extra, *lines[at:]]))
 

@@ -7,7 +7,7 @@ import pytest
 from syncwatch.judge.policy import is_path_pattern, level_of
 from syncwatch.model.events import SyncKind
 from syncwatch.model.verdict import Level, Policy, Rule
-from tests.judging import site
+from tests.helpers.judging import site
 
 ALLOW, LOG, DISALLOW = Level.ALLOW, Level.LOG, Level.DISALLOW
 

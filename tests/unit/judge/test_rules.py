@@ -10,7 +10,7 @@ from syncwatch.judge.gate import judge
 from syncwatch.judge.rules import Files
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Level, Outcome, Policy, Reason, Rule, Severity, Verdict
-from tests.judging import TODAY, report, site
+from tests.helpers.judging import TODAY, report, site
 
 ALLOW, LOG, DISALLOW = Level.ALLOW, Level.LOG, Level.DISALLOW
 FILES = Files(("app/train.py", "app/model.py"), ("app/train.py", "benchmarks/bench.py"))

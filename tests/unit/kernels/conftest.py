@@ -16,7 +16,7 @@ if not torch.cuda.is_available():
 
 from syncwatch.sense.virtual import triton_numbers
 from syncwatch.sense.virtual.patching import Patches
-from tests.kernel_fixtures import poison_fresh_memory
+from tests.helpers.kernel_fixtures import poison_fresh_memory
 
 
 @pytest.fixture(scope="module", autouse=True)

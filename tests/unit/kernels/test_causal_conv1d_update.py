@@ -11,7 +11,7 @@ from syncwatch_kernels.gdn import causal_conv1d, causal_conv1d_update
 from syncwatch_kernels.gdn.reference import reference_causal_conv1d
 from syncwatch_kernels.gdn.reference_decode import reference_causal_conv1d_update
 
-from tests.kernel_fixtures import assert_close
+from tests.helpers.kernel_fixtures import assert_close
 
 BFLOAT16, INT32 = torch.bfloat16, torch.int32
 CHANNELS = 272  # one block of channels and a part of another

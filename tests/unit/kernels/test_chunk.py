@@ -9,7 +9,7 @@ import torch
 from syncwatch_kernels.gdn import build_chunk_metadata, chunk_gated_delta_rule
 from syncwatch_kernels.gdn.reference import reference_chunked, reference_l2norm
 
-from tests.kernel_fixtures import assert_close, double, embedded, make_problem
+from tests.helpers.kernel_fixtures import assert_close, double, embedded, make_problem
 
 
 @pytest.mark.parametrize(

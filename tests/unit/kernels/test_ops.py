@@ -22,7 +22,7 @@ from syncwatch_kernels.gdn.reference import (
     reference_wy_inverse,
 )
 
-from tests.kernel_fixtures import Problem, assert_close, double, make_problem
+from tests.helpers.kernel_fixtures import Problem, assert_close, double, make_problem
 
 FLOAT32 = 1e-5
 BFLOAT16 = torch.bfloat16

@@ -10,8 +10,8 @@ import torch
 from syncwatch_kernels.gdn import chunk_gated_delta_rule, recurrent_gated_delta_rule_decode
 from syncwatch_kernels.gdn.reference import reference_l2norm, reference_recurrent
 
-from tests.decode_fixtures import FLOAT32, between, check, make_batch, make_pool, make_tokens
-from tests.kernel_fixtures import assert_close, make_problem
+from tests.helpers.decode_fixtures import FLOAT32, between, check, make_batch, make_pool, make_tokens
+from tests.helpers.kernel_fixtures import assert_close, make_problem
 
 INT32 = torch.int32
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from syncwatch_kernels.gdn import causal_conv1d, chunk_gated_delta_rule, gated_rms_norm, gating, l2norm
 
-from tests.kernel_fixtures import Problem, make_problem
+from tests.helpers.kernel_fixtures import Problem, make_problem
 
 PROBLEM = make_problem([8], (2, 4), 16, with_state=True)
 STATE = PROBLEM.initial_state

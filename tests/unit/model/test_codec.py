@@ -13,7 +13,7 @@ from syncwatch.errors import SessionError
 from syncwatch.model.codec import decode_session, encode, write_json
 from syncwatch.model.events import Step
 from syncwatch.model.session import SESSION_SCHEMA, Session
-from tests.fakes import gdn_session
+from tests.helpers.fakes import gdn_session
 
 # msgspec reads integers of 64 bits, and JSON no infinity; a name may hold anything but half a surrogate pair.
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))

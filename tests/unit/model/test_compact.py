@@ -16,7 +16,7 @@ from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, Kerne
 from syncwatch.model.session import Session
 from syncwatch.pipeline import report_of, write_run
 from syncwatch.sense.recorder import Recorder
-from tests.fakes import gdn_session
+from tests.helpers.fakes import gdn_session
 
 SYNCS = (
     SyncEvent(None, 0, SyncKind.STREAM, False, "aten.item", 3, 7, 10, 20, False, ("virtual",)),

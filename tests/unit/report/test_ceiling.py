@@ -9,7 +9,7 @@ from syncwatch.model.session import Line
 from syncwatch.pipeline import report_of
 from syncwatch.report.ceiling import ceiling
 from syncwatch.report.page import Page
-from tests.fakes import recording, session
+from tests.helpers.fakes import recording, session
 
 READ = Line("app/model.py", 41)
 FASTER = StepTime(3.0, (2.9, 3.1), modelled=False)

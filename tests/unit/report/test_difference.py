@@ -11,7 +11,7 @@ from syncwatch.model.difference import Change, Difference
 from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import DeviceKind
 from syncwatch.report.difference import DifferenceReporter
-from tests.fakes import gdn_session, later_gdn_session
+from tests.helpers.fakes import gdn_session, later_gdn_session
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from syncwatch.pipeline import report_of
 from syncwatch.report.finding import block
 from syncwatch.report.page import Page
 from syncwatch.report.terminal import TerminalReporter
-from tests.fakes import Stacks, frame, recording, session, steps, sync
+from tests.helpers.fakes import Stacks, frame, recording, session, steps, sync
 
 SITE = report_of(session(recording(syncs=[sync()]))).sites[0]
 

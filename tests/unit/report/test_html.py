@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import syncwatch.report.html as package
 from syncwatch.judge.gate import judge
-from syncwatch.model.events import KernelEvent, RangeEvent
+from syncwatch.model.events import KernelEvent
 from syncwatch.model.finding import Report
-from syncwatch.model.session import DeviceKind, Line, Recorder, Replay, Session
+from syncwatch.model.session import Line, Recorder, Replay, Session
 from syncwatch.model.verdict import Policy, Verdict
 from syncwatch.picturing import waits_of
 from syncwatch.pipeline import report_of
@@ -24,21 +24,15 @@ from syncwatch.report.html.reporter import MAX_RECORDINGS, HtmlReporter
 from syncwatch.report.html.rows import site_rows
 from syncwatch.report.html.thinning import thin
 from syncwatch.reporting import Format, rendered
-from tests.fakes import MS, US, Stacks, frame, gdn_session, kernel, recording, session, steps, sync
-from tests.hostile import NAMES
-from tests.pages import Page
+from tests.helpers.fakes import MS, US, Stacks, frame, gdn_session, kernel, recording, session, steps, sync
+from tests.helpers.hostile import NAMES
+from tests.helpers.pages import Page, hostile_session, modelled_session
 
 HERE = Path(package.__file__).parent
 
 
 def page_of(known: Session, verdict: Verdict | None = None) -> Page:
     return Page(rendered(Format.HTML, report_of(known), verdict, session=known))
-
-
-def modelled_session() -> Session:
-    known = gdn_session()
-    recordings = tuple(replace(each, modelled=True) for each in known.recordings)
-    return replace(known, device=DeviceKind.VIRTUAL, recordings=recordings)
 
 
 def test_the_page_ends_in_a_newline_and_begins_as_html() -> None:
@@ -222,22 +216,6 @@ def test_no_name_becomes_markup_or_leaves_its_string(names: list[str]) -> None:
     assert isinstance(page.data["strings"], list)
     packed = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
     assert packed is not None and not set(packed.group(1)) & set("<>&\u2028\u2029")
-
-
-def hostile_session(names: list[str]) -> Session:
-    """Return a session whose names are `names`."""
-    stacks = Stacks()
-    line = stacks.add(frame(names[0], names[1], file=names[2], function=names[3]))
-    made = recording(
-        names[4],
-        syncs=[replace(sync(0, stack=line, op=names[5], at=(10 * US, 20 * US)), allowed=names[6])],
-        kernels=[kernel((0, 5 * US), step=0, name=names[7])],
-        steps=steps(1),
-        stacks=stacks,
-        notes=(names[8],),
-    )
-    made = replace(made, threads=(names[5],), ranges=(RangeEvent(0, names[6], 0, 9),), range_stacks=((names[7],),))
-    return replace(session(made, target=names[8]), parameters={names[0]: names[1]})
 
 
 def test_a_run_without_any_event_is_a_page_too() -> None:

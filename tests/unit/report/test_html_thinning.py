@@ -10,8 +10,8 @@ from syncwatch.model.session import Recording
 from syncwatch.picturing import waits_of
 from syncwatch.report.html.lanes import MAX_DEPTH, LaneKind, Look, lanes_of
 from syncwatch.report.html.thinning import MAX_LANES, Drawn, thin
-from tests.fakes import copy, recording, session, steps, sync
-from tests.pages import busy_session
+from tests.helpers.fakes import copy, recording, session, steps, sync
+from tests.helpers.pages import busy_session
 
 
 def thinned(recorded: Recording, budget: int) -> Drawn:

@@ -25,9 +25,9 @@ from syncwatch.report.github import MAX_ANNOTATIONS, GithubReporter
 from syncwatch.report.markdown import MarkdownReporter
 from syncwatch.report.sarif import FINGERPRINT, uri_of
 from syncwatch.reporting import Format, Output, output_of, outputs_of, rendered, write_text
-from tests.fakes import gdn_session
-from tests.hostile import reports
-from tests.judging import report, site, verdict_on
+from tests.helpers.fakes import gdn_session
+from tests.helpers.hostile import reports
+from tests.helpers.judging import report, site, verdict_on
 
 DATA = Path(__file__).parents[2] / "data"
 SARIF = jsonschema.Draft7Validator(json.loads((DATA / "sarif-schema-2.1.0.json").read_text()))

@@ -13,7 +13,7 @@ from syncwatch.model.session import Coverage, DeviceKind, Line
 from syncwatch.pipeline import report_of
 from syncwatch.report.finding import caret_span
 from syncwatch.report.terminal import TerminalReporter
-from tests.fakes import Stacks, frame, gdn_session, recording, session, steps, sync
+from tests.helpers.fakes import Stacks, frame, gdn_session, recording, session, steps, sync
 
 HOSTILE = {
     "ansi": "\x1b[31mred\x1b[0m",

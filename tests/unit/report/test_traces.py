@@ -23,8 +23,8 @@ from syncwatch.pipeline import report_of
 from syncwatch.report.difference import DifferenceReporter
 from syncwatch.report.sarif import FINGERPRINT
 from syncwatch.reporting import Format, Screen, rendered
-from tests.fakes import Stacks, frame, nsys_session, recording, session, sync
-from tests.hostile import NAMES, reports
+from tests.helpers.fakes import Stacks, frame, nsys_session, recording, session, sync
+from tests.helpers.hostile import NAMES, reports
 
 SARIF = jsonschema.Draft7Validator(
     json.loads((Path(__file__).parents[2] / "data" / "sarif-schema-2.1.0.json").read_text())

@@ -10,7 +10,7 @@ from syncwatch_kernels.gdn.reference import reference_recurrent
 from syncwatch_scenarios.kernel_warmup_chain import Heads, chain, derived_block, draw_inputs, tried, tunable
 from syncwatch_scenarios.kernel_warmup_variants import VARIANTS, WarmKernels, shipped
 
-from tests.kernel_fixtures import assert_close
+from tests.helpers.kernel_fixtures import assert_close
 
 HEADS = Heads(1, 2, 16)
 CPU = torch.device("cpu")

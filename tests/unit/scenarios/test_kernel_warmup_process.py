@@ -13,7 +13,7 @@ from syncwatch_scenarios.kernel_warmup_chain import Heads, tried
 from syncwatch_scenarios.kernel_warmup_events import Counts, Warmup
 
 import syncwatch
-from tests.kernel_fixtures import TOLERANCE
+from tests.helpers.kernel_fixtures import TOLERANCE
 
 HEADS = Heads(1, 1, 16)
 

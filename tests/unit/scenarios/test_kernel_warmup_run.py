@@ -26,7 +26,7 @@ from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import DeviceKind, Environment
 from syncwatch.pipeline import report_of
 from syncwatch.sense.base import Sensed
-from tests.fakes import ENVIRONMENT, recording, session, steps, sync
+from tests.helpers.fakes import ENVIRONMENT, recording, session, steps, sync
 
 HEADS = Heads(1, 2, 16)
 SERVED = Served(tokens=17, compiled=0, benchmarked=0, first_ns=2_000_000, steady_ns=50_000, error=0.001)

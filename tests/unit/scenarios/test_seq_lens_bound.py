@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from syncwatch_scenarios.seq_lens_bound import ComputedMirror, violations, without_rejected
 from syncwatch_scenarios.seq_lens_traffic import Traffic
 
-from tests.unit.scenarios.seq_lens_truth import SMALL, scheduler_of, steps
+from tests.helpers.seq_lens_truth import SMALL, scheduler_of, steps
 
 STEPS = 1000
 

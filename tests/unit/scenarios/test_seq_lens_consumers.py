@@ -17,7 +17,7 @@ from syncwatch_scenarios.seq_lens_planning import common_metadata, flex_attentio
 from syncwatch_scenarios.seq_lens_serving import HostLengths, Serving
 from syncwatch_scenarios.seq_lens_traffic import BLOCK_TOKENS, draw_table
 
-from tests.unit.scenarios.seq_lens_truth import SMALL, scheduler_of, steps
+from tests.helpers.seq_lens_truth import SMALL, scheduler_of, steps
 
 CPU = torch.device("cpu")
 TRAFFIC = replace(SMALL, prompt=(3, 300), tokens=60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syncwatch_scenarios.seq_lens_traffic import DRAW_ROWS, TRAFFIC, accepted_of, draw_table
 
-from tests.unit.scenarios.seq_lens_truth import SMALL, scheduler_of, steps
+from tests.helpers.seq_lens_truth import SMALL, scheduler_of, steps
 
 
 @pytest.mark.parametrize("seed", range(4))

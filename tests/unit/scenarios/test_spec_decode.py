@@ -21,7 +21,7 @@ from syncwatch_scenarios.spec_decode_models import PRESETS, ServingShape
 import syncwatch
 from syncwatch.bench.scenario import Scenario, ScenarioOptions
 from syncwatch.errors import UsageError
-from tests.spec_decode_fixtures import CUDA, Run, hidden_error, serve, small_shape, state_error
+from tests.helpers.spec_decode_fixtures import CUDA, Run, hidden_error, serve, small_shape, state_error
 
 TOLERANCE = 3
 """Largest error, in units of what rounding the embedding to bfloat16 does; 1.5 is usual."""

@@ -18,7 +18,7 @@ from syncwatch.sense.virtual.runtime_calls import (
     upload,
     upload_pinned,
 )
-from tests.unit.virtual.asked import calls
+from tests.helpers.row_calls import calls
 
 aten = torch.ops.aten
 

@@ -18,7 +18,7 @@ from syncwatch.sense.virtual.runtime_calls import (
     upload,
 )
 from syncwatch.sense.virtual.traits import Trait, known
-from tests.unit.virtual.asked import calls, waits
+from tests.helpers.row_calls import calls, waits
 
 aten = torch.ops.aten
 COALESCING = [WAIT, WAIT, WAIT, WAIT, read_pageable(8)]

@@ -147,7 +147,10 @@ def test_autocast_computes_in_half_precision(device: VirtualDevice) -> None:
     assert (x @ x).dtype is torch.float32
 
 
-def test_ranges_of_nvtx_are_accepted(device: VirtualDevice) -> None:
-    cuda.nvtx.range_push("step")
+def test_ranges_of_nvtx_nest_and_wait_for_nothing(device: VirtualDevice, recorder: Recorder) -> None:
+    opened = [cuda.nvtx.range_push("step"), cuda.nvtx.range_push("layer")]
     cuda.nvtx.mark("here")
-    cuda.nvtx.range_pop()
+    closed = [cuda.nvtx.range_pop(), cuda.nvtx.range_pop()]
+
+    assert (opened, closed) == ([0, 1], [1, 0])
+    assert not recorder.syncs

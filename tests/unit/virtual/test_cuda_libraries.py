@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.autograd.profiler import emit_nvtx
 
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
@@ -62,22 +63,25 @@ def test_cudnn_is_there_as_on_a_gpu() -> None:
 
 # As programs find them: torch's own stubs lack some, and want a driver's types for others.
 cuda: Any = torch.cuda
-ASKED: dict[str, Callable[[], object]] = {
-    "profiler": lambda: (torch.cuda.profiler.start(), torch.cuda.profiler.stop()),
-    "runtime": lambda: torch.cuda.check_error(torch.cuda.cudart().cudaProfilerStart()),
-    "blas handle": lambda: torch.cuda.current_blas_handle(),
-    "plan cache": lambda: (torch.backends.cuda.cufft_plan_cache.clear(), torch.backends.cuda.cufft_plan_cache[0].size),
-    "memory history": lambda: (cuda.memory._record_memory_history(), cuda.memory._snapshot()),
-    "allocator": lambda: torch.cuda.caching_allocator_delete(torch.cuda.caching_allocator_alloc(64, 0, 0)),
-    "solver": lambda: torch.linalg.svd(torch.eye(4, device="cuda"), driver="gesvd"),
-    "priorities": lambda: cuda.Stream.priority_range(),
-    "emitted ranges": lambda: torch.autograd.profiler.emit_nvtx().__enter__(),
+ANSWERS: dict[str, Callable[[], object]] = {
+    "profiler": lambda: (cuda.profiler.start(), cuda.profiler.stop()) == (None, None),
+    "runtime": lambda: cuda.cudart().cudaProfilerStart() == 0,
+    "checked call": lambda: cuda.check_error(cuda.cudart().cudaProfilerStop()) is None,
+    "blas handle": lambda: cuda.current_blas_handle() != 0,
+    "plan cache": lambda: (
+        (torch.backends.cuda.cufft_plan_cache.clear(), torch.backends.cuda.cufft_plan_cache[0].size) == (None, 0)
+    ),
+    "memory history": lambda: cuda.memory._record_memory_history() is None and "segments" in cuda.memory._snapshot(),
+    "allocator": lambda: cuda.caching_allocator_delete(cuda.caching_allocator_alloc(64, 0, 0)) is None,
+    "solver": lambda: torch.linalg.svd(torch.eye(4, device="cuda"), driver="gesvd").S.tolist() == [1.0] * 4,
+    "priorities": lambda: cuda.Stream.priority_range() == (0, -5),
+    "emitted ranges": lambda: isinstance(emit_nvtx().__enter__(), emit_nvtx),
 }
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", ANSWERS)
 def test_what_needs_a_driver_answers_without_one(name: str) -> None:
-    ASKED[name]()
+    assert ANSWERS[name]()
 
 
 def test_memory_of_the_allocator_is_counted_until_it_is_given_back() -> None:

@@ -82,11 +82,15 @@ def test_a_start_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatc
 
 
 def test_stopping_twice_or_without_a_start_does_nothing() -> None:
+    before = names()
     device = VirtualDevice()
     device.stop()
+    assert names() == before
+
     device.start()
     device.stop()
     device.stop()
+    assert names() == before
 
 
 def test_tensors_say_that_they_are_on_the_device(device: VirtualDevice) -> None:

@@ -21,7 +21,7 @@ import torch
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.tried import NEWEST_TORCH
 from syncwatch.sense.virtual.native import build, library, places
-from tests.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, syncwatch
 
 _REBUILD = (
     "The sources of the native library changed: run `make prebuilt`, and commit syncwatch/sense/virtual/native/built"

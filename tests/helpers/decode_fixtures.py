@@ -13,7 +13,7 @@ from syncwatch_kernels.gdn.reference import reference_l2norm
 from syncwatch_kernels.gdn.reference_decode import reference_recurrent_decode
 from torch.nn import functional
 
-from tests.kernel_fixtures import assert_close
+from tests.helpers.kernel_fixtures import assert_close
 
 FLOAT32 = 1e-5
 """Largest relative RMSE of float32 arithmetic against float64, over a few tokens."""

@@ -2,7 +2,7 @@
 
 A specimen is a name, a family, the inputs it is given, and a call. The inputs are made anew, outside of what is
 measured. Which of them wait is not written here: it is measured on a GPU (`benchmarks/sync_ops.py`) and kept in
-`tests/sync_ops_h200.json`.
+`tests/data/sync_ops_h200.json`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,42 @@ from syncwatch.model.finding import Report, Site, WorstStep
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Reason, Severity, Verdict
 from syncwatch.pipeline import report_of
-from tests.fakes import recording, session, sync
+from tests.helpers.fakes import recording, session, sync
+
+WHOLE_CONFIG = """\
+implicit = "log"
+explicit = "disallow"
+strict = true
+baseline = "ci/known.jsonl"
+require = ["app.model:Model.forward"]
+
+[causes]
+SW101 = "allow"
+"SW3" = "log"
+
+[paths]
+"tests/**" = "allow"
+
+[ranges]
+"decode *" = "disallow"
+
+[budgets]
+syncs = 2
+d2h_bytes = 4096.5
+gpu_idle_us = 10
+
+[[allow]]
+code = ["SW101", "SW2"]
+path = "app/*.py"
+reason = " once a request "
+until = 2027-03-01
+
+[[allow]]
+function = "log_*"
+code = "SW104"
+reason = "logging"
+"""
+"""A syncwatch.toml in which every key is used."""
 
 TODAY = date(2026, 7, 31)
 

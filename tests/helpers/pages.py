@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, Step, SyncEvent
-from syncwatch.model.session import Recording, Session
-from tests.fakes import Stacks, frame, recording, session, sync
+from syncwatch.model.session import DeviceKind, Recording, Session
+from tests.helpers.fakes import US, Stacks, frame, gdn_session, kernel, recording, session, sync
+from tests.helpers.fakes import steps as marked
 
 KERNEL_NS = 4_000
 LAUNCH_NS = 5_000
@@ -22,6 +23,28 @@ def busy_session(*, steps: int, kernels: int, waits: int, warmup: int = 1) -> Se
     return session(
         _recording("naive", steps, kernels, waits, warmup), _recording("precomputed", steps, kernels, 0, warmup)
     )
+
+
+def modelled_session() -> Session:
+    known = gdn_session()
+    recordings = tuple(replace(each, modelled=True) for each in known.recordings)
+    return replace(known, device=DeviceKind.VIRTUAL, recordings=recordings)
+
+
+def hostile_session(names: list[str]) -> Session:
+    """Return a session with each of nine `names` in another place."""
+    stacks = Stacks()
+    line = stacks.add(frame(names[0], names[1], file=names[2], function=names[3]))
+    made = recording(
+        names[4],
+        syncs=[replace(sync(0, stack=line, op=names[5], at=(10 * US, 20 * US)), allowed=names[6])],
+        kernels=[kernel((0, 5 * US), step=0, name=names[7])],
+        steps=marked(1),
+        stacks=stacks,
+        notes=(names[8],),
+    )
+    made = replace(made, threads=(names[5],), ranges=(RangeEvent(0, names[6], 0, 9),), range_stacks=((names[7],),))
+    return replace(session(made, target=names[8]), parameters={names[0]: names[1]})
 
 
 def _recording(variant: str, steps: int, kernels: int, waits: int, warmup: int) -> Recording:

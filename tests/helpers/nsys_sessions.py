@@ -16,7 +16,7 @@ from syncwatch.model.events import (
     SyncKind,
 )
 from syncwatch.model.session import Recording, Session
-from tests.fakes import MS, US, recording, session
+from tests.helpers.fakes import MS, US, recording, session
 
 MIB = 1 << 20
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from syncwatch.model.events import Step
 from syncwatch.model.finding import Report
 from syncwatch.pipeline import report_of
-from tests.fakes import MS, Stacks, frame, recording, session, sync
+from tests.helpers.fakes import MS, Stacks, frame, recording, session, sync
 
 NASTY = (
     "\"quoted\" 'twice'",

@@ -25,7 +25,7 @@ from syncwatch_scenarios.spec_decode_loop import ServingLoop, StepOutput
 from syncwatch_scenarios.spec_decode_model import GROUPS, SpecDecodeModel
 from syncwatch_scenarios.spec_decode_models import PRESETS, ServingShape
 
-from tests.kernel_fixtures import relative_rmse
+from tests.helpers.kernel_fixtures import relative_rmse
 
 SEED = 0
 CUDA = torch.device("cuda")
