@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from syncwatch.formats.opening import open_session
 from syncwatch.judge.gate import judge
 from syncwatch.model.verdict import Outcome, Policy
 from syncwatch.pipeline import report_of
+from syncwatch.traces.opening import open_session
 from tests.command import Ended, syncwatch
 from tests.judging import TODAY
 from tests.nsys_files import NsysExport

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from syncwatch.formats.nsys.load import load
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.session import Recorder
+from syncwatch.traces.nsys.load import load
 from tests.command import ROOT, Ended, syncwatch
 from tests.nsys_binary import Nsys, binaries
 from tests.nsys_files import NsysExport

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from syncwatch.exporting import TraceFormat, bubbles_of, export
-from syncwatch.formats.layout import laid_out
 from syncwatch.pipeline import report_of
+from syncwatch.traces.layout import laid_out
 from tests.command import ROOT, syncwatch
 from tests.nsys_binary import Nsys, binaries
 from tests.nsys_sessions import lacking, menagerie

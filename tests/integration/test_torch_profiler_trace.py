@@ -17,12 +17,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from syncwatch.errors import NotMeasuredError, UsageError
-from syncwatch.formats.chrome.load import collected, load, processes_in
-from syncwatch.formats.chrome.reading import Trace
-from syncwatch.formats.process import Process
 from syncwatch.model.events import SyncKind
 from syncwatch.model.session import Recorder
 from syncwatch.sense.profiler_trace import read_trace
+from syncwatch.traces.kineto.load import collected, load, processes_in
+from syncwatch.traces.kineto.read_file import Trace
+from syncwatch.traces.process import Process
 
 CPU = Path(__file__).parents[1] / "data" / "torch_profiler_cpu.json.gz"
 H200 = Path(__file__).parents[1] / "unit" / "sense" / "data" / "idioms_h200.json.gz"

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "syncwatch"
-STAGES = ("sense", "attribute", "analyse", "judge", "report", "formats")
+STAGES = ("sense", "attribute", "analyse", "judge", "report", "traces")
 SHARED = ("syncwatch.model", "syncwatch.errors", "syncwatch.__version__")
 MAY_IMPORT_TORCH = ("sense", "bench")
 
