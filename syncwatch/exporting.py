@@ -16,7 +16,7 @@ from syncwatch.errors import UsageError
 from syncwatch.model.finding import Finding
 from syncwatch.model.session import Recording, Session
 from syncwatch.traces.kineto.dump import dump as dump_kineto
-from syncwatch.traces.labels import SyncLabel
+from syncwatch.traces.layout import SyncLabel
 from syncwatch.traces.nsys.dump import dump as dump_nsys
 
 

@@ -1,1 +1,1 @@
-"""Answers: how does a session become a trace that other tools open, and their trace a session? One format a folder."""
+"""Reads and writes the traces of other programs, a folder for each format: for import, export and the CUDA sensor."""

@@ -1,8 +1,9 @@
-"""Answers: which copies held the host, by themselves or with the synchronization call that came behind them?
+"""Tells the waits of a process: which copies held the host, alone or with the synchronization call behind them.
 
 Torch reads a value by two calls, the copy and the synchronization of its stream, and they are one wait, which begins
-with the copy: a copy to pageable memory returns only when it is done. Where the trace has torch's operators, calls of
-one operator belong together. Where it has none, a synchronization belongs to the copy before it if it follows at once.
+with the copy: a copy to pageable memory returns only when it is done. Where torch's operators are known, calls of one
+operator belong together. Where not, a synchronization belongs to the copy before it if it follows at once. The import
+and the CUDA sensor both ask here.
 """
 
 from __future__ import annotations

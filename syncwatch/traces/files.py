@@ -1,15 +1,21 @@
-"""Answers: how is a file read that may be packed? Unpacked by its first bytes, whatever it is called."""
+"""Opens files that may be packed by gzip, and says in a sentence why one of them cannot be read.
+
+What is in a file decides, whatever it is called.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
 import os
+import textwrap
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
+
+import msgspec
 
 from syncwatch.errors import SessionError
 from syncwatch.model.plain import not_plain
@@ -29,6 +35,9 @@ _ALWAYS_BYTES = 256 << 20
 _MOST_RATIO = 200
 """Traces are packed 10 to 40 to 1, and the best that gzip does is 1,032 to 1."""
 _CHUNK_BYTES = 1 << 20
+
+_LONGEST_REASON = 160
+"""Characters kept of what a decoder says: what it quotes from the file may be of any length."""
 
 _OTHER_PACKINGS = (
     (b"\xfd7zXZ\x00", "xz", "xz -dk"),
@@ -144,3 +153,24 @@ def _free_memory() -> int | None:
             return next((int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:")), None)
     except OSError:
         return None
+
+
+@contextmanager
+def refusing_damage(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while the export at `path` is put together into a sentence.
+
+    Raises:
+        SessionError: where rows are missing, have other types than were written, or are of another version.
+    """
+    try:
+        yield
+    except (msgspec.DecodeError, ValueError, LookupError, TypeError) as error:
+        raise SessionError(
+            f"{path} is a damaged export of syncwatch: {_reason(error)}. Export it again with `syncwatch export`."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, LookupError | TypeError):
+        return "a row points at something that is not there"
+    return textwrap.shorten(str(error), _LONGEST_REASON, placeholder=" ...")

@@ -1,10 +1,11 @@
-"""Answers: where does each variant lie on the one time line of a trace file?"""
+"""Lays a session out in a trace file: where each variant lies on its time line, and what its waits are called there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import Recording, Session
 
 GAP_NS = 1_000_000
@@ -59,3 +60,23 @@ def _moments(recording: Recording) -> Iterator[int]:
             if work.call is not None:
                 yield work.call.start_ns
                 yield work.call.end_ns
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLabel:
+    """The cause of a synchronization, and the line of the user's that it belongs to."""
+
+    code: str
+    """Stable cause code, as SW101."""
+    title: str
+    file: str
+    """`finding.NO_LINE` where no line was found."""
+    line: int
+    function: str
+
+
+def named(label: SyncLabel | None) -> str:
+    """Return what a wait is called on a time line: its cause code and its line; None is the runner's own."""
+    if label is None:
+        return "pacing"
+    return f"{label.code} {label.file}" if label.file == NO_LINE else f"{label.code} {label.file}:{label.line}"

@@ -1,4 +1,4 @@
-"""Answers: how is any file of a run or a trace opened? By what is in it, whatever it is called."""
+"""Opens any file of a run or a trace, for the command line: what is in it decides, whatever it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a trace of another program say of one process, before its waits are told apart?"""
+"""What a trace of another program says of one process, before it is known which of its calls are one wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how does a process of another program's trace become a recording, with its waits told as our own are?"""
+"""Makes a recording of one process of a trace, with its waits counted as on a live run."""
 
 from __future__ import annotations
 

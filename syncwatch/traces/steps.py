@@ -1,4 +1,4 @@
-"""Answers: which ranges of a trace are its steps, and which step does a moment lie in?"""
+"""Tells which ranges of a trace are its steps, and which step a moment lies in, for the import and the CUDA sensor."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Answers: how does a session become Chrome's trace JSON, which Perfetto opens, and torch.profiler's a session?"""
+"""Chrome's trace JSON, as kineto writes it for torch.profiler: read into processes, and written for Perfetto."""

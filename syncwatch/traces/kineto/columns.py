@@ -1,19 +1,22 @@
-"""Answers: what has a trace of torch.profiler, once every row was seen? Columns of numbers: there are millions."""
+"""Keeps what counts of the rows of a torch.profiler trace in columns of numbers: there are millions."""
 
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from syncwatch.model.events import RangeEvent
+from syncwatch.model.events import Call, RangeEvent
 from syncwatch.model.runtime import is_gpu_call
 from syncwatch.traces.kineto.notation import nanoseconds
-from syncwatch.traces.kineto.rows import Row
-from syncwatch.traces.kineto.surroundings import Host, Names
+from syncwatch.traces.kineto.read_file import Row
+from syncwatch.traces.nesting import Spans
 
 _FARTHEST = 2**61
 """For any number of a row: a quarter of what 64 bits hold, since the base of the clock comes on top of a time."""
@@ -22,6 +25,61 @@ _CALLS = frozenset({"cuda_runtime", "cuda_driver"})
 _NONE = -1
 _MANY = 2**31
 """More streams and GPUs than there are; CUPTI's mark for no stream is 2**32 - 1."""
+
+
+@dataclass(slots=True)
+class Names:
+    """Numbers each name once."""
+
+    texts: list[str] = field(default_factory=list)
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, text: str) -> int:
+        """Return the number of `text`."""
+        known = self._numbers.get(text)
+        if known is None:
+            known = self._numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return known
+
+
+@dataclass(slots=True)
+class Host:
+    """The threads of one process, and what ran on each; times as the file has them, before its base is added."""
+
+    names: Names
+    tids: dict[object, int] = field(default_factory=dict)
+    """Threads by what the file calls them, numbered as they appear."""
+    ranges: list[RangeEvent] = field(default_factory=list)
+    operators: dict[int, Spans] = field(default_factory=lambda: defaultdict(Spans))
+    functions: dict[int, Spans] = field(default_factory=lambda: defaultdict(Spans))
+    calls: Spans = field(default_factory=Spans)
+    threads: array[int] = field(default_factory=lambda: array("q"))
+    """Of each call."""
+    correlations: array[int] = field(default_factory=lambda: array("q"))
+    """Of each call; negative where it has none."""
+
+    def thread(self, tid: object) -> int:
+        """Return the number of a thread."""
+        return self.tids.setdefault(tid, len(self.tids))
+
+    def call(self, index: int, base_ns: int) -> Call:
+        """Return one of the calls."""
+        name = self.names.texts[self.calls.names[index]]
+        start, end = self.calls.starts[index], self.calls.ends[index]
+        return Call(self.threads[index], name, start + base_ns, end + base_ns)
+
+    def calls_of(self, correlations: array[int]) -> list[int]:
+        """Return for each correlation the index of its call, the earliest if there are several; -1 for none."""
+        known = np.frombuffer(self.correlations, np.int64) if self.correlations else np.empty(0, np.int64)
+        wanted = np.frombuffer(correlations, np.int64) if correlations else np.empty(0, np.int64)
+        if not len(known) or not len(wanted):
+            return [_NONE] * len(correlations)
+        order = np.argsort(known, kind="stable")
+        places = np.minimum(np.searchsorted(known[order], wanted), len(order) - 1)
+        found: npt.NDArray[np.int64] = order[places]
+        indices: list[int] = np.where((known[found] == wanted) & (wanted >= 0), found, _NONE).tolist()
+        return indices
 
 
 class _Arguments(msgspec.Struct, gc=False):

@@ -1,4 +1,4 @@
-"""Answers: how does a session become a file that Perfetto opens, and that we read back without losing a nanosecond?"""
+"""Writes a session as Chrome's trace JSON, which Perfetto opens and `load` reads back to the nanosecond."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from syncwatch.model.codec import decode_session, encode
 from syncwatch.model.events import CopyEvent, SyncEvent
 from syncwatch.model.replacing import replacing
 from syncwatch.model.session import DeviceKind, Recording, Session
-from syncwatch.traces.kineto.names import OWN_KEY, OWN_SCHEMA
+from syncwatch.traces.kineto.notation import OWN_KEY, OWN_SCHEMA
 from syncwatch.traces.kineto.slices import Bubble, Slices
 from syncwatch.traces.kineto.tracks import Tracks
-from syncwatch.traces.labels import SyncLabel
+from syncwatch.traces.layout import SyncLabel
 
 Labels = Sequence[Sequence["SyncLabel | None"]]
 Bubbles = Sequence[Sequence["Bubble | None"]]

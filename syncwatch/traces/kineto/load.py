@@ -1,4 +1,4 @@
-"""Answers: which session is in a Chrome trace, our own export or a recording of torch.profiler?"""
+"""Reads a Chrome trace file into a session, whether it is an export of ours or a recording of torch.profiler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.session import DeviceKind, Recorder, Session
 from syncwatch.traces.kineto.columns import Collected
-from syncwatch.traces.kineto.names import OWN_KEY
+from syncwatch.traces.kineto.notation import OWN_KEY
 from syncwatch.traces.kineto.own import session_of
 from syncwatch.traces.kineto.processes import processes_of
 from syncwatch.traces.kineto.read_file import Trace

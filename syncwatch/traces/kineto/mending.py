@@ -1,4 +1,4 @@
-"""Answers: what did old kineto write that is no JSON? Mends it line by line: it writes each row over several lines.
+"""Mends what old kineto wrote that is no JSON, line by line: it writes each row over several lines.
 
 Names with `"` were not escaped before pytorch/kineto#1459, and a copy of no length had a bandwidth of `inf`.
 """

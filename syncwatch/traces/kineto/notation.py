@@ -1,10 +1,30 @@
-"""Answers: how does a nanosecond survive microseconds with a fraction? Through integers and decimals, never a float."""
+"""Names the categories of kineto's rows and of ours, and writes times in microseconds without rounding.
+
+What writes an export and what reads it back agree here.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 import msgspec
+
+OWN_KEY = "syncwatch"
+"""The key beside `traceEvents` that other readers ignore: what Chrome's events have no place for."""
+OWN_SCHEMA = "syncwatch.chrome/1"
+
+CALL = "cuda_runtime"
+DRIVER_CALL = "cuda_driver"
+KERNEL = "kernel"
+COPY = "gpu_memcpy"
+MEMSET = "gpu_memset"
+RANGE = "user_annotation"
+FLOW = "ac2g"
+"""These six are kineto's."""
+
+STEP = "syncwatch.step"
+SYNC = "syncwatch.sync"
+BUBBLE = "syncwatch.bubble"
 
 _FARTHEST_US = 2**64 // 1000
 """Beyond it no clock counts; a file may hold any number."""

@@ -1,4 +1,4 @@
-"""Answers: which session was an export of ours made from? The events come from its rows, the rest from its own key."""
+"""Reads an export of ours back: the events come from its rows, the rest from a key of our own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import msgspec
 from syncwatch.model.events import CopyEvent, KernelEvent, RangeEvent, Step, SyncEvent
 from syncwatch.model.session import SESSION_SCHEMA, Recording, Session
 from syncwatch.model.validity import faults_of
-from syncwatch.traces.damaged import refusing_damage
-from syncwatch.traces.kineto import names
+from syncwatch.traces.files import refusing_damage
+from syncwatch.traces.kineto import notation
 from syncwatch.traces.kineto.notation import nanoseconds
-from syncwatch.traces.kineto.read_file import Trace
-from syncwatch.traces.kineto.rows import Row
+from syncwatch.traces.kineto.read_file import Row, Trace
 
 _Event = TypeVar("_Event")
 _UNKNOWN = dict.fromkeys(("step", "op", "stack", "stream", "memory", "blocking"))
@@ -45,20 +44,20 @@ def session_of(trace: Trace, path: Path) -> Session:
     """Return the session that `dump` wrote.
 
     Args:
-        trace: the file, which has the key `names.OWN_KEY`.
+        trace: the file, which has the key `notation.OWN_KEY`.
         path: its name, for what is said of it.
 
     Raises:
         SessionError: if the export was damaged or is of another version.
     """
     with refusing_damage(path):
-        return _session(trace.keys[names.OWN_KEY], trace.rows())
+        return _session(trace.keys[notation.OWN_KEY], trace.rows())
 
 
 def _session(own: msgspec.Raw, rows: Iterable[Row]) -> Session:
     known = msgspec.json.decode(own, type=_Own)
-    if (known.schema, known.session.schema) != (names.OWN_SCHEMA, SESSION_SCHEMA):
-        raise ValueError(f"its schema is {known.schema!r}, this version reads {names.OWN_SCHEMA!r}")
+    if (known.schema, known.session.schema) != (notation.OWN_SCHEMA, SESSION_SCHEMA):
+        raise ValueError(f"its schema is {known.schema!r}, this version reads {notation.OWN_SCHEMA!r}")
     read = [_Read(facts, rest) for facts, rest in zip(known.session.recordings, known.recordings, strict=True)]
     variants: dict[object, _Read] = {}
     for row in rows:
@@ -133,18 +132,18 @@ class _Read:
             self.threads.append(about.name)
 
     def _slice(self, row: Row) -> None:
-        if row.cat == names.SYNC:
+        if row.cat == notation.SYNC:
             self.syncs.append(self._event(row, SyncEvent))
-        elif row.cat in (names.KERNEL, names.MEMSET):
+        elif row.cat in (notation.KERNEL, notation.MEMSET):
             self.kernels.append(self._event(row, KernelEvent))
-        elif row.cat == names.COPY:
+        elif row.cat == notation.COPY:
             self.copies.append(self._event(row, CopyEvent))
-        elif row.cat == names.RANGE:
+        elif row.cat == notation.RANGE:
             start, end = self._span(row)
             self.ranges.append(RangeEvent(self.tracks[row.tid], row.name, start, end))
-        elif row.cat == names.STEP:
+        elif row.cat == notation.STEP:
             self.steps.append(self._step(row))
-        elif row.cat in (names.CALL, names.DRIVER_CALL):
+        elif row.cat in (notation.CALL, notation.DRIVER_CALL):
             self._call(row)
 
     def _event(self, row: Row, kind: type[_Event]) -> _Event:

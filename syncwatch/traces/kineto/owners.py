@@ -1,4 +1,4 @@
-"""Answers: which process of a trace, and which of its calls, asked for a piece of work on the device?"""
+"""Finds the process of a trace, and the call of it, that asked for each piece of work on the device."""
 
 from __future__ import annotations
 

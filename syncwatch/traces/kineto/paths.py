@@ -1,4 +1,4 @@
-"""Answers: what may be said of where a function stands? Nothing of the machine, its folders or its users."""
+"""Shows where a function stands without naming the machine, its folders or its users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a trace of torch.profiler say of each process? Its columns, as `Process` takes them."""
+"""Makes typed events of the columns of a torch.profiler trace: waits, copies, kernels and ranges of each process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, Kerne
 from syncwatch.model.names import WINDOW_RANGE
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
 from syncwatch.model.session import Recorder
-from syncwatch.traces.kineto.columns import Collected, Works
+from syncwatch.traces.kineto.columns import Collected, Host, Works
 from syncwatch.traces.kineto.owners import Owners
-from syncwatch.traces.kineto.surroundings import Host, Surroundings
+from syncwatch.traces.kineto.surroundings import Surroundings
 from syncwatch.traces.process import Process, WaitingCall
 from syncwatch.traces.steps import StepClock, steps_of
 

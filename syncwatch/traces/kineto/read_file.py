@@ -1,10 +1,14 @@
-"""Answers: what is in a Chrome trace file? Its keys, and its rows block by block, without ever holding the whole."""
+"""Reads a Chrome trace file, as kineto writes it: its keys, and its rows block by block, never the whole at once.
+
+Imports of torch.profiler's traces, exports of ours on their way back and the CUDA sensor are all read here.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, cast
 
@@ -13,7 +17,23 @@ import msgspec
 from syncwatch.errors import SessionError
 from syncwatch.traces.files import refusing, unpacked
 from syncwatch.traces.kineto.mending import Mending
-from syncwatch.traces.kineto.rows import Row, decode_rows
+
+_NOTHING = msgspec.Raw(b"{}")
+
+
+class Row(msgspec.Struct, gc=False):
+    """A row as it stands in the file; times are microseconds, and decimals, so that none is rounded."""
+
+    ph: str = ""
+    cat: str = ""
+    name: str = ""
+    pid: int | str | None = None
+    tid: int | str | None = None
+    ts: Decimal | None = None
+    dur: Decimal | None = None
+    args: msgspec.Raw = _NOTHING
+    """Decoded where it is needed: of most rows it is the greater part, and not read."""
+
 
 _BLOCK = 1 << 20
 _EVENTS = "traceEvents"
@@ -107,7 +127,7 @@ class Trace:
         raw = opening + data
         if opening != b"[":
             raw = bytes(self._note(raw))
-        rows, left_out = decode_rows(raw)
+        rows, left_out = _decode_rows(raw)
         self.left_out += left_out
         return rows
 
@@ -157,7 +177,7 @@ def _split(data: bytes) -> tuple[tuple[list[Row], int], bytes] | None:
 
 def _decoded(rows: bytes) -> tuple[list[Row], int] | None:
     try:
-        return decode_rows(b"[" + rows + b"]")
+        return _decode_rows(b"[" + rows + b"]")
     except msgspec.DecodeError as error:
         # Short of a bracket, this was no end of a row. Beyond the last bracket, this is what follows the rows.
         if any(reason in str(error) for reason in (_CUT_OFF, _GOES_ON)):
@@ -176,3 +196,30 @@ def _ends(data: bytes) -> Iterator[int]:
                 tried += 1
                 yield match.start() + 1
         before, window = start, window * 8
+
+
+_rows = msgspec.json.Decoder(list[Row])
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_row = msgspec.json.Decoder(Row)
+
+
+def _decode_rows(raw: bytes) -> tuple[list[Row], int]:
+    """Return the rows of a JSON array, and how many more were no rows, such as a name that is a number.
+
+    Raises:
+        msgspec.DecodeError: if it is no JSON.
+    """
+    try:
+        return _rows.decode(raw), 0
+    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+        pass
+    each = _raws.decode(raw)
+    found = [row for row in map(_sound, each) if row is not None]
+    return found, len(each) - len(found)
+
+
+def _sound(raw: msgspec.Raw) -> Row | None:
+    try:
+        return _row.decode(raw)
+    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,4 +1,4 @@
-"""Answers: what does each event of a recording look like in Chrome's JSON? The rows, in the order of the events."""
+"""Makes the rows of Chrome's JSON for the events of one recording, in their order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncEvent, SyncKind
 from syncwatch.model.runtime import is_driver_call
 from syncwatch.model.session import Recording
-from syncwatch.traces.kineto import names
+from syncwatch.traces.kineto import notation
 from syncwatch.traces.kineto.notation import microseconds
 from syncwatch.traces.kineto.tracks import Row, Tracks
-from syncwatch.traces.labels import SyncLabel, named
-from syncwatch.traces.layout import extent_of
+from syncwatch.traces.layout import SyncLabel, extent_of, named
 
 _DIRECTIONS = {Direction.H2D: "HtoD", Direction.D2H: "DtoH", Direction.D2D: "DtoD"}
 
@@ -57,9 +56,9 @@ class Slices:
         for step in self.recording.steps:
             about = {"step": step.index, "warmup": step.warmup}
             name = f"step {step.index} (warm-up)" if step.warmup else f"step {step.index}"
-            yield self._slice(names.STEP, name, self.tracks.steps(), step.start_ns, step.end_ns, about)
+            yield self._slice(notation.STEP, name, self.tracks.steps(), step.start_ns, step.end_ns, about)
         for each in self.recording.ranges:
-            yield self._slice(names.RANGE, each.name, self.tracks.host(each.thread), each.start_ns, each.end_ns, {})
+            yield self._slice(notation.RANGE, each.name, self.tracks.host(each.thread), each.start_ns, each.end_ns, {})
         for kernel in self.recording.kernels or ():
             yield from self._kernel(kernel)
         for copy in self.recording.copies or ():
@@ -104,7 +103,7 @@ class Slices:
 
     def _flow(self, call: Call | None, tid: int, start_ns: int) -> Iterator[Row]:
         if call is not None:
-            flow = {"cat": names.FLOW, "name": names.FLOW, "id": next(self.numbers), "pid": self.tracks.pid}
+            flow = {"cat": notation.FLOW, "name": notation.FLOW, "id": next(self.numbers), "pid": self.tracks.pid}
             asked = microseconds(call.start_ns - self.origin_ns)
             yield {"ph": "s", **flow, "tid": self.tracks.host(call.thread), "ts": asked}
             yield {"ph": "f", **flow, "tid": tid, "ts": microseconds(start_ns - self.origin_ns), "bp": "e"}
@@ -113,7 +112,7 @@ class Slices:
         yield from self._call(kernel.call)
         about = self._work(kernel) | _known(bytes=kernel.memset_bytes)
         tid = self.tracks.stream(kernel.device, kernel.stream)
-        category = names.KERNEL if kernel.memset_bytes is None else names.MEMSET
+        category = notation.KERNEL if kernel.memset_bytes is None else notation.MEMSET
         yield self._slice(category, kernel.name, tid, kernel.start_ns, kernel.end_ns, about)
         yield from self._flow(kernel.call, tid, kernel.start_ns)
 
@@ -131,7 +130,7 @@ class Slices:
             stack=copy.stack,
         )
         tid = self.tracks.stream(copy.device, copy.stream)
-        yield self._slice(names.COPY, _copy_name(copy), tid, copy.start_ns, copy.end_ns, about)
+        yield self._slice(notation.COPY, _copy_name(copy), tid, copy.start_ns, copy.end_ns, about)
         yield from self._flow(copy.call, tid, copy.start_ns)
 
     def _work(self, work: KernelEvent | CopyEvent) -> Row:
@@ -157,7 +156,7 @@ class Slices:
             pacing=sync.pacing,
             seen_by=sync.seen_by,
         )
-        yield self._slice(names.SYNC, name, self.tracks.syncs(sync.thread), sync.start_ns, sync.end_ns, about)
+        yield self._slice(notation.SYNC, name, self.tracks.syncs(sync.thread), sync.start_ns, sync.end_ns, about)
         if sync.kind is not SyncKind.COPY:
             # The host thread shows the call too; no correlation tells it from the calls behind work.
             api, host = sync.api or sync.kind.api(), self.tracks.host(sync.thread)
@@ -174,7 +173,7 @@ class Slices:
         for number, (sync, bubble) in enumerate(zip(self.recording.syncs, self.bubbles, strict=True)):
             if bubble is not None and bubble[0] < bubble[1]:
                 name = f"bubble after {named(self.labels[number])}"
-                yield self._slice(names.BUBBLE, name, self.tracks.bubbles(sync.device), *bubble, {"sync": number})
+                yield self._slice(notation.BUBBLE, name, self.tracks.bubbles(sync.device), *bubble, {"sync": number})
 
 
 def _known(**values: Any) -> Row:
@@ -183,7 +182,7 @@ def _known(**values: Any) -> Row:
 
 
 def _category(api: str) -> str:
-    return names.DRIVER_CALL if is_driver_call(api) else names.CALL
+    return notation.DRIVER_CALL if is_driver_call(api) else notation.CALL
 
 
 def _copy_name(copy: CopyEvent) -> str:

@@ -1,4 +1,4 @@
-"""Answers: which row of Perfetto does each thing lie on? One process a variant; numbers are given once in a file."""
+"""Numbers the tracks that Perfetto shows of one variant; a number is given once in a file."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Answers: how does a session become Nsight Systems' SQLite export, and such a file a session?"""
+"""The SQLite export of Nsight Systems: read into processes, and written for `nsys stats` and `nsys analyze`."""

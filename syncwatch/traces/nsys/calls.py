@@ -1,4 +1,4 @@
-"""Answers: which host calls did a recording make, and under which correlation id does nsys know each?"""
+"""Lists the host calls of a recording, and the correlation id under which nsys knows each."""
 
 from __future__ import annotations
 

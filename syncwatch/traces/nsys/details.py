@@ -1,4 +1,7 @@
-"""Answers: what of each event do nsys' tables not say, and which of their rows say the rest? Kept for the way back."""
+"""Keeps what nsys' tables have no place for, in two tables of our own, for the way back.
+
+`dump` tells how both lie in the file.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ from typing import Any
 import msgspec
 
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent
+from syncwatch.model.session import Recording
 from syncwatch.traces.nsys import names
 from syncwatch.traces.nsys.rows import Part, Row
-from syncwatch.traces.nsys.strings import json_of
+from syncwatch.traces.nsys.schema import json_of
 
+SESSION_KEY = "session"
+COUNT_KEY = "count"
 EVENT_COLUMNS = ("recording", "kind", "eventId", "correlationId", "details")
 SYNC, COPY, KERNEL, MEMSET, RANGE = "sync", "copy", "kernel", "memset", "range"
 
@@ -78,3 +84,30 @@ def _of_kernel(kernel: KernelEvent, part: Part, recording: int, numbers: Numbers
 
 def _without(event: SyncEvent | CopyEvent, told: set[str]) -> dict[str, Any]:
     return {field: value for field, value in msgspec.to_builtins(event).items() if field not in told}
+
+
+def recording_key(number: int) -> str:
+    """Return under which key of SYNCWATCH_SESSION the recording `number` stands."""
+    return f"recording {number}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFacts:
+    """A recording without its events, and how its events are found in the file."""
+
+    recording: Recording
+    """`syncs` and `ranges` are empty; `copies` and `kernels` too, or None where none were recorded. The steps keep the
+    recording's own clock."""
+    shift_ns: int
+    """What was added to every time of its events."""
+    global_tids: tuple[int, ...]
+    """The globalTid of each of its threads."""
+    call_lengths_ns: dict[int, int]
+    """How long a call really lasted whose row was made longer by a wait inside, by correlation id."""
+    events: int
+    """How many rows hold its events, so that a file from which some were cut is known by it."""
+
+
+def count_events(recording: Recording) -> int:
+    """Return how many events `recording` has."""
+    return sum(map(len, (recording.syncs, recording.copies or (), recording.kernels or (), recording.ranges)))

@@ -1,4 +1,4 @@
-"""Answers: how does a session become a file that `nsys stats` and `nsys analyze` read?
+"""Writes a session as a file that `nsys stats` and `nsys analyze` read.
 
 Everything with a time goes into nsys' own tables, moved by one shift for each recording (`layout`). Two tables of our
 own, which nsys ignores, hold what its schema has no place for, so that `load` can make the session again:
@@ -32,14 +32,12 @@ from pathlib import Path
 from syncwatch.errors import SessionError, UsageError
 from syncwatch.model.replacing import replacing
 from syncwatch.model.session import Recorder, Session
-from syncwatch.traces.labels import SyncLabel
-from syncwatch.traces.layout import Placed, laid_out
+from syncwatch.traces.layout import Placed, SyncLabel, laid_out
 from syncwatch.traces.nsys import details, names, rows
 from syncwatch.traces.nsys.calls import Calls
-from syncwatch.traces.nsys.facts import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
+from syncwatch.traces.nsys.details import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
 from syncwatch.traces.nsys.rows import Part
-from syncwatch.traces.nsys.schema import TABLES
-from syncwatch.traces.nsys.strings import Strings, json_of
+from syncwatch.traces.nsys.schema import TABLES, Strings, json_of
 from syncwatch.traces.nsys.target import domain_sheet, sheets, thread_ids
 
 SUFFIX = ".sqlite"

@@ -1,4 +1,4 @@
-"""Answers: how does an export of nsys become a session? One recording for each process that used CUDA."""
+"""Reads an export of nsys into a session, with one recording for each process that used CUDA."""
 
 from __future__ import annotations
 

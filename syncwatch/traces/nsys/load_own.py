@@ -1,4 +1,4 @@
-"""Answers: which session was an nsys file of our own made from? `dump` tells how its events lie in the tables."""
+"""Reads a file of nsys' tables that syncwatch wrote back into its session; `dump` tells how its events lie there."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import msgspec
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, RangeEvent, SyncEvent
 from syncwatch.model.session import SESSION_SCHEMA, Recording, Session
 from syncwatch.model.validity import faults_of
-from syncwatch.traces.damaged import refusing_damage
+from syncwatch.traces.files import refusing_damage
 from syncwatch.traces.nsys import details, names
-from syncwatch.traces.nsys.facts import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
+from syncwatch.traces.nsys.details import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
 from syncwatch.traces.nsys.read_calls import known_stream
 from syncwatch.traces.nsys.read_file import KERNEL, MEMCPY, MEMSET, NVTX, RUNTIME, SYNCHRONIZATION, NsysFile
 

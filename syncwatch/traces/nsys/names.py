@@ -1,4 +1,4 @@
-"""Answers: which numbers does nsys write for threads, memory, copies, waits and ranges? Its ENUM tables and ids."""
+"""Gives the numbers that nsys writes for threads, memory, copies, waits and ranges, and its ENUM tables."""
 
 from __future__ import annotations
 

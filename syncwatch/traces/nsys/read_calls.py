@@ -1,4 +1,4 @@
-"""Answers: which calls of the CUDA runtime does an nsys file hold, of which thread, and which of them wait?"""
+"""Reads the calls of the CUDA runtime of an nsys file, with their threads, and tells which of them wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how is a SQLite file of nsys opened, when versions differ in tables and columns and files may be damaged?"""
+"""Opens a SQLite file of nsys, whose tables and columns differ by version and which may be damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which NVTX ranges does an nsys file hold, and what are they called?"""
+"""Reads the NVTX ranges of an nsys file, named as nsys' reports name them."""
 
 from __future__ import annotations
 

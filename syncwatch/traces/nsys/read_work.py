@@ -1,4 +1,4 @@
-"""Answers: what did the GPU do, by an nsys file? Kernels, memsets, CUDA graphs and copies, with their calls."""
+"""Reads what the GPU did from an nsys file: kernels, memsets, CUDA graphs and copies, with their calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which rows of nsys' tables does one recording become?"""
+"""Makes the rows of nsys' tables for one recording."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import msgspec
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent
 from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Recording
-from syncwatch.traces.labels import SyncLabel, named
-from syncwatch.traces.layout import Placed
+from syncwatch.traces.layout import Placed, SyncLabel, named
 from syncwatch.traces.nsys import names
 from syncwatch.traces.nsys.calls import Calls
-from syncwatch.traces.nsys.strings import Strings, json_of
+from syncwatch.traces.nsys.schema import Strings, json_of
 
 Row = tuple[object, ...]
 

@@ -1,4 +1,4 @@
-"""Answers: which tables does nsys read? Schemas 3.0 (2022.4) to 3.28 (2026.4) in one, and two tables of ours.
+"""Declares the tables that nsys reads, schemas 3.0 (2022.4) to 3.28 (2026.4) in one, and two of ours.
 
 nsys leaves a report out, and still ends with 0, when a table or column of its own version is missing: so all are there,
 filled or not. What a version does not know it ignores. Columns that nsys always fills and syncwatch does not measure,
@@ -6,6 +6,12 @@ such as registers a thread, may be NULL here. https://docs.nvidia.com/nsight-sys
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from syncwatch.model.codec import encode
 
 SCHEMA_VERSION = (3, 11, 1)
 """That of nsys 2024.2, the newest that the tests run."""
@@ -93,3 +99,27 @@ TABLES = {
     "details TEXT",
 }
 """Each table with its columns, as SQLite declares them."""
+
+
+class Strings:
+    """The table StringIds: every name stands once."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+
+    def id_of(self, text: str) -> int:
+        """Return the number of `text`."""
+        return self._ids.setdefault(text, len(self._ids) + 1)
+
+    def rows(self) -> list[tuple[int, str]]:
+        """Return every number with its text."""
+        # File names that are no UTF-8 come from the system with lone surrogates, which SQLite cannot hold.
+        return [(number, text.encode("utf-8", "replace").decode()) for text, number in self._ids.items()]
+
+
+def json_of(record: Any) -> str:
+    """Return `record` as JSON."""
+    try:
+        return msgspec.json.encode(record).decode()
+    except UnicodeEncodeError:
+        return encode(record).decode()

@@ -1,4 +1,4 @@
-"""Answers: which processes, threads, GPUs and streams does the file name? And what it says of itself."""
+"""Lists the processes, threads, GPUs and streams that an nsys file names, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from syncwatch.model.events import CopyEvent, KernelEvent, SyncEvent
 from syncwatch.model.session import DeviceKind, Recorder, Session
 from syncwatch.traces.nsys import names
 from syncwatch.traces.nsys.rows import Part, Row, context_of
-from syncwatch.traces.nsys.schema import SCHEMA_VERSION
-from syncwatch.traces.nsys.strings import Strings
+from syncwatch.traces.nsys.schema import SCHEMA_VERSION, Strings
 
 Sheet = tuple[str, tuple[str, ...], list[Row]]
 """A table, its columns, and rows of it."""

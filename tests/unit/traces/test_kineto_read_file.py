@@ -10,8 +10,7 @@ import pytest
 
 from syncwatch.errors import SessionError
 from syncwatch.traces.kineto import read_file
-from syncwatch.traces.kineto.read_file import Trace
-from syncwatch.traces.kineto.rows import Row
+from syncwatch.traces.kineto.read_file import Row, Trace
 
 
 def read(path: Path, content: bytes) -> tuple[Trace, list[Row]]:

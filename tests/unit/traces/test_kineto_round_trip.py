@@ -17,7 +17,7 @@ from syncwatch.model.events import Call
 from syncwatch.model.session import Session
 from syncwatch.traces.kineto.dump import dump
 from syncwatch.traces.kineto.load import load
-from syncwatch.traces.labels import SyncLabel
+from syncwatch.traces.layout import SyncLabel
 from tests.any_session import LONGEST_HOLD_NS, sessions
 from tests.fakes import gdn_session
 from tests.hostile import NAMES

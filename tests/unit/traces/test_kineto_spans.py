@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncwatch.traces.kineto.spans import Nesting, Spans
+from syncwatch.traces.nesting import Nesting, Spans
 
 
 def test_spans_around_a_moment_are_told_even_a_million_deep() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from syncwatch.errors import SessionError
 from syncwatch.exporting import labels_of
 from syncwatch.model.session import Session
-from syncwatch.traces.labels import SyncLabel
+from syncwatch.traces.layout import SyncLabel
 from syncwatch.traces.nsys.dump import dump
 from syncwatch.traces.nsys.load import load
 from tests.any_session import sessions
