@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from syncwatch.model.events import Call, CopyEvent, SyncKind
+from syncwatch.model.events import Call, CopyEvent, RangeEvent, SyncKind
+from syncwatch.model.names import PACING_RANGE
 from syncwatch.model.runtime import holds
+from syncwatch.traces.nesting import Nests
 from syncwatch.traces.process import Operator, Process
 
 AT_ONCE_NS = 50_000
@@ -39,35 +41,59 @@ class Wait:
     call_ns: int
     """When the call that waited began."""
     end_ns: int
+    pacing: bool = False
+    """Whether syncwatch's own runner waited here."""
 
 
-def told_apart(process: Process) -> tuple[tuple[Wait, ...], tuple[bool | None, ...]]:
-    """Return the waits of `process` by the start of their calls, and whether the host waited for each of its copies.
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy, and what its call did."""
+
+    event: CopyEvent
+    """As the trace has it, without operator and without `blocking`."""
+    blocking: bool | None
+    """Whether the host waited for it; None where its call is not known."""
+    operator: Operator | None
+
+
+def waits_of(process: Process) -> tuple[tuple[Wait, ...], tuple[Copy, ...]]:
+    """Return the waits of `process` by the start of their calls, and its copies in their order.
 
     A wait inside another one, as the driver's call inside the runtime's, is no second wait.
     """
     operator_at = process.surroundings.operator_at
-    own = (_wait(each.kind, each.call, each.stream, each.device, operator_at) for each in process.waits)
+    own = (
+        _wait(each.kind, each.call, each.stream, each.device, operator_at(each.call.thread, each.call.start_ns))
+        for each in process.waits
+    )
     waiting = _Waiting(process, _outermost(own))
     held: list[Wait] = []
-    blocking: list[bool | None] = []
-    for copy in process.copies or ():
-        if copy.call is None:
-            blocking.append(None)
+    copies: list[Copy] = []
+    for event in process.copies or ():
+        call = event.call
+        if call is None:
+            copies.append(Copy(event, None, None))
             continue
-        blocks = waiting.takes(copy, copy.call)
-        if not blocks and holds(copy.call.name, copy.direction, copy.memory, copy.bytes):
-            held.append(_wait(SyncKind.COPY, copy.call, copy.stream, copy.device, operator_at))
+        operator = operator_at(call.thread, call.start_ns)
+        blocks = waiting.takes(event, call, operator)
+        if not blocks and holds(call.name, event.direction, event.memory, event.bytes):
+            held.append(_wait(SyncKind.COPY, call, event.stream, event.device, operator))
             blocks = True
-        blocking.append(blocks)
-    return tuple(_outermost([*waiting.begun(), *held])), tuple(blocking)
+        copies.append(Copy(event, blocks, operator))
+    return tuple(_with_pacing(_outermost([*waiting.begun(), *held]), process.ranges)), tuple(copies)
 
 
-def _wait(
-    kind: SyncKind, call: Call, stream: int | None, device: int, operator_at: Callable[[int, int], Operator | None]
-) -> Wait:
-    operator = operator_at(call.thread, call.start_ns)
+def _wait(kind: SyncKind, call: Call, stream: int | None, device: int, operator: Operator | None) -> Wait:
     return Wait(kind, call.thread, stream, device, call.name, operator, call.start_ns, call.start_ns, call.end_ns)
+
+
+def _with_pacing(waits: list[Wait], ranges: Iterable[RangeEvent]) -> list[Wait]:
+    """Return `waits`, those marked that lie in a range of the runner's own waits."""
+    pacing = [each for each in ranges if each.name == PACING_RANGE]
+    if not pacing:
+        return waits
+    nests = Nests(pacing)
+    return [wait if nests.around(wait.thread, wait.call_ns) is None else replace(wait, pacing=True) for wait in waits]
 
 
 def _outermost(waits: Iterable[Wait]) -> list[Wait]:
@@ -96,9 +122,8 @@ class _Waiting:
                 if wait.operator is not None:
                     self._by_operator[wait.thread, wait.operator.start_ns].append(number)
 
-    def takes(self, copy: CopyEvent, call: Call) -> bool:
+    def takes(self, copy: CopyEvent, call: Call, operator: Operator | None) -> bool:
         """Return whether the host waited for `copy` in a synchronization call, which then begins with the copy."""
-        operator = self._process.surroundings.operator_at(call.thread, call.start_ns)
         if operator is None:
             number = self._first_after(call, self._by_thread.get(call.thread, []))
             if number is None or not self._is_at_once(copy, call, self._waits[number]):

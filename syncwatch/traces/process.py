@@ -52,6 +52,7 @@ class Process:
     records_calls: bool
     """Whether the trace has the host's runtime calls: without them no wait can be counted."""
     threads: tuple[str, ...]
+    """What each thread is called."""
     steps: tuple[Step, ...]
     """What `steps.steps_of` made of the ranges; empty where no step is marked."""
     waits: tuple[WaitingCall, ...]
@@ -67,6 +68,8 @@ class Process:
     """What a reader should know of this trace, a sentence each."""
     blind_to: tuple[str, ...] = ()
     """What this trace cannot tell, a phrase each, as `Python lines`."""
+    thread_ids: tuple[int | None, ...] = ()
+    """The system's number of each thread, where the format has it: torch.profiler's does."""
     unwatched: tuple[str, ...] = ()
     """What hides waits in this trace, a sentence each: rows that are not there, or do not say what they are."""
 

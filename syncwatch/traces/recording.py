@@ -8,9 +8,9 @@ from dataclasses import replace
 from syncwatch import __version__
 from syncwatch.model.events import LIBRARY_FILES, CopyEvent, Frame, SyncEvent, SyncKind
 from syncwatch.model.finding import UNKNOWN
-from syncwatch.model.names import PACING_RANGE, STEP_RANGE
+from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Coverage, Environment, Recording
-from syncwatch.traces.copy_waits import Wait, told_apart
+from syncwatch.traces.copy_waits import Copy, Wait, waits_of
 from syncwatch.traces.nesting import Nests
 from syncwatch.traces.process import Process
 from syncwatch.traces.steps import StepClock
@@ -26,10 +26,10 @@ def environment_of(gpu: str | None) -> Environment:
 
 def recording_of(process: Process) -> Recording:
     """Return what `process` did, its waits counted as on a live run; see `copy_waits` for those around copies."""
-    waits, blocking = told_apart(process)
+    waits, copies = waits_of(process)
     builder = _Builder(process)
     syncs = tuple(builder.sync(wait) for wait in waits)
-    copies = tuple(builder.copy(copy, blocks) for copy, blocks in zip(process.copies or (), blocking, strict=True))
+    copied = tuple(builder.copy(copy) for copy in copies)
     counted = [sync for sync in syncs if sync.kind is not SyncKind.ALLOCATION and not sync.pacing]
     attributed = sum(sync.stack is not None for sync in counted)
     return Recording(
@@ -41,7 +41,7 @@ def recording_of(process: Process) -> Recording:
         frames=tuple(builder.frames),
         stacks=tuple(builder.stacks),
         syncs=syncs,
-        copies=None if process.copies is None else copies,
+        copies=None if process.copies is None else copied,
         kernels=process.kernels,
         ranges=process.ranges,
         coverage=Coverage(
@@ -107,21 +107,21 @@ class _Builder:
             stream=wait.stream,
             start_ns=wait.start_ns,
             end_ns=wait.end_ns,
-            pacing=around is not None and PACING_RANGE in self.nests.names[around],
+            pacing=wait.pacing,
             seen_by=(self._process.recorder.value,),
             api=wait.api,
             within=around,
             device=wait.device,
         )
 
-    def copy(self, copy: CopyEvent, blocking: bool | None) -> CopyEvent:
-        """Return `copy` with what is known of the place that asked for it."""
-        if copy.call is None:
-            return copy
-        thread, moment = copy.call.thread, copy.call.start_ns
-        operator = self._process.surroundings.operator_at(thread, moment)
-        stack = self._stack(self._process.surroundings.frames_at(thread, moment))
-        return replace(copy, blocking=blocking, op=None if operator is None else operator.name, stack=stack)
+    def copy(self, copy: Copy) -> CopyEvent:
+        """Return the event of `copy`, with what is known of the place that asked for it."""
+        call = copy.event.call
+        if call is None:
+            return copy.event
+        stack = self._stack(self._process.surroundings.frames_at(call.thread, call.start_ns))
+        op = None if copy.operator is None else copy.operator.name
+        return replace(copy.event, blocking=copy.blocking, op=op, stack=stack)
 
     def _stack(self, frames: tuple[Frame, ...]) -> int | None:
         if not frames:

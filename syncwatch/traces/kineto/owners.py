@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncwatch.traces.kineto.columns import Collected, Works
-from syncwatch.traces.kineto.surroundings import Host
+from syncwatch.traces.kineto.columns import Collected, Host, Works
 
 _NONE = -1
 

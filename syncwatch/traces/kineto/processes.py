@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, SyncKind
@@ -72,10 +72,14 @@ class _Builder:
     base_ns: int
     owned: dict[str, list[tuple[int, int]]]
     threads: tuple[str, ...]
+    _main_thread: int = 0
+    """For work of which the trace does not hold the call."""
     _calls: dict[int, Call] = field(default_factory=dict)
     """By index: a CUDA graph asks for many kernels in one call."""
 
     def process(self, name: str, step_range: str | None) -> Process:
+        """Return the process with its events."""
+        self._main_thread = _main_thread(self.host)
         ranges = tuple(
             replace(each, start_ns=each.start_ns + self.base_ns, end_ns=each.end_ns + self.base_ns)
             for each in sorted(self.host.ranges, key=lambda each: (each.start_ns, -each.end_ns))
@@ -85,7 +89,7 @@ class _Builder:
         waits = sorted(self._waits(window), key=lambda wait: wait.call.start_ns)
         notes: list[str] = []
         last = max(self.host.calls.starts, default=0) + self.base_ns
-        if waits and _is_last(waits[-1], last) and clock.at(last) is None:
+        if window.span is None and waits and _is_last(waits[-1], last) and clock.at(last) is None:
             waits.pop()
             notes += [] if steps else [_LAST_NOTE]
         copies = tuple(sorted(self._copies(window, clock), key=_asked_ns))
@@ -102,6 +106,7 @@ class _Builder:
             kernels=kernels if is_recorded else None,
             ranges=ranges,
             surroundings=Surroundings(self.host, self.base_ns),
+            thread_ids=tuple(tid if isinstance(tid, int) else None for tid in self.host.tids),
             notes=(*notes, *self._notes(copies, kernels, is_recorded=is_recorded)),
             blind_to=tuple(self._blind_to()),
             unwatched=tuple(self._hidden(name, copies)),
@@ -194,7 +199,7 @@ class _Builder:
             start = rows.starts[index] + self.base_ns
             if call == _NONE and kind is not None and window.holds(start):
                 # Of a driver call that the profiler does not record, such as ctypes' own.
-                made = Call(self._main_thread(), kind.api(), start, rows.ends[index] + self.base_ns)
+                made = Call(self._main_thread, kind.api(), start, rows.ends[index] + self.base_ns)
                 yield WaitingCall(made, kind, _stream(rows, index), rows.devices[index])
 
     def _copies(self, window: _Window, clock: StepClock) -> Iterator[CopyEvent]:
@@ -206,7 +211,7 @@ class _Builder:
             if way is not None and window.holds(start if call is None else call.start_ns):
                 yield CopyEvent(
                     step=None if call is None else clock.at(call.start_ns),
-                    thread=self._main_thread() if call is None else call.thread,
+                    thread=self._main_thread if call is None else call.thread,
                     direction=way[0],
                     memory=way[1],
                     bytes=rows.bytes[index],
@@ -245,11 +250,6 @@ class _Builder:
             call = self._calls[index] = self.host.call(index, self.base_ns)
         return call
 
-    def _main_thread(self) -> int:
-        """Return the thread of the first step or range, or of the first call."""
-        first: array[int] | list[int] = [each.thread for each in self.host.ranges[:1]] or self.host.threads
-        return first[0] if first else 0
-
     def _devices(self) -> int:
         """Return the one GPU that the process used, for waits of which the trace does not tell; else the first."""
         used = {
@@ -260,18 +260,30 @@ class _Builder:
         return used.pop() if len(used) == 1 else 0
 
 
+def _main_thread(host: Host) -> int:
+    """Return the thread of the sensor's window, else of the first step or range, else of the first call."""
+    windows = [each.thread for each in host.ranges if each.name == WINDOW_RANGE]
+    first: array[int] | list[int] = windows[-1:] or [each.thread for each in host.ranges[:1]] or host.threads
+    return first[0] if first else 0
+
+
 class _Window:
     """Where a run was recorded by syncwatch's own sensor, only what lies in its window counts."""
 
     def __init__(self, ranges: Sequence[RangeEvent], base_ns: int = 0) -> None:
-        windows = sorted(
-            (each.start_ns + base_ns, each.end_ns + base_ns) for each in ranges if each.name == WINDOW_RANGE
-        )
-        self._span = (windows[0][0], windows[-1][1]) if windows else None
+        self.span = window_of(ranges)
+        if self.span is not None:
+            self.span = (self.span[0] + base_ns, self.span[1] + base_ns)
 
     def holds(self, moment_ns: int) -> bool:
         """Return whether a host call of this moment counts."""
-        return self._span is None or self._span[0] <= moment_ns <= self._span[1]
+        return self.span is None or self.span[0] <= moment_ns <= self.span[1]
+
+
+def window_of(ranges: Iterable[RangeEvent]) -> tuple[int, int] | None:
+    """Return what the marks of syncwatch's own sensor bound, from the first to the last; None where it left none."""
+    windows = sorted((each.start_ns, each.end_ns) for each in ranges if each.name == WINDOW_RANGE)
+    return (windows[0][0], windows[-1][1]) if windows else None
 
 
 def _is_of_copies(name: str) -> bool:
