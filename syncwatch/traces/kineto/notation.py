@@ -5,7 +5,7 @@ What writes an export and what reads it back agree here.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import msgspec
 
@@ -26,8 +26,8 @@ STEP = "syncwatch.step"
 SYNC = "syncwatch.sync"
 BUBBLE = "syncwatch.bubble"
 
-_FARTHEST_US = 2**64 // 1000
-"""Beyond it no clock counts; a file may hold any number."""
+_FIRST_US, _LAST_US = -Decimal(2**64 // 1000), Decimal(2**64 // 1000)
+"""Beyond them no clock counts; a file may hold any number."""
 
 
 def microseconds(ns: int) -> msgspec.Raw:
@@ -43,8 +43,10 @@ def nanoseconds(us: object) -> int | None:
         us: an integer, or a `Decimal` as written in the file; what lies below a nanosecond is rounded off.
     """
     if isinstance(us, Decimal):
-        # To compare a NaN would raise.
-        return round(us * 1000) if us.is_finite() and -_FARTHEST_US <= us <= _FARTHEST_US else None
-    if isinstance(us, int) and not isinstance(us, bool) and -_FARTHEST_US <= us <= _FARTHEST_US:
+        try:
+            return round(us * 1000) if _FIRST_US <= us <= _LAST_US else None
+        except InvalidOperation:
+            return None  # a NaN
+    if isinstance(us, int) and not isinstance(us, bool) and _FIRST_US <= us <= _LAST_US:
         return us * 1000
     return None
