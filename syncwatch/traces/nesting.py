@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,53 +13,11 @@ import numpy as np
 from syncwatch.model.events import RangeEvent
 
 _NONE = -1
+_MOST_LOOKED_AT = 1000
+"""Spans looked at for one moment, those that cross and have ended among them: no real trace has as many."""
 
 MAX_NESTED = 64
 """Innermost ranges kept of each nest; a deeper one is cut at its outer end."""
-
-
-class Nests:
-    """Names each distinct nest of ranges once, outermost first, in the order it was asked for."""
-
-    def __init__(self, ranges: Iterable[RangeEvent]) -> None:
-        coming: dict[int, list[RangeEvent]] = defaultdict(list)
-        for each in ranges:
-            coming[each.thread].append(each)
-        for spans in coming.values():
-            # The next to begin stands last, the outer one after the inner.
-            spans.sort(key=lambda span: (-span.start_ns, span.end_ns))
-        self._coming = coming
-        self._open: dict[int, list[RangeEvent]] = defaultdict(list)
-        self._numbers: dict[tuple[str, ...], int] = {}
-        self.names: list[tuple[str, ...]] = []
-        """The nests found so far, by their number."""
-
-    def around(self, thread: int, moment_ns: int) -> int | None:
-        """Return the number of the nest that holds `moment_ns`; None outside every range, and where one just ended.
-
-        Moments of a thread are to be asked for in their order.
-        """
-        coming, opened = self._coming.get(thread), self._open[thread]
-        while coming and coming[-1].start_ns <= moment_ns:
-            each = coming.pop()
-            if each.end_ns > moment_ns:
-                opened.append(each)
-        live: list[RangeEvent] = []
-        # Ranges that do not nest can end in any order; each that has ended is looked at once.
-        while opened and len(live) < MAX_NESTED:
-            each = opened.pop()
-            if each.end_ns > moment_ns:
-                live.append(each)
-        live.reverse()
-        opened += live
-        return self._number(tuple(each.name for each in live)) if live else None
-
-    def _number(self, names: tuple[str, ...]) -> int:
-        number = self._numbers.get(names)
-        if number is None:
-            number = self._numbers[names] = len(self.names)
-            self.names.append(names)
-        return number
 
 
 @dataclass(slots=True)
@@ -78,7 +36,7 @@ class Spans:
 
 
 class Nesting:
-    """Tells the spans around a moment, innermost first; where two cross, the later one lies within the earlier one.
+    """Tells the spans around a moment, innermost first: of two that cross, the later one.
 
     The innermost span changes only where one begins or ends. All these moments are computed once, so that a question
     costs one binary search, however deep and however many the spans are.
@@ -91,13 +49,17 @@ class Nesting:
         self._innermost = array("q")
         self._sweep()
 
-    def around(self, moment_ns: int) -> Iterator[int]:
-        """Yield the index of each span around the moment."""
+    def around(self, moment_ns: int, most: int = _MOST_LOOKED_AT) -> list[int]:
+        """Return the indices of the innermost spans, at most so many, that have begun at the moment and not ended."""
         at = bisect_right(self._moments, moment_ns) - 1
         index = self._innermost[at] if at >= 0 else _NONE
-        while index != _NONE:
-            yield index
-            index = self._outer[index]
+        found: list[int] = []
+        ends, outer, left = self._spans.ends, self._outer, _MOST_LOOKED_AT
+        while index != _NONE and left and len(found) < most:
+            if ends[index] > moment_ns:
+                found.append(index)
+            index, left = outer[index], left - 1
+        return found
 
     def _sweep(self) -> None:
         starts, ends = self._spans.starts, self._spans.ends
@@ -125,3 +87,38 @@ def _outermost_first(starts: array[int], ends: array[int]) -> list[int]:
         return []
     order: list[int] = np.lexsort((-np.frombuffer(ends, np.int64), np.frombuffer(starts, np.int64))).tolist()
     return order
+
+
+class Nests:
+    """Names each distinct nest of ranges once, outermost first, in the order it was asked for."""
+
+    def __init__(self, ranges: Iterable[RangeEvent]) -> None:
+        by_thread: dict[int, list[RangeEvent]] = defaultdict(list)
+        for each in ranges:
+            by_thread[each.thread].append(each)
+        self._ranges = by_thread
+        self._nestings = {thread: Nesting(_spans_of(found)) for thread, found in by_thread.items()}
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self.names: list[tuple[str, ...]] = []
+        """The nests found so far, by their number."""
+
+    def around(self, thread: int, moment_ns: int) -> int | None:
+        """Return the number of the nest that holds `moment_ns`; None outside every range, and where one just ended."""
+        nesting = self._nestings.get(thread)
+        if nesting is None:
+            return None
+        ranges, live = self._ranges[thread], nesting.around(moment_ns, MAX_NESTED)
+        return self._number(tuple([ranges[index].name for index in reversed(live)])) if live else None
+
+    def _number(self, names: tuple[str, ...]) -> int:
+        number = self._numbers.get(names)
+        if number is None:
+            number = self._numbers[names] = len(self.names)
+            self.names.append(names)
+        return number
+
+
+def _spans_of(ranges: list[RangeEvent]) -> Spans:
+    """Return `ranges` as spans whose names are their places."""
+    starts, ends = [each.start_ns for each in ranges], [each.end_ns for each in ranges]
+    return Spans(array("q", starts), array("q", ends), array("q", range(len(ranges))))

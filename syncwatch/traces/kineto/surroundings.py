@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 from syncwatch.model.events import Frame
 from syncwatch.traces.kineto.columns import Host
 from syncwatch.traces.kineto.paths import frame_of
@@ -12,9 +10,6 @@ from syncwatch.traces.process import Operator
 
 _MAX_DEPTH = 32
 """Frames kept of each stack, as of a live one."""
-_MAX_WALK = 1000
-"""Rows looked at for one stack: between two functions of Python lie a few that are none."""
-_NONE = -1
 
 
 class Surroundings:
@@ -34,7 +29,7 @@ class Surroundings:
         if thread not in self._functions:
             self._functions[thread] = Nesting(spans)
         texts, frames = self._host.names.texts, []
-        for index in islice(self._functions[thread].around(moment_ns - self._base_ns), _MAX_WALK):
+        for index in self._functions[thread].around(moment_ns - self._base_ns):
             frame = frame_of(texts[spans.names[index]])
             if frame is not None:
                 frames.append(frame)
@@ -49,7 +44,7 @@ class Surroundings:
             return None
         if thread not in self._operators:
             self._operators[thread] = Nesting(spans)
-        for index in self._operators[thread].around(moment_ns - self._base_ns):
+        for index in self._operators[thread].around(moment_ns - self._base_ns, most=1):
             name = self._host.names.texts[spans.names[index]].replace("::", ".")
             return Operator(name, spans.starts[index] + self._base_ns)
         return None

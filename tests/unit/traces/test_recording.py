@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from syncwatch.model.events import (
     Call,
     CopyEvent,
@@ -23,7 +20,6 @@ from syncwatch.model.names import PACING_RANGE
 from syncwatch.model.runtime import STAGED_BYTES
 from syncwatch.model.session import Recorder
 from syncwatch.traces.copy_waits import AT_ONCE_NS
-from syncwatch.traces.nesting import MAX_NESTED, Nests
 from syncwatch.traces.process import Operator, Process, WaitingCall
 from syncwatch.traces.recording import recording_of
 from tests.fakes import frame, torch_frame
@@ -219,22 +215,3 @@ def test_steps_of_several_runs_are_said_to_be_taken_together() -> None:
     one = recording_of(process(ranges=ranges, steps=steps[:2]))
     assert any("naive/syncwatch.step *" in note for note in both.notes)
     assert not any("Names of steps repeat" in note for note in one.notes)
-
-
-def test_nests_are_cut_at_their_outer_end() -> None:
-    nests = Nests([RangeEvent(0, str(depth), depth, 1000 - depth) for depth in range(100)])
-    assert nests.around(0, 500) == 0
-    assert nests.names == [tuple(str(depth) for depth in range(100 - MAX_NESTED, 100))]
-
-
-SPANS = st.tuples(st.integers(0, 60), st.integers(0, 30)).map(lambda pair: (pair[0], sum(pair)))
-
-
-@given(st.lists(SPANS, max_size=20), st.lists(st.integers(0, 90), max_size=20).map(sorted))
-def test_nests_hold_what_a_search_of_all_ranges_finds(ranges: list[tuple[int, int]], moments: list[int]) -> None:
-    known = [RangeEvent(0, str(number), *span) for number, span in enumerate(ranges)]
-    nests = Nests(known)
-    for moment in moments:
-        found = nests.around(0, moment)
-        expected = {each.name for each in known if each.start_ns <= moment < each.end_ns}
-        assert set(nests.names[found] if found is not None else ()) == expected
