@@ -13,8 +13,8 @@ from syncwatch.model.events import KernelEvent, RangeEvent
 from syncwatch.model.names import STEP_RANGE
 from syncwatch.traces.copy_waits import Copy, Wait, waits_of
 from syncwatch.traces.kineto.load import collected, processes_in
-from syncwatch.traces.kineto.processes import window_of
 from syncwatch.traces.kineto.read_file import Trace
+from syncwatch.traces.steps import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def read_trace(path: Path) -> RuntimeTrace:
     except SessionError as error:
         raise NotMeasuredError(f"What the profiler wrote cannot be read: {error}") from error
     for process in processes_in(trace, found, step_range=None):
-        window = window_of(process.ranges)
+        window = Window(process.ranges).span
         if window is None:
             continue
         waits, copies = waits_of(process)

@@ -1,4 +1,4 @@
-"""Tells which ranges of a trace are its steps, and which step a moment lies in, for the import and the CUDA sensor."""
+"""Tells which ranges of a trace are its steps, and which step a moment lies in, for imports and the CUDA sensor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from syncwatch.errors import UsageError
 from syncwatch.model.events import RangeEvent, Step
-from syncwatch.model.names import STEP_RANGE
+from syncwatch.model.names import STEP_RANGE, WINDOW_RANGE
 
 _USUAL = (f"{STEP_RANGE} *", STEP_RANGE, "ProfilerStep#*")
 """Ranges that are steps where nothing else was asked: ours, which have a number where they are watched, and those of
@@ -81,3 +81,17 @@ class StepClock:
         if before < 0 or self._steps[before].end_ns < moment_ns:
             return None
         return self._steps[before].index
+
+
+class Window:
+    """Where a run was recorded by syncwatch's own sensor, only what lies between its marks counts."""
+
+    def __init__(self, ranges: Iterable[RangeEvent], base_ns: int = 0) -> None:
+        """Take the ranges of a process; `base_ns` is added to their times."""
+        marks = [(each.start_ns + base_ns, each.end_ns + base_ns) for each in ranges if each.name == WINDOW_RANGE]
+        self.span = (min(marks)[0], max(marks)[1]) if marks else None
+        """From the begin of the first mark to the end of the last; None where there is none."""
+
+    def holds(self, moment_ns: int) -> bool:
+        """Return whether a host call of this moment counts."""
+        return self.span is None or self.span[0] <= moment_ns <= self.span[1]

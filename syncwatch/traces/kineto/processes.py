@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, SyncKind
+from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncKind
 from syncwatch.model.names import WINDOW_RANGE
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
 from syncwatch.model.session import Recorder
@@ -14,7 +14,7 @@ from syncwatch.traces.kineto.columns import Collected, Host, Works
 from syncwatch.traces.kineto.owners import Owners
 from syncwatch.traces.kineto.surroundings import Surroundings
 from syncwatch.traces.process import Process, WaitingCall
-from syncwatch.traces.steps import StepClock, steps_of
+from syncwatch.traces.steps import StepClock, Window, steps_of
 
 _NONE = -1
 _STACK_NOTE = (
@@ -85,7 +85,7 @@ class _Builder:
             for each in sorted(self.host.ranges, key=lambda each: (each.start_ns, -each.end_ns))
         )
         steps = steps_of(ranges, step_range)
-        window, clock = _Window(ranges), StepClock(steps)
+        window, clock = Window(ranges), StepClock(steps)
         waits = sorted(self._waits(window), key=lambda wait: wait.call.start_ns)
         notes: list[str] = []
         last = max(self.host.calls.starts, default=0) + self.base_ns
@@ -142,7 +142,7 @@ class _Builder:
         texts, numbers, starts = self.host.names.texts, self.host.calls.names, self.host.calls.starts
         counted = {number for number in set(numbers) if _is_of_copies(call_name(texts[number]))}
         made = {call for _, call in self.owned["gpu_memcpy"]}
-        window, captures = _Window(self.host.ranges, self.base_ns), [0] * len(self.host.tids)
+        window, captures = Window(self.host.ranges, self.base_ns), [0] * len(self.host.tids)
         asked = unseen = 0
         calls = (index for index, number in enumerate(numbers) if number in counted)
         for index in sorted(calls, key=starts.__getitem__):
@@ -184,7 +184,7 @@ class _Builder:
         if not self.found.works["cuda_sync"].starts:
             yield "the stream that a wait was for"
 
-    def _waits(self, window: _Window) -> Iterator[WaitingCall]:
+    def _waits(self, window: Window) -> Iterator[WaitingCall]:
         rows = self.found.works["cuda_sync"]
         known = {call: index for index, call in self.owned["cuda_sync"] if call != _NONE}
         texts, devices = self.host.names.texts, self._devices()
@@ -202,7 +202,7 @@ class _Builder:
                 made = Call(self._main_thread, kind.api(), start, rows.ends[index] + self.base_ns)
                 yield WaitingCall(made, kind, _stream(rows, index), rows.devices[index])
 
-    def _copies(self, window: _Window, clock: StepClock) -> Iterator[CopyEvent]:
+    def _copies(self, window: Window, clock: StepClock) -> Iterator[CopyEvent]:
         rows = self.found.works["gpu_memcpy"]
         for index, number in self.owned["gpu_memcpy"]:
             way = copy_of(self.host.names.texts[rows.names[index]])
@@ -225,7 +225,7 @@ class _Builder:
                     device=rows.devices[index],
                 )
 
-    def _kernels(self, window: _Window, clock: StepClock) -> Iterator[KernelEvent]:
+    def _kernels(self, window: Window, clock: StepClock) -> Iterator[KernelEvent]:
         texts = self.host.names.texts
         for category in ("kernel", "gpu_memset"):
             rows = self.found.works[category]
@@ -265,25 +265,6 @@ def _main_thread(host: Host) -> int:
     windows = [each.thread for each in host.ranges if each.name == WINDOW_RANGE]
     first: array[int] | list[int] = windows[-1:] or [each.thread for each in host.ranges[:1]] or host.threads
     return first[0] if first else 0
-
-
-class _Window:
-    """Where a run was recorded by syncwatch's own sensor, only what lies in its window counts."""
-
-    def __init__(self, ranges: Sequence[RangeEvent], base_ns: int = 0) -> None:
-        self.span = window_of(ranges)
-        if self.span is not None:
-            self.span = (self.span[0] + base_ns, self.span[1] + base_ns)
-
-    def holds(self, moment_ns: int) -> bool:
-        """Return whether a host call of this moment counts."""
-        return self.span is None or self.span[0] <= moment_ns <= self.span[1]
-
-
-def window_of(ranges: Iterable[RangeEvent]) -> tuple[int, int] | None:
-    """Return what the marks of syncwatch's own sensor bound, from the first to the last; None where it left none."""
-    windows = sorted((each.start_ns, each.end_ns) for each in ranges if each.name == WINDOW_RANGE)
-    return (windows[0][0], windows[-1][1]) if windows else None
 
 
 def _is_of_copies(name: str) -> bool:

@@ -24,7 +24,7 @@ from syncwatch.traces.nsys.read_calls import (
 )
 from syncwatch.traces.nsys.read_file import GRAPH, KERNEL, MEMCPY, NsysFile, opened
 from syncwatch.traces.nsys.read_ranges import ranges_of
-from syncwatch.traces.nsys.read_work import Surroundings, copies_of, devices_of, kernels_of
+from syncwatch.traces.nsys.read_work import CallContext, copies_of, devices_of, kernels_of
 from syncwatch.traces.process import Operator, Process
 from syncwatch.traces.recording import environment_of, recording_of
 from syncwatch.traces.steps import StepClock, steps_of
@@ -84,7 +84,7 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
     keys = sorted(devices.keys() | waits.keys() | calls.unnamed.keys())
     ranges = ranges_of(file, threads)
     steps = _steps({key: ranges[key] for key in keys}, step_range)
-    around = Surroundings(known_calls, threads, {key: StepClock(steps[key]) for key in keys})
+    around = CallContext(known_calls, threads, {key: StepClock(steps[key]) for key in keys})
     kernels, copies = kernels_of(file, around), copies_of(file, around)
     labels = _labels(keys)
     # nsys leaves out a table that has no rows; whether there was nothing to record, the calls tell.

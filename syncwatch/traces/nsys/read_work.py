@@ -28,8 +28,8 @@ _HOST_MEMORY = {"PAGEABLE": HostMemory.PAGEABLE, "PINNED": HostMemory.PINNED}
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the work of every process is read with."""
+class CallContext:
+    """What tells the call and the step of each piece of work, for every process."""
 
     call_names: Mapping[int, str]
     """By `nameId`."""
@@ -50,7 +50,7 @@ def devices_of(file: NsysFile) -> dict[int, int]:
     return {owner: found.most_common(1)[0][0] for owner, found in counts.items()}
 
 
-def kernels_of(file: NsysFile, around: Surroundings) -> dict[int, list[KernelEvent]]:
+def kernels_of(file: NsysFile, around: CallContext) -> dict[int, list[KernelEvent]]:
     """Return what ran on the GPUs and was no copy, by process and in order of its start.
 
     A CUDA graph that nsys recorded as one, which is its default, is one piece of work.
@@ -80,7 +80,7 @@ _NAMED_BY = {
 _UNNAMED = {KERNEL: "kernel", MEMSET: "Memset", GRAPH: "CUDA graph"}
 
 
-def copies_of(file: NsysFile, around: Surroundings) -> dict[int, list[CopyEvent]]:
+def copies_of(file: NsysFile, around: CallContext) -> dict[int, list[CopyEvent]]:
     """Return the copies that a GPU took part in, by process and in order of their calls, without stacks.
 
     Those that the driver makes to move managed memory have no call, and are copies too.
@@ -132,7 +132,7 @@ def _rows(file: NsysFile, table: str, what: tuple[str, ...]) -> Iterator[tuple[A
 _SIZES = {KERNEL: (), MEMSET: ("bytes",), GRAPH: (), MEMCPY: ("bytes",)}
 
 
-def _call(called: Sequence[int | None], around: Surroundings, process: int) -> Call | None:
+def _call(called: Sequence[int | None], around: CallContext, process: int) -> Call | None:
     thread, name, start, end = called
     if thread is None or name is None or start is None or end is None:
         return None

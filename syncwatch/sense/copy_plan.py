@@ -1,4 +1,4 @@
-"""Answers: what does a copy between host and device do? A pure decision from what is known of both sides; no torch.
+"""Decides what a copy between host and device does, from what is known of both sides; for sensors and virtual device.
 
 It follows `copy_kernel_cuda` in ATen: contiguous copies of one type go straight to `cudaMemcpyAsync`, all others
 through a contiguous temporary, and a temporary on the host is pageable.

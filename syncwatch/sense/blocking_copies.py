@@ -1,4 +1,4 @@
-"""Answers: which copies hold the host although they were asked not to? Wraps the ways to copy, to know the line."""
+"""Finds copies that hold the host although they were asked not to: wraps the ways to copy, to know the line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from syncwatch.model.events import SyncKind
-from syncwatch.sense.copying import Side, plan_copy
+from syncwatch.sense.copy_plan import Side, plan_copy
 from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.recorder import Recorder
 
@@ -21,7 +21,7 @@ Listener = Callable[["FrameType | None"], None]
 """Takes the frame that copied."""
 
 
-class Copies:
+class BlockingCopies:
     """Wraps `Tensor.copy_`, `Tensor.to` and `Tensor.cuda` while it runs.
 
     A non-blocking copy makes no synchronization call, so no other hook hears of it. On an H200 the host stood still
