@@ -39,7 +39,7 @@ _LAUNCH, _EVENT, _COPY, _SYNC, _LAYER, _STEP, _FIRST_KERNEL = range(1, 8)
 _IMPORT = """
 import json, resource, sys, time
 from pathlib import Path
-from syncwatch.formats.opening import open_session
+from syncwatch.traces.opening import open_session
 begin, cpu = time.perf_counter(), time.process_time()
 session = open_session(Path(sys.argv[1]))
 seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu

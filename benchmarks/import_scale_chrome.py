@@ -29,7 +29,7 @@ KERNELS = 12
 _READ = """
 import json, resource, sys, time
 from pathlib import Path
-from syncwatch.formats.chrome.load import load
+from syncwatch.traces.kineto.load import load
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 began, started = time.perf_counter(), time.process_time()
 (recording,) = load(Path(sys.argv[1])).recordings

@@ -19,8 +19,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from syncwatch.formats.opening import open_session
 from syncwatch.pipeline import report_of
+from syncwatch.traces.opening import open_session
 
 VARIANTS = ("naive", "precomputed")
 SHOWN = ("syncs", "d2h_copies", "h2d_copies")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from syncwatch.analyse.difference import Run, difference
 from syncwatch.errors import UsageError
-from syncwatch.formats.opening import open_session
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.difference import Difference
 from syncwatch.model.session import Recorder
 from syncwatch.pipeline import report_of
+from syncwatch.traces.opening import open_session
 
 
 def difference_of(before: Path, after: Path, variants: Sequence[str] = (), step_range: str | None = None) -> Difference:

@@ -13,11 +13,11 @@ from syncwatch.analyse.price import prices
 from syncwatch.analyse.timeline import Span, timeline_of
 from syncwatch.attribute.sites import attribute
 from syncwatch.errors import UsageError
-from syncwatch.formats.chrome.dump import dump as dump_chrome
-from syncwatch.formats.labels import SyncLabel
-from syncwatch.formats.nsys.dump import dump as dump_nsys
 from syncwatch.model.finding import Finding
 from syncwatch.model.session import Recording, Session
+from syncwatch.traces.kineto.dump import dump as dump_kineto
+from syncwatch.traces.layout import SyncLabel
+from syncwatch.traces.nsys.dump import dump as dump_nsys
 
 
 class TraceFormat(str, Enum):
@@ -38,7 +38,7 @@ def export(session: Session, form: TraceFormat, path: Path) -> None:
     if form is TraceFormat.NSYS:
         dump_nsys(session, labels_of(session), path)
     elif form is TraceFormat.PERFETTO:
-        dump_chrome(session, labels_of(session), path, bubbles_of(session))
+        dump_kineto(session, labels_of(session), path, bubbles_of(session))
     else:
         assert_never(form)
 

@@ -13,7 +13,7 @@ from syncwatch.cli.options import StepRangeOption
 from syncwatch.cli.outputs import require_apart
 from syncwatch.exporting import TraceFormat, only, untimed
 from syncwatch.exporting import export as write_trace
-from syncwatch.formats.opening import open_session
+from syncwatch.traces.opening import open_session
 
 
 def export(

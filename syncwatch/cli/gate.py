@@ -47,13 +47,13 @@ from syncwatch.errors import (
     NotMeasuredError,
     UsageError,
 )
-from syncwatch.formats.opening import meant_as_run, open_session
 from syncwatch.gating import baseline_for, case_of
 from syncwatch.model.session import Recorder, Session
 from syncwatch.model.verdict import Outcome, Policy
 from syncwatch.report.verdict import conclusion
 from syncwatch.sense.device import DeviceChoice
 from syncwatch.sense.reached import Reached
+from syncwatch.traces.opening import meant_as_run, open_session
 
 
 def gate(

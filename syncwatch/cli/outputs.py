@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 
 from syncwatch.errors import UsageError
-from syncwatch.formats.opening import REPORT_SUFFIXES
+from syncwatch.traces.opening import REPORT_SUFFIXES
 
 _SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable that names the file of a job's summary, to which others may have written before."""

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from syncwatch.cli.options import FormatOption, StepRangeOption, formats, require_files_apart, show
-from syncwatch.formats.opening import open_session
 from syncwatch.pipeline import report_of
+from syncwatch.traces.opening import open_session
 
 
 def report(

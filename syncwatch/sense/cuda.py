@@ -14,7 +14,7 @@ from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active, heard_ranges
 from syncwatch.sense.base import Sensed, Sensor
-from syncwatch.sense.copies import Copies
+from syncwatch.sense.blocking_copies import BlockingCopies
 from syncwatch.sense.cuda_start import has_gpu, is_initialized, is_used_without_torch
 from syncwatch.sense.cupti import Cupti
 from syncwatch.sense.debug_mode import DebugMode
@@ -145,7 +145,8 @@ class _Hooks:
         with _listening(self.recorder), contextlib.ExitStack() as sensors:
             waits = self._callbacks() if callbacks else None
             # The callbacks see all that torch's own hooks see; with them a read would cost 3 us more.
-            found: tuple[Sensor, ...] = (waits, Copies()) if waits else (DebugMode(), ExplicitWaits(), Copies())
+            own: tuple[Sensor, ...] = (DebugMode(), ExplicitWaits()) if waits is None else (waits,)
+            found = (*own, BlockingCopies())
             for sensor in found:
                 sensors.callback(sensor.stop)
                 if sensor is not waits:

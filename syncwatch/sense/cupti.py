@@ -16,8 +16,7 @@ from syncwatch.model.collector import collector_off
 from syncwatch.model.names import WINDOW_RANGE
 from syncwatch.sense import active
 from syncwatch.sense.cuda_start import WhenCudaStarts, has_gpu, is_initialized
-from syncwatch.sense.profiler_trace import read_trace
-from syncwatch.sense.runtime_trace import RuntimeTrace
+from syncwatch.sense.runtime_trace import RuntimeTrace, read_trace
 
 
 class Cupti:
@@ -126,7 +125,7 @@ class Cupti:
             profiler.export_chrome_trace(str(path))
             del profiler
             with collector_off():
-                trace = read_trace(path.read_bytes())
+                trace = read_trace(path)
         return trace, self._ahead(trace)
 
     def _ahead(self, trace: RuntimeTrace) -> int:

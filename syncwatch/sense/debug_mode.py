@@ -7,8 +7,8 @@ from types import FrameType
 from syncwatch.compat.torch_cuda import debug_mode, set_debug_mode
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda_start import has_gpu
-from syncwatch.sense.nearest import asked_for, in_backward
 from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.stacks import asked_for, in_backward
 from syncwatch.sense.sync_warnings import SyncWarnings
 from syncwatch.sense.threads import AUTOGRAD
 

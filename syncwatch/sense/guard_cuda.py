@@ -11,10 +11,10 @@ from types import FrameType
 
 from syncwatch.compat.torch_cuda import debug_mode, set_debug_mode
 from syncwatch.model.events import SyncKind
-from syncwatch.sense import active, copies
+from syncwatch.sense import active, blocking_copies
 from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.guard import Wait, tell
-from syncwatch.sense.nearest import asked_for
+from syncwatch.sense.stacks import asked_for
 from syncwatch.sense.sync_warnings import SyncWarnings
 from syncwatch.sense.waiting_calls import WaitingCalls
 
@@ -65,10 +65,10 @@ class CudaHooks:
             # The debug mode is silent where the user asks for the device or an event.
             self._calls.start()
             self._wrapped = True
-        copies.listen(self._on_copy)
+        blocking_copies.listen(self._on_copy)
 
     def _stop(self) -> None:
-        copies.unlisten(self._on_copy, keep=True)
+        blocking_copies.unlisten(self._on_copy, keep=True)
         if self._set_mode and debug_mode() == _WARN:
             set_debug_mode(_DEFAULT)
         self._warnings.stop()

@@ -5,15 +5,17 @@ They are joined in order. What both kinds of join need is here too; `join_run` j
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncwatch.model.events import Call, CopyEvent, Direction, KernelEvent, Step, SyncEvent, SyncKind
+from syncwatch.model.events import Call, CopyEvent, Direction, KernelEvent, RangeEvent, Step, SyncEvent, SyncKind
 from syncwatch.model.names import STEP_RANGE
-from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
+from syncwatch.sense.runtime_trace import RuntimeTrace
 from syncwatch.sense.thread_map import ThreadMap
+from syncwatch.traces.copy_waits import Copy, Wait
+from syncwatch.traces.process import Operator
+from syncwatch.traces.steps import StepClock
 
 _Key = tuple["int | None", int, SyncKind]
 """A step, a thread, and COPY or ALLOCATION for waits inside such calls, which other hooks see; STREAM for the rest."""
@@ -55,9 +57,10 @@ def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
     others. Where their kinds differ the join is not certain: the lines are kept without a time, and a note says so.
     """
     threads = ThreadMap(hooked.threads, hooked.native_threads, trace)
-    clock = StepClock((_number(span), span.start_ns, span.end_ns) for span in trace.steps)
-    copies = Copies(hooked.copies, trace.copies, clock, threads)
-    rows = _by_key(trace.syncs, clock, threads)
+    steps = _steps(hooked.steps, trace.steps)
+    clock = StepClock(steps)
+    copies = CopyLines(hooked.copies, trace.copies, clock, threads)
+    rows = _by_key(trace.waits, clock, threads)
     events = _events_by_key(hooked.syncs)
     syncs: list[SyncEvent] = []
     notes: list[str] = []
@@ -77,107 +80,88 @@ def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
             copies.lend(merged, found_rows)
         syncs += merged
     return Joined(
-        steps=_steps(hooked.steps, trace.steps),
+        steps=steps,
         syncs=tuple(syncs),
         copies=copies.events(),
-        kernels=tuple(kernel_of(run, clock, threads) for run in trace.kernels),
+        kernels=tuple(placed(kernel, clock, threads) for kernel in trace.kernels),
         threads=threads.names(),
         seen=seen_in(trace),
-        notes=tuple(notes),
+        notes=(*trace.notes, *notes),
     )
 
 
 def seen_in(trace: RuntimeTrace) -> int:
     """Return how many synchronizations CUPTI recorded, the runner's own waits left out."""
-    return sum(not row.pacing and row.kind is not SyncKind.ALLOCATION for row in trace.syncs)
+    return sum(not row.pacing and row.kind is not SyncKind.ALLOCATION for row in trace.waits)
 
 
-class StepClock:
-    """Tells which step a host moment lies in."""
-
-    def __init__(self, steps: Iterable[tuple[int, int, int]]) -> None:
-        """Take the index, begin and end of each step."""
-        self._steps = sorted(steps, key=lambda step: step[1])
-        self._starts = [start for _, start, _ in self._steps]
-
-    def step_at(self, moment: int) -> int | None:
-        """Return the index of the step that `moment`, in epoch ns, lies in."""
-        at = bisect_right(self._starts, moment) - 1
-        if at < 0 or self._steps[at][2] < moment:
-            return None
-        return self._steps[at][0]
-
-
-class Copies:
+class CopyLines:
     """The copies of the trace, each with the line of the hooked copy call of the same place in the order.
 
     Where a thread's copies of a step differ in number, way or size, a copy gets the line of the wait of its operator.
     """
 
     def __init__(
-        self, hooked: Sequence[CopyEvent], calls: Sequence[CopyCall], clock: StepClock, threads: ThreadMap
+        self, hooked: Sequence[CopyEvent], copies: Sequence[Copy], clock: StepClock, threads: ThreadMap
     ) -> None:
-        self._calls = calls
+        self._copies = [(copy, copy.event.call) for copy in copies if copy.event.call is not None]
         self._clock = clock
         self._threads = threads
-        self._events: dict[Span, CopyEvent] = {}
-        self._by_op: dict[tuple[int, int], int | None] = {}
-        known: dict[tuple[int | None, int], list[CopyEvent]] = defaultdict(list)
+        self._hooked: dict[tuple[int, int], CopyEvent] = {}
+        """By thread and begin of the recorded call."""
+        self._by_operator: dict[tuple[int, int], int | None] = {}
+        heard: dict[tuple[int | None, int], list[CopyEvent]] = defaultdict(list)
         for event in hooked:
-            known[event.step, event.thread].append(event)
-        timed: dict[tuple[int | None, int], list[CopyCall]] = defaultdict(list)
-        for call in calls:
-            if call.direction is not Direction.D2D:
-                timed[clock.step_at(call.call.start_ns), threads.number(call.call.tid)].append(call)
-        for key, found in timed.items():
-            events = known.get(key, [])
-            if [(event.direction, event.bytes) for event in events] == [(call.direction, call.bytes) for call in found]:
-                self._events.update((call.call, event) for event, call in zip(events, found, strict=True))
+            heard[event.step, event.thread].append(event)
+        recorded: dict[tuple[int | None, int], list[tuple[CopyEvent, Call]]] = defaultdict(list)
+        for copy, call in self._copies:
+            if copy.event.direction is not Direction.D2D:
+                recorded[clock.at(call.start_ns), threads.number(call.thread)].append((copy.event, call))
+        for key, found in recorded.items():
+            events = heard.get(key, [])
+            if [(each.direction, each.bytes) for each in events] == [(each.direction, each.bytes) for each, _ in found]:
+                self._hooked.update(
+                    ((call.thread, call.start_ns), event) for event, (_, call) in zip(events, found, strict=True)
+                )
 
-    def knows(self, row: SyncCall) -> bool:
-        """Return whether `row` is a wait inside a copy call whose line is known."""
-        return row.kind is SyncKind.COPY and row.call in self._events
+    def knows(self, wait: Wait) -> bool:
+        """Return whether `wait` is one inside a copy call whose line is known."""
+        return self.line_of(wait) is not None
 
-    def line_of(self, row: SyncCall) -> CopyEvent | None:
-        """Return the hooked call behind the wait `row`, if it is one inside a copy call."""
-        return self._events.get(row.call) if row.kind is SyncKind.COPY else None
+    def line_of(self, wait: Wait) -> CopyEvent | None:
+        """Return the hooked call behind `wait`, if it is one inside a copy call."""
+        return self._hooked.get((wait.thread, wait.call_ns)) if wait.kind is SyncKind.COPY else None
 
-    def lend(self, events: Iterable[SyncEvent], rows: Iterable[SyncCall]) -> None:
+    def lend(self, events: Iterable[SyncEvent], waits: Iterable[Wait]) -> None:
         """Note the lines of waits, for the copies of the same operators."""
-        self._by_op.update((_op_key(row), event.stack) for event, row in zip(events, rows, strict=True))
+        for event, wait in zip(events, waits, strict=True):
+            if wait.operator is not None:
+                self._by_operator[wait.thread, wait.operator.start_ns] = event.stack
 
-    def lent(self, row: SyncCall) -> int | None:
-        """Return the line of another wait in the operator of `row`."""
-        return None if row.op_start_ns is None else self._by_op.get(_op_key(row))
+    def lent(self, thread: int, operator: Operator | None) -> int | None:
+        """Return the line of another wait in `operator`."""
+        return None if operator is None else self._by_operator.get((thread, operator.start_ns))
 
     def events(self) -> tuple[CopyEvent, ...]:
         """Return every copy."""
-        return tuple(self._event(call) for call in self._calls)
+        return tuple(self._event(copy, call) for copy, call in self._copies)
 
-    def _event(self, call: CopyCall) -> CopyEvent:
-        hooked = self._events.get(call.call)
+    def _event(self, copy: Copy, call: Call) -> CopyEvent:
+        hooked = self._hooked.get((call.thread, call.start_ns))
         stack = hooked.stack if hooked is not None else None
-        if stack is None and call.op_start_ns is not None:
-            stack = self._by_op.get(_op_key(call))
-        return CopyEvent(
-            step=self._clock.step_at(call.call.start_ns),
-            thread=self._threads.number(call.call.tid),
-            direction=call.direction,
-            memory=call.memory,
-            bytes=call.bytes,
-            blocking=call.blocking,
-            op=call.op,
-            stack=stack,
-            stream=call.stream,
-            start_ns=call.start_ns,
-            end_ns=call.end_ns,
-            call=_call(call.call, self._threads),
-            device=call.device,
+        return replace(
+            copy.event,
+            step=self._clock.at(call.start_ns),
+            thread=self._threads.number(call.thread),
+            blocking=copy.blocking,
+            op=_name(copy.operator),
+            stack=self.lent(call.thread, copy.operator) if stack is None else stack,
+            call=_numbered(call, self._threads),
         )
 
 
-def _number(span: Span) -> int:
-    return int(span.name.removeprefix(STEP_RANGE))
+def _number(step: RangeEvent) -> int:
+    return int(step.name.removeprefix(STEP_RANGE))
 
 
 def group_of(kind: SyncKind) -> SyncKind:
@@ -185,10 +169,10 @@ def group_of(kind: SyncKind) -> SyncKind:
     return kind if kind in (SyncKind.COPY, SyncKind.ALLOCATION) else SyncKind.STREAM
 
 
-def _by_key(rows: Iterable[SyncCall], clock: StepClock, threads: ThreadMap) -> dict[_Key, list[SyncCall]]:
-    found: dict[_Key, list[SyncCall]] = defaultdict(list)
-    for row in rows:
-        found[clock.step_at(row.call.start_ns), threads.number(row.call.tid), group_of(row.kind)].append(row)
+def _by_key(waits: Iterable[Wait], clock: StepClock, threads: ThreadMap) -> dict[_Key, list[Wait]]:
+    found: dict[_Key, list[Wait]] = defaultdict(list)
+    for wait in waits:
+        found[clock.at(wait.call_ns), threads.number(wait.thread), group_of(wait.kind)].append(wait)
     return found
 
 
@@ -199,37 +183,37 @@ def _events_by_key(events: Iterable[SyncEvent]) -> dict[_Key, list[SyncEvent]]:
     return found
 
 
-def timed(event: SyncEvent, row: SyncCall) -> SyncEvent:
-    """Return `event` with what `row` knows of it."""
+def timed(event: SyncEvent, wait: Wait) -> SyncEvent:
+    """Return `event` with what the trace knows of it."""
     return replace(
         event,
-        kind=row.kind,
-        op=row.op,
-        api=row.call.name,
-        stream=row.stream,
-        start_ns=row.start_ns,
-        end_ns=row.end_ns,
+        kind=wait.kind,
+        op=_name(wait.operator),
+        api=wait.api,
+        stream=wait.stream,
+        start_ns=wait.start_ns,
+        end_ns=wait.end_ns,
         seen_by=(*event.seen_by, "cupti"),
-        device=row.device,
+        device=wait.device,
     )
 
 
-def unhooked(key: _Key, row: SyncCall, copy: CopyEvent | None) -> SyncEvent:
+def unhooked(key: _Key, wait: Wait, copy: CopyEvent | None) -> SyncEvent:
     """Return a synchronization that no hook saw as one: a library under torch, or a copy call that held the host."""
     return SyncEvent(
         step=key[0],
         thread=key[1],
-        kind=row.kind,
+        kind=wait.kind,
         explicit=False,
-        op=row.op,
+        op=_name(wait.operator),
         stack=None if copy is None else copy.stack,
-        stream=row.stream,
-        start_ns=row.start_ns,
-        end_ns=row.end_ns,
-        pacing=row.pacing,
+        stream=wait.stream,
+        start_ns=wait.start_ns,
+        end_ns=wait.end_ns,
+        pacing=wait.pacing,
         seen_by=("cupti",) if copy is None else ("runtime_calls", "cupti"),
-        api=row.call.name,
-        device=row.device,
+        api=wait.api,
+        device=wait.device,
     )
 
 
@@ -243,28 +227,29 @@ def _mismatch(key: _Key, hooks: int, cupti: int) -> str:
     return f"The hooks saw {hooks} {what} {where}, CUPTI {cupti}: they cannot be joined, so no price is given."
 
 
-def _op_key(row: SyncCall | CopyCall) -> tuple[int, int]:
-    return row.call.tid, row.op_start_ns if row.op_start_ns is not None else -1
-
-
-def _call(span: Span, threads: ThreadMap) -> Call:
-    return Call(threads.number(span.tid), span.name, span.start_ns, span.end_ns)
-
-
-def kernel_of(run: KernelRun, clock: StepClock, threads: ThreadMap) -> KernelEvent:
-    """Return the event of a kernel, in the step that launched it."""
+def placed(kernel: KernelEvent, clock: StepClock, threads: ThreadMap) -> KernelEvent:
+    """Return `kernel` in the step that launched it, with the thread as the hooks number it."""
+    assert kernel.call is not None
     return KernelEvent(
-        step=clock.step_at(run.call.start_ns),
-        stream=run.stream,
-        name=run.name,
-        start_ns=run.start_ns,
-        end_ns=run.end_ns,
-        call=_call(run.call, threads),
-        device=run.device,
-        memset_bytes=run.memset_bytes,
+        step=clock.at(kernel.call.start_ns),
+        stream=kernel.stream,
+        name=kernel.name,
+        start_ns=kernel.start_ns,
+        end_ns=kernel.end_ns,
+        call=_numbered(kernel.call, threads),
+        device=kernel.device,
+        memset_bytes=kernel.memset_bytes,
     )
 
 
-def _steps(steps: Sequence[Step], spans: Sequence[Span]) -> tuple[Step, ...]:
+def _numbered(call: Call, threads: ThreadMap) -> Call:
+    return Call(threads.number(call.thread), call.name, call.start_ns, call.end_ns)
+
+
+def _name(operator: Operator | None) -> str | None:
+    return None if operator is None else operator.name
+
+
+def _steps(steps: Sequence[Step], spans: Sequence[RangeEvent]) -> tuple[Step, ...]:
     warm = {step.index for step in steps if step.warmup}
     return tuple(Step(_number(span), _number(span) in warm, span.start_ns, span.end_ns) for span in spans)

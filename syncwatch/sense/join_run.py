@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from syncwatch.model.events import SyncEvent, SyncKind
-from syncwatch.sense.join import Copies, Hooked, Joined, StepClock, group_of, kernel_of, seen_in, timed, unhooked
+from syncwatch.sense.join import CopyLines, Hooked, Joined, group_of, placed, seen_in, timed, unhooked
 from syncwatch.sense.match import Matched, announces, match, match_in_order
-from syncwatch.sense.runtime_trace import RuntimeTrace, SyncCall
+from syncwatch.sense.runtime_trace import RuntimeTrace
 from syncwatch.sense.thread_map import ThreadMap
 from syncwatch.sense.threads import AUTOGRAD
+from syncwatch.traces.copy_waits import Wait
+from syncwatch.traces.steps import StepClock
 
 
 def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
@@ -27,13 +29,13 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
     """
     threads = ThreadMap(hooked.threads, hooked.native_threads, trace)
     pools = _Pools(hooked, trace, threads)
-    rows = _rows_by_pool(trace.syncs, pools)
+    rows = _rows_by_pool(trace.waits, pools)
     events = _events_by_pool(hooked.syncs, pools, offset_ns)
     steps = tuple(
         replace(step, start_ns=step.start_ns + offset_ns, end_ns=step.end_ns + offset_ns) for step in hooked.steps
     )
-    clock = StepClock((step.index, step.start_ns, step.end_ns) for step in steps)
-    copies = Copies(hooked.copies, trace.copies, clock, threads)
+    clock = StepClock(steps)
+    copies = CopyLines(hooked.copies, trace.copies, clock, threads)
     syncs: list[SyncEvent] = []
     idle = untimed = 0
     for key in sorted(events.keys() | rows.keys(), key=lambda key: (key[0], key[1].value)):
@@ -50,10 +52,10 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
         steps=steps,
         syncs=tuple(sorted(syncs, key=_moment)),
         copies=copies.events(),
-        kernels=tuple(kernel_of(run, clock, threads) for run in trace.kernels),
+        kernels=tuple(placed(kernel, clock, threads) for kernel in trace.kernels),
         threads=threads.names(),
         seen=seen_in(trace),
-        notes=tuple(_left_over(idle, untimed)),
+        notes=(*trace.notes, *_left_over(idle, untimed)),
     )
 
 
@@ -65,7 +67,7 @@ programs, a read seemed to begin after the warning of it once in 100.
 """
 
 
-def _best_match(events: Sequence[SyncEvent], rows: Sequence[SyncCall]) -> Matched:
+def _best_match(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched:
     """Return which of `events` is which of `rows`: one after the other where as many fit, else by time.
 
     By time, the error of the clock counts at which the fewest hooks have no row.
@@ -87,13 +89,13 @@ def _shifted(event: SyncEvent, by_ns: int) -> SyncEvent:
     return replace(event, start_ns=start, end_ns=end)
 
 
-def _alone(rows: Iterable[SyncCall], copies: Copies, clock: StepClock, threads: ThreadMap) -> Iterator[SyncEvent]:
+def _alone(rows: Iterable[Wait], copies: CopyLines, clock: StepClock, threads: ThreadMap) -> Iterator[SyncEvent]:
     """Yield the rows that no hook heard of; one in the operator of another wait has the line of that one."""
     for row in rows:
         copy = copies.line_of(row)
-        key = clock.step_at(row.call.start_ns), threads.number(row.call.tid), group_of(row.kind)
+        key = clock.at(row.call_ns), threads.number(row.thread), group_of(row.kind)
         event = unhooked(key, row, copy)
-        yield event if copy is not None else replace(event, stack=copies.lent(row))
+        yield event if copy is not None else replace(event, stack=copies.lent(row.thread, row.operator))
 
 
 def _moment(event: SyncEvent) -> tuple[int, int]:
@@ -127,23 +129,25 @@ class _Pools:
         autograd = [number for number, name in enumerate(hooked.threads) if name.startswith(AUTOGRAD)]
         self._autograd = frozenset(autograd)
         self._first = autograd[0] if autograd else None
-        named = {tid for tid, name in trace.thread_names.items() if "autograd" in name}
-        self._named = named.intersection(row.call.tid for row in trace.syncs)
+        self._ids = [each.tid for each in trace.threads]
+        named = {number for number, each in enumerate(trace.threads) if "autograd" in each.name}
+        self._named = named.intersection(row.thread for row in trace.waits)
 
     def of_event(self, event: SyncEvent) -> _Pool:
         thread = self._first if event.thread in self._autograd else event.thread
         return thread if thread is not None else event.thread, group_of(event.kind)
 
-    def of_row(self, row: SyncCall) -> _Pool:
-        return self._thread(row.call.tid), group_of(row.kind)
+    def of_row(self, row: Wait) -> _Pool:
+        return self._thread(row.thread), group_of(row.kind)
 
-    def _thread(self, tid: int) -> int:
-        known = self._native.get(tid)
-        if self._first is not None and (known in self._autograd or tid in self._named):
+    def _thread(self, thread: int) -> int:
+        tid = self._ids[thread]
+        known = None if tid is None else self._native.get(tid)
+        if self._first is not None and (known in self._autograd or thread in self._named):
             return self._first
         if self._first is not None and known is None and not self._named:
             return self._first
-        return known if known is not None else self._threads.number(tid)
+        return known if known is not None else self._threads.number(thread)
 
 
 def _events_by_pool(events: Iterable[SyncEvent], pools: _Pools, offset_ns: int) -> dict[_Pool, list[SyncEvent]]:
@@ -153,8 +157,8 @@ def _events_by_pool(events: Iterable[SyncEvent], pools: _Pools, offset_ns: int) 
     return found
 
 
-def _rows_by_pool(rows: Iterable[SyncCall], pools: _Pools) -> dict[_Pool, list[SyncCall]]:
-    found: dict[_Pool, list[SyncCall]] = defaultdict(list)
+def _rows_by_pool(rows: Iterable[Wait], pools: _Pools) -> dict[_Pool, list[Wait]]:
+    found: dict[_Pool, list[Wait]] = defaultdict(list)
     for row in rows:
         found[pools.of_row(row)].append(row)
     return found

@@ -10,22 +10,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from syncwatch.model.events import SyncEvent
-from syncwatch.sense.runtime_trace import SyncCall
+from syncwatch.traces.copy_waits import Wait
 
 
 @dataclass(slots=True)
 class Matched:
     """The waits of one thread and one kind of call."""
 
-    pairs: list[tuple[SyncEvent, SyncCall]] = field(default_factory=list)
+    pairs: list[tuple[SyncEvent, Wait]] = field(default_factory=list)
     """What a hook heard of and CUPTI recorded."""
     heard: list[SyncEvent] = field(default_factory=list)
     """What a hook heard of alone."""
-    recorded: list[SyncCall] = field(default_factory=list)
+    recorded: list[Wait] = field(default_factory=list)
     """What CUPTI recorded alone."""
 
 
-def match(events: Sequence[SyncEvent], rows: Sequence[SyncCall]) -> Matched:
+def match(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched:
     """Return which of `events` is which of `rows`.
 
     Args:
@@ -39,7 +39,7 @@ _NEAR_NS = 2_000_000
 """A hook is no further from its call; a clock that is off by so much is no clock."""
 
 
-def match_in_order(events: Sequence[SyncEvent], rows: Sequence[SyncCall]) -> Matched | None:
+def match_in_order(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched | None:
     """Return each of `events` with the row at its place, where there are as many and each pair fits; else None.
 
     However far the clocks are apart, as many of both are the same waits.
@@ -49,11 +49,11 @@ def match_in_order(events: Sequence[SyncEvent], rows: Sequence[SyncCall]) -> Mat
     return Matched(pairs=list(zip(events, rows, strict=True)))
 
 
-def _fits(event: SyncEvent, row: SyncCall) -> bool:
+def _fits(event: SyncEvent, row: Wait) -> bool:
     if announces(event):
-        return event.kind is row.kind and abs(_heard_ns(event) - row.call.start_ns) <= _NEAR_NS
+        return event.kind is row.kind and abs(_heard_ns(event) - row.call_ns) <= _NEAR_NS
     # Warnings of backward come long after the waits.
-    return _heard_ns(event) >= row.call.start_ns - _NEAR_NS
+    return _heard_ns(event) >= row.call_ns - _NEAR_NS
 
 
 def announces(event: SyncEvent) -> bool:
@@ -64,10 +64,10 @@ def announces(event: SyncEvent) -> bool:
 class _Walk:
     """One walk through both, in order of time."""
 
-    def __init__(self, events: Sequence[SyncEvent], rows: Sequence[SyncCall]) -> None:
+    def __init__(self, events: Sequence[SyncEvent], rows: Sequence[Wait]) -> None:
         self.result = Matched()
         self._announced: SyncEvent | None = None
-        self._loose: list[SyncCall] = []
+        self._loose: list[Wait] = []
         """Recorded since the last warning."""
         self._warnings: list[SyncEvent] = []
         """Heard of since the last call."""
@@ -88,7 +88,7 @@ class _Walk:
         else:
             self._warnings.append(event)
 
-    def _record(self, row: SyncCall) -> None:
+    def _record(self, row: Wait) -> None:
         self._settle()
         if self._announced is not None and self._announced.kind is row.kind:
             self.result.pairs.append((self._announced, row))
@@ -113,11 +113,11 @@ class _Walk:
             self._announced = None
 
 
-def _in_order(events: Iterable[SyncEvent], rows: Iterable[SyncCall]) -> Iterator[SyncEvent | SyncCall]:
+def _in_order(events: Iterable[SyncEvent], rows: Iterable[Wait]) -> Iterator[SyncEvent | Wait]:
     """Yield both by the moment of hearing, and of the begin of the call."""
-    moments: list[tuple[int, int, SyncEvent | SyncCall]] = [
+    moments: list[tuple[int, int, SyncEvent | Wait]] = [
         *((_heard_ns(event), number, event) for number, event in enumerate(events)),
-        *((row.call.start_ns, number, row) for number, row in enumerate(rows)),
+        *((row.call_ns, number, row) for number, row in enumerate(rows)),
     ]
     moments.sort(key=lambda each: each[:2])
     return (item for _, _, item in moments)

@@ -16,8 +16,8 @@ from syncwatch.sense import active
 from syncwatch.sense.cuda_start import has_gpu
 from syncwatch.sense.cupti_callbacks import OnCall, Subscription
 from syncwatch.sense.driver_calls import DRIVER_CALLS, DriverCall
-from syncwatch.sense.nearest import asked_for, nearest_frame
 from syncwatch.sense.recorder import Recorder
+from syncwatch.sense.stacks import asked_for, nearest_frame
 
 _Around = tuple["int | None", int, bool, "int | None", "str | None"]
 """What `Recorder.surroundings` gives."""

@@ -1,84 +1,74 @@
-"""Answers: what did CUPTI record, once read? Frozen rows of host calls and of work on the device, without lines."""
+"""Reads what torch's profiler recorded for the CUDA sensor: the calls that waited, and the work of the GPU.
+
+The rows have no lines; `join` and `join_run` give them those of the hooks.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.errors import NotMeasuredError, SessionError
+from syncwatch.model.events import KernelEvent, RangeEvent
+from syncwatch.model.names import STEP_RANGE
+from syncwatch.traces.copy_waits import Copy, Wait, waits_of
+from syncwatch.traces.kineto.load import collected, processes_in
+from syncwatch.traces.kineto.read_file import Trace
+from syncwatch.traces.steps import Window
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A named interval on one host thread, in epoch ns."""
+class Thread:
+    """A host thread of the trace."""
 
-    tid: int
+    tid: int | None
+    """The system's number; None where the profiler wrote none."""
     name: str
-    start_ns: int
-    end_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class SyncCall:
-    """A runtime call that waited, or that allocated."""
-
-    call: Span
-    kind: SyncKind
-    stream: int | None
-    """The stream that was waited for; None where CUPTI did not tell."""
-    op: str | None
-    op_start_ns: int | None
-    """When the operator began: calls of one operator share it."""
-    pacing: bool
-    start_ns: int
-    """When the host began to stand still: with the copy call before it, if the operator copied and then waited."""
-    device: int = 0
-
-    @property
-    def end_ns(self) -> int:
-        """Return when the host went on."""
-        return self.call.end_ns
-
-
-@dataclass(frozen=True, slots=True)
-class CopyCall:
-    """A copy on the device's engines, with the host call that asked for it."""
-
-    call: Span
-    direction: Direction
-    memory: HostMemory | None
-    bytes: int
-    blocking: bool
-    """Whether the host waited for it, by a synchronization call or inside the copy call itself."""
-    op: str | None
-    op_start_ns: int | None
-    stream: int
-    start_ns: int
-    end_ns: int
-    device: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class KernelRun:
-    """A kernel or memset on a stream, with the host call that launched it."""
-
-    call: Span
-    name: str
-    stream: int
-    start_ns: int
-    end_ns: int
-    device: int = 0
-    memset_bytes: int | None = None
-    """How much memory it set; None for a kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeTrace:
-    """What CUPTI recorded inside the window, each kind in the order of its host calls."""
+    """What CUPTI recorded inside the window, in epoch ns; threads are indices into `threads`."""
 
-    syncs: tuple[SyncCall, ...]
-    copies: tuple[CopyCall, ...]
-    kernels: tuple[KernelRun, ...]
-    steps: tuple[Span, ...]
-    thread_names: dict[int, str]
-    """What the profiler calls each system thread."""
+    waits: tuple[Wait, ...]
+    """Calls that waited or allocated, by their start."""
+    copies: tuple[Copy, ...]
+    """Each with the call that asked for it, and by the start of that call."""
+    kernels: tuple[KernelEvent, ...]
+    """Kernels and memsets by their start, each with the call that asked for it."""
+    steps: tuple[RangeEvent, ...]
+    threads: tuple[Thread, ...]
     window: tuple[int, int]
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the record, a sentence each."""
+
+
+def read_trace(path: Path) -> RuntimeTrace:
+    """Read the trace at `path`, which torch's profiler wrote for `Cupti`.
+
+    Raises:
+        NotMeasuredError: if it cannot be read, or holds no window, that is no profile of ours.
+    """
+    try:
+        trace = Trace(path)
+        found = collected(trace)
+    except SessionError as error:
+        raise NotMeasuredError(f"What the profiler wrote cannot be read: {error}") from error
+    for process in processes_in(trace, found, step_range=None):
+        window = Window(process.ranges).span
+        if window is None:
+            continue
+        waits, copies = waits_of(process)
+        ids = process.thread_ids or (None,)
+        lost = f"{found.left_out} rows of the profiler's record cannot be read, so waits among them are missing."
+        return RuntimeTrace(
+            waits=waits,
+            # The profiler itself works on the GPU while it starts, by calls outside the window.
+            copies=tuple(copy for copy in copies if copy.event.call is not None),
+            kernels=tuple(kernel for kernel in process.kernels or () if kernel.call is not None),
+            steps=tuple(each for each in process.ranges if each.name.startswith(f"{STEP_RANGE} ")),
+            threads=tuple(Thread(tid, name) for tid, name in zip(ids, process.threads, strict=True)),
+            window=window,
+            notes=(lost,) if found.left_out else (),
+        )
+    raise NotMeasuredError("The profiler recorded nothing of the run. Run again without another profiler.")

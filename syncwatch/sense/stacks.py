@@ -1,4 +1,4 @@
-"""Answers: where was this thread? Captures raw stacks cheaply and turns them into frames once, at the end."""
+"""Captures where a thread is in Python, cheaply, and turns it into frames once, at the end; for every sensor."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from syncwatch.compat.ranges import BACKWARD
 from syncwatch.model.events import LIBRARIES, LIBRARY_FILES, Frame
 from syncwatch.model.project import current_root
 
@@ -203,3 +204,24 @@ def _roots(root: Path | None) -> Iterator[tuple[str, str, bool]]:
     for entry in sys.path:
         if os.path.isabs(entry):
             yield os.path.realpath(entry), "", False
+
+
+def nearest_frame(frame: FrameType | None) -> FrameType | None:
+    """Return `frame`, or for a thread without Python the frame of the only thread that waits in `backward`."""
+    if frame is not None:
+        return frame
+    waiting = [other for other in sys._current_frames().values() if in_backward(other)]
+    return waiting[0] if len(waiting) == 1 else None
+
+
+def asked_for(frame: FrameType | None) -> bool:
+    """Return whether a `synchronize` of torch's own Python called: the user asked for this wait."""
+    if frame is None or frame.f_code.co_name != "synchronize":
+        return False
+    module = frame.f_globals.get("__name__", "")
+    return isinstance(module, str) and module.split(".")[0] == "torch"
+
+
+def in_backward(frame: FrameType) -> bool:
+    """Return whether `frame` is where a thread waits for autograd's own threads."""
+    return frame.f_code.co_name == BACKWARD.attribute

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncwatch.sense.copies import Copies
+from syncwatch.sense.blocking_copies import BlockingCopies
 from syncwatch.sense.cupti import Cupti
 from syncwatch.sense.debug_mode import DebugMode
 from syncwatch.sense.explicit_waits import ExplicitWaits
@@ -25,5 +25,5 @@ class SensorEntry:
 
 def survey() -> tuple[SensorEntry, ...]:
     """Return every sensor, with why it cannot run here where it cannot."""
-    sensors = (RuntimeCalls(), DebugMode(), ExplicitWaits(), Copies(), Cupti(), VirtualDevice())
+    sensors = (RuntimeCalls(), DebugMode(), ExplicitWaits(), BlockingCopies(), Cupti(), VirtualDevice())
     return tuple(SensorEntry(each.name, each.sees, each.blind_to, each.unavailable()) for each in sensors)

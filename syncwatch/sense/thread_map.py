@@ -1,4 +1,4 @@
-"""Answers: which thread of one pass is which of the other? By system id, else by the order in which they came."""
+"""Numbers the threads of a trace as the hooks numbered them: by system id, else in the order in which they came."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ class ThreadMap:
 
     def __init__(self, names: Sequence[str], native: Mapping[int, int], trace: RuntimeTrace) -> None:
         self._names = list(names)
-        self._native = native
-        self._trace_names = trace.thread_names
+        self._threads = trace.threads
+        ids = {number: each.tid for number, each in enumerate(trace.threads) if each.tid is not None}
+        self._numbers = {number: native[tid] for number, tid in ids.items() if tid in native}
         met = _in_order(trace)
-        self._numbers = {tid: native[tid] for tid in met if tid in native}
-        fresh = [tid for tid in met if tid not in native]
-        gone = [number for tid, number in native.items() if tid not in self._numbers and number < len(names)]
+        alive = {ids.get(thread) for thread in met}
+        fresh = [thread for thread in met if thread not in self._numbers]
+        gone = [number for tid, number in native.items() if tid not in alive and number < len(names)]
         if len(fresh) == len(gone):
             self._numbers.update(zip(fresh, gone, strict=True))
 
-    def number(self, tid: int) -> int:
-        """Return the number of the thread with the system id `tid`."""
-        known = self._numbers.get(tid, self._native.get(tid))
+    def number(self, thread: int) -> int:
+        """Return the hooks' number of a thread of the trace."""
+        known = self._numbers.get(thread)
         if known is None:
-            known = self._numbers[tid] = len(self._names)
-            self._names.append(self._trace_names.get(tid) or f"thread {tid}")
+            known = self._numbers[thread] = len(self._names)
+            self._names.append(self._threads[thread].name)
         return known
 
     def names(self) -> tuple[str, ...]:
@@ -39,5 +40,8 @@ class ThreadMap:
 
 
 def _in_order(trace: RuntimeTrace) -> list[int]:
-    calls = [row.call for row in trace.syncs] + [row.call for row in trace.copies]
-    return list(dict.fromkeys(call.tid for call in sorted(calls, key=lambda call: call.start_ns)))
+    """Return the threads that waited or copied, by their first call."""
+    moments = [(wait.call_ns, wait.thread) for wait in trace.waits]
+    calls = (copy.event.call for copy in trace.copies)
+    moments += [(call.start_ns, call.thread) for call in calls if call is not None]
+    return list(dict.fromkeys(thread for _, thread in sorted(moments)))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from syncwatch.formats.opening import open_session
 from syncwatch.judge.gate import judge
 from syncwatch.model.verdict import Outcome, Policy
 from syncwatch.pipeline import report_of
+from syncwatch.traces.opening import open_session
 from tests.helpers.command import Ended, syncwatch
 from tests.helpers.judging import TODAY
 from tests.helpers.nsys_files import NsysExport

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from syncwatch.formats.nsys.load import load
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.session import Recorder
+from syncwatch.traces.nsys.load import load
 from tests.helpers.command import ROOT, Ended, syncwatch
 from tests.helpers.nsys_binary import Nsys, binaries
 from tests.helpers.nsys_files import NsysExport

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from syncwatch.exporting import TraceFormat, bubbles_of, export
-from syncwatch.formats.layout import laid_out
 from syncwatch.pipeline import report_of
+from syncwatch.traces.layout import laid_out
 from tests.helpers.command import ROOT, syncwatch
 from tests.helpers.nsys_binary import Nsys, binaries
 from tests.helpers.nsys_sessions import lacking, menagerie

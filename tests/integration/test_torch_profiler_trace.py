@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from syncwatch.errors import NotMeasuredError, UsageError
-from syncwatch.formats.chrome.load import collected, load, processes_in
-from syncwatch.formats.chrome.reading import Trace
-from syncwatch.formats.process import Process
-from syncwatch.model.events import SyncKind
+from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recorder
-from syncwatch.sense.profiler_trace import read_trace
+from syncwatch.sense.join import Hooked
+from syncwatch.sense.join_run import join_run
+from syncwatch.sense.runtime_trace import read_trace
+from syncwatch.traces.kineto.load import collected, load, processes_in
+from syncwatch.traces.kineto.read_file import Trace
+from syncwatch.traces.process import Process
 
 CPU = Path(__file__).parents[1] / "data" / "torch_profiler_cpu.json.gz"
 H200 = Path(__file__).parents[1] / "unit" / "sense" / "data" / "idioms_h200.json.gz"
@@ -136,23 +139,56 @@ def test_the_trace_of_an_h200_has_the_calls_kernels_and_copies_of_the_file() -> 
     assert session.recorder is Recorder.TORCH_PROFILER
 
 
-def test_an_import_and_the_live_sensor_see_the_same_waits_and_copies() -> None:
-    live = read_trace(gzip.decompress(H200.read_bytes()))
-    (recording,) = load(H200).recordings
-    assert sorted(
-        (each.start_ns, each.end_ns, each.kind, each.stream, each.op, each.pacing, each.api, each.device)
-        for each in recording.syncs
-    ) == sorted(
-        (each.start_ns, each.end_ns, each.kind, each.stream, each.op, each.pacing, each.call.name, each.device)
-        for each in live.syncs
-    )
-    assert [(each.start_ns, each.bytes, each.blocking, each.op) for each in recording.copies or ()] == [
-        (each.start_ns, each.bytes, each.blocking, each.op) for each in live.copies
-    ]
-
-
 RECORDED = sorted((Path(__file__).parents[1] / "data").glob("torch_profiler_cuda_*.json.gz"))
 """From a CUDA GPU, with and without stacks and rows of synchronizations."""
+
+
+def with_window(path: Path, folder: Path) -> Path:
+    """Return a copy of a recorded trace with a window around everything but the wait in which torch.profiler stops."""
+    rows, _ = rows_of(path)
+    calls = sorted(named(rows, "cuda_runtime") + named(rows, "cuda_driver"), key=lambda row: row["ts"])
+    assert calls[-1]["name"] == "cudaDeviceSynchronize"
+    first = min(row["ts"] for row in rows if row.get("ph") == "X")
+    window = {
+        "ph": "X",
+        "cat": "user_annotation",
+        "name": "syncwatch.window",
+        "pid": calls[0]["pid"],
+        "tid": calls[0]["tid"],
+    }
+    text = gzip.decompress(path.read_bytes()).decode()
+    about = json.dumps(window)[:-1] + f', "ts": {first}, "dur": {calls[-1]["ts"] - first - 1}}}'
+    copy = folder / "trace.json"
+    copy.write_text(text.replace('"traceEvents": [', f'"traceEvents": [{about},', 1))
+    return copy
+
+
+@pytest.mark.parametrize("path", [H200, *RECORDED], ids=lambda path: path.name.partition(".")[0])
+def test_an_import_and_the_live_sensor_give_the_same_events(path: Path, tmp_path: Path) -> None:
+    if path != H200:
+        path = with_window(path, tmp_path)
+    (recording,) = load(path).recordings
+    trace = read_trace(path)
+    native = {each.tid: number for number, each in enumerate(trace.threads) if each.tid is not None}
+    hooked = Hooked((), (), recording.steps, [each.name for each in trace.threads], native)
+    live = join_run(hooked, trace, 0)
+
+    def moment(event: SyncEvent) -> tuple[int, int]:
+        return event.thread, event.start_ns or 0
+
+    # What only an import knows: the profiler's stacks and the ranges around; what only the sensor knows: its name.
+    imported = [
+        replace(each, stack=None, within=None, explicit=False, seen_by=("cupti",))
+        for each in sorted(recording.syncs, key=moment)
+    ]
+    assert [replace(each, explicit=False) for each in live.syncs] == imported
+    assert imported
+    assert [replace(each, stack=None) for each in recording.copies or () if each.call is not None] == list(live.copies)
+    assert live.copies
+    assert [each for each in recording.kernels or () if each.call is not None] == list(live.kernels)
+    assert live.kernels
+    assert live.threads == recording.threads
+    assert live.seen == recording.coverage.seen
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name.partition(".")[0])

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from syncwatch.model.events import SyncKind
-from syncwatch.sense.copying import Side, plan_copy
+from syncwatch.sense.copy_plan import Side, plan_copy
 from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.blocking_ops import OpCall
 from syncwatch.sense.virtual.clock import Span, StreamId

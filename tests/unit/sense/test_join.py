@@ -2,12 +2,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, Step, SyncEvent, SyncKind
+from syncwatch.model.events import (
+    Call,
+    CopyEvent,
+    Direction,
+    HostMemory,
+    KernelEvent,
+    RangeEvent,
+    Step,
+    SyncEvent,
+    SyncKind,
+)
 from syncwatch.sense.join import Hooked, Joined, join
-from syncwatch.sense.runtime_trace import CopyCall, KernelRun, RuntimeTrace, Span, SyncCall
+from syncwatch.sense.runtime_trace import RuntimeTrace, Thread
+from syncwatch.traces.copy_waits import Copy, Wait
+from syncwatch.traces.process import Operator
 
 MAIN, AUTOGRAD = 0, 1
 MAIN_TID, AUTOGRAD_TID = 4001, 4002
+ROW_TIDS = (MAIN_TID, AUTOGRAD_TID, 7777, 9001)
+"""The threads of the record."""
 THREADS = {MAIN_TID: MAIN, AUTOGRAD_TID: AUTOGRAD}
 
 
@@ -27,19 +41,22 @@ def hooked(kind: SyncKind, stack: int, step: int | None = 0, thread: int = MAIN)
     )
 
 
-def call(kind: SyncKind, start: int, tid: int = MAIN_TID, pacing: bool = False) -> SyncCall:
-    span = Span(tid, "cudaStreamSynchronize", start, start + 5)
-    return SyncCall(span, kind, 7, "aten.copy_", start - 1, pacing, start)
+def call(kind: SyncKind, start: int, tid: int = MAIN_TID, pacing: bool = False) -> Wait:
+    thread, operator = ROW_TIDS.index(tid), Operator("aten.copy_", start - 1)
+    return Wait(kind, thread, 7, 0, "cudaStreamSynchronize", operator, start, start, start + 5, pacing)
 
 
-def copy_call(start: int, direction: Direction, size: int, *, blocking: bool, tid: int = MAIN_TID) -> CopyCall:
-    span = Span(tid, "cudaMemcpyAsync", start, start + 1)
-    return CopyCall(span, direction, HostMemory.PINNED, size, blocking, "aten.copy_", start + 1, 7, 111, 112)
+def copy_call(start: int, direction: Direction, size: int, *, blocking: bool, tid: int = MAIN_TID) -> Copy:
+    thread = ROW_TIDS.index(tid)
+    asked = Call(thread, "cudaMemcpyAsync", start, start + 1)
+    event = CopyEvent(None, thread, direction, HostMemory.PINNED, size, None, None, None, 7, 111, 112, asked)
+    return Copy(event, blocking, Operator("aten.copy_", start + 1))
 
 
-def trace(*syncs: SyncCall, copies: tuple[CopyCall, ...] = (), kernels: tuple[KernelRun, ...] = ()) -> RuntimeTrace:
-    steps = (Span(MAIN_TID, "syncwatch.step 0", 100, 199), Span(MAIN_TID, "syncwatch.step 1", 200, 299))
-    return RuntimeTrace(syncs, copies, kernels, steps, {}, (0, 1000))
+def trace(*waits: Wait, copies: tuple[Copy, ...] = (), kernels: tuple[KernelEvent, ...] = ()) -> RuntimeTrace:
+    steps = (RangeEvent(0, "syncwatch.step 0", 100, 199), RangeEvent(0, "syncwatch.step 1", 200, 299))
+    threads = tuple(Thread(tid, f"thread {tid}") for tid in ROW_TIDS)
+    return RuntimeTrace(waits, copies, kernels, steps, threads, (0, 1000))
 
 
 STEPS = (Step(0, True, 1, 2), Step(1, False, 3, 4))
@@ -93,7 +110,7 @@ def test_a_copy_has_the_line_of_the_wait_in_its_operator() -> None:
 
 
 def test_a_kernel_belongs_to_the_step_that_launched_it() -> None:
-    late = KernelRun(Span(MAIN_TID, "cudaLaunchKernel", 190, 195), "k", 7, 250, 260)
+    late = KernelEvent(None, 7, "k", 250, 260, Call(MAIN, "cudaLaunchKernel", 190, 195))
 
     joined = joined_of([], trace(kernels=(late,)))
 
@@ -129,7 +146,7 @@ def test_copies_that_differ_in_size_lend_nothing() -> None:
 
 def test_a_copy_call_that_held_the_host_has_the_line_of_the_hooked_call() -> None:
     held = copy_call(108, Direction.D2H, 8, blocking=True)
-    wait = SyncCall(held.call, SyncKind.COPY, 7, "aten.copy_", 109, False, 108)
+    wait = Wait(SyncKind.COPY, MAIN, 7, 0, "cudaMemcpyAsync", held.operator, 108, 108, 109)
 
     joined = joined_of([], trace(wait, copies=(held,)), [copied(4, Direction.D2H, 8)])
 
@@ -139,7 +156,7 @@ def test_a_copy_call_that_held_the_host_has_the_line_of_the_hooked_call() -> Non
 
 
 def test_allocator_calls_are_joined_apart_and_not_counted_as_synchronizations() -> None:
-    malloc = SyncCall(Span(MAIN_TID, "cudaMalloc", 105, 109), SyncKind.ALLOCATION, None, None, None, False, 105)
+    malloc = Wait(SyncKind.ALLOCATION, MAIN, None, 0, "cudaMalloc", None, 105, 105, 109)
     events = [hooked(SyncKind.STREAM, 7), hooked(SyncKind.ALLOCATION, 8)]
 
     joined = joined_of(events, trace(malloc, call(SyncKind.STREAM, 110)))

@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from syncwatch.model.events import Step, SyncEvent, SyncKind
 from syncwatch.sense.join import Hooked, Joined
 from syncwatch.sense.join_run import join_run
-from syncwatch.sense.runtime_trace import RuntimeTrace, Span, SyncCall
+from syncwatch.sense.runtime_trace import RuntimeTrace, Thread
+from syncwatch.traces.copy_waits import Wait
+from syncwatch.traces.process import Operator
 
 MAIN, OUTPUT, AUTOGRAD = 0, 1, 2
 TIDS = {4001: MAIN, 4002: OUTPUT, -3: AUTOGRAD}
+ROW_TIDS = (4001, 4002, 5001, 6001)
+"""The threads of the record."""
 STEPS = (Step(0, True, 100, 199), Step(1, False, 200, 299))
 
 
@@ -29,14 +33,16 @@ def heard(start: int | None, end: int | None, stack: int, kind: SyncKind, thread
     return SyncEvent(step, thread, kind, start is not None, None, stack, None, start, end, False, ("hook",))
 
 
-def row(start: int, kind: SyncKind = SyncKind.STREAM, tid: int = 4001, op_start: int | None = None) -> SyncCall:
-    return SyncCall(Span(tid, "cudaStreamSynchronize", start, start + 2), kind, 7, "aten.op", op_start, False, start)
+def row(start: int, kind: SyncKind = SyncKind.STREAM, tid: int = 4001, op_start: int | None = None) -> Wait:
+    operator = None if op_start is None else Operator("aten.op", op_start)
+    return Wait(kind, ROW_TIDS.index(tid), 7, 0, "cudaStreamSynchronize", operator, start, start, start + 2)
 
 
 def joined(
-    events: Sequence[SyncEvent], rows: Sequence[SyncCall], names: dict[int, str] | None = None, ahead: int = 0
+    events: Sequence[SyncEvent], rows: Sequence[Wait], names: dict[int, str] | None = None, ahead: int = 0
 ) -> Joined:
-    trace = RuntimeTrace(tuple(rows), (), (), (), names or {}, (0, 10_000))
+    threads = tuple(Thread(tid, (names or {}).get(tid, f"thread {tid}")) for tid in ROW_TIDS)
+    trace = RuntimeTrace(tuple(rows), (), (), (), threads, (0, 10_000))
     return join_run(Hooked(events, (), STEPS, ("MainThread", "output", "autograd backward"), TIDS), trace, ahead)
 
 
@@ -114,11 +120,11 @@ def test_warnings_of_backward_belong_to_calls_on_a_thread_of_autograd() -> None:
 
 def test_as_many_of_both_are_the_same_however_far_the_clocks_are_apart() -> None:
     rows = [row(1_000_000 + 30_000 * number) for number in range(100)]
-    events = [warned(each.call.end_ns - 700_000, number) for number, each in enumerate(rows)]
+    events = [warned(each.end_ns - 700_000, number) for number, each in enumerate(rows)]
 
     found = joined(events, rows)
 
-    assert told(found) == [(number, each.call.start_ns) for number, each in enumerate(rows)]
+    assert told(found) == [(number, each.call_ns) for number, each in enumerate(rows)]
     assert found.notes == ()
 
 
@@ -126,14 +132,14 @@ def test_a_clock_that_is_a_little_ahead_loses_no_wait() -> None:
     """Every call seems to begin behind the warning of it, by 8 microseconds; one more call is a library's."""
     rows = [row(100_000 + 60_000 * number) for number in range(100)]
     library = row(100_000 + 60_000 * 50 + 30_000)
-    events = [warned(each.call.end_ns + 2_000 - 10_000, number) for number, each in enumerate(rows)]
+    events = [warned(each.end_ns + 2_000 - 10_000, number) for number, each in enumerate(rows)]
 
     found = joined(events, [*rows[:51], library, *rows[51:]])
 
-    lines = [(number, each.call.start_ns) for number, each in enumerate(rows)]
+    lines = [(number, each.call_ns) for number, each in enumerate(rows)]
     assert sorted(told(found), key=lambda each: each[1] or 0) == [
         *lines[:51],
-        (None, library.call.start_ns),
+        (None, library.call_ns),
         *lines[51:],
     ]
     assert found.notes == ()
@@ -163,6 +169,6 @@ def test_every_call_is_there_once_and_every_hook_has_its_own_call(waits: list[tu
 
     found = joined(events, rows)
 
-    assert [each.start_ns for each in found.syncs] == [each.call.start_ns for each in rows]
+    assert [each.start_ns for each in found.syncs] == [each.call_ns for each in rows]
     expected = [number if is_heard else None for number, (is_heard, _, _) in enumerate(waits)]
     assert [each.stack for each in found.syncs] == expected

@@ -1,0 +1,1 @@
+"""Reads and writes the traces of other programs, a folder for each format: for import, export and the CUDA sensor."""

@@ -1,0 +1,1 @@
+"""Chrome's trace JSON, as kineto writes it for torch.profiler: read into processes, and written for Perfetto."""

@@ -1,0 +1,1 @@
+"""The SQLite export of Nsight Systems: read into processes, and written for `nsys stats` and `nsys analyze`."""

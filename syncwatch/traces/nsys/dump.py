@@ -1,0 +1,134 @@
+"""Writes a session as a file that `nsys stats` and `nsys analyze` read.
+
+Everything with a time goes into nsys' own tables, moved by one shift for each recording (`layout`). Two tables of our
+own, which nsys ignores, hold what its schema has no place for, so that `load` can make the session again:
+
+SYNCWATCH_SESSION(key, value): JSON. `session` is the `Session` without its recordings, `count` how many they are;
+`recording N` is the `RecordingFacts` of the N-th.
+
+SYNCWATCH_EVENTS(recording, kind, eventId, correlationId, details): a row for every event of every recording, in the
+order of the recording (by rowid). `details` is a JSON object of the fields that nsys' tables do not tell; a field in it
+goes before what a table says. Where `eventId` is NULL the event has no time and `details` is all of it. Otherwise:
+
+- `sync`: `eventId` is that of its range in NVTX_EVENTS (thread, start, end), `correlationId` that of its call in
+  CUPTI_ACTIVITY_KIND_RUNTIME (api) and, for waits for a stream, an event or the device, of its one row in
+  CUPTI_ACTIVITY_KIND_SYNCHRONIZATION (deviceId, streamId). The start of both can be later than that of the range: a
+  blocking copy waits in two calls.
+- `copy`, `kernel`, `memset`: `eventId` is the rowid in CUPTI_ACTIVITY_KIND_MEMCPY, _KERNEL (demangledName) or _MEMSET,
+  `correlationId` that of `call`, NULL where it has none. The thread of a copy is that of its call.
+- `range`: `eventId` in NVTX_EVENTS. Ranges that no row here names are no part of the session.
+
+A streamId of 4294967295 is None. The call of a copy may be longer in the file than it was: see `call_lengths_ns`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from syncwatch.errors import SessionError, UsageError
+from syncwatch.model.replacing import replacing
+from syncwatch.model.session import Recorder, Session
+from syncwatch.traces.layout import Placed, SyncLabel, laid_out
+from syncwatch.traces.nsys import details, names, rows
+from syncwatch.traces.nsys.calls import Calls
+from syncwatch.traces.nsys.details import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
+from syncwatch.traces.nsys.rows import Part
+from syncwatch.traces.nsys.schema import TABLES, Strings, json_of
+from syncwatch.traces.nsys.target import domain_sheet, sheets, thread_ids
+
+SUFFIX = ".sqlite"
+
+
+def dump(session: Session, labels: Sequence[tuple[SyncLabel | None, ...]], path: Path) -> None:
+    """Write `session` to `path` as nsys would export it, whole or not at all.
+
+    Args:
+        session: what was recorded; what has no time is in the file, and on no time line.
+        labels: for each recording one label for each of its syncs.
+        path: where to; ends in `.sqlite`, as nsys reads no other.
+
+    Raises:
+        UsageError: if the name ends otherwise, or the file cannot be written.
+        SessionError: if a number of the session is larger than a database holds.
+    """
+    if path.suffix != SUFFIX:
+        raise UsageError(f"nsys opens no {path.name}: the name has to end in {SUFFIX}, as {path.stem}{SUFFIX}.")
+    try:
+        with replacing(path) as beside, closing(sqlite3.connect(beside)) as database:
+            # The file is new and nobody else knows it: no journal is needed until it has its name.
+            database.execute("PRAGMA journal_mode=OFF")
+            _fill(database, session, labels)
+            database.commit()
+    except OverflowError as error:
+        raise SessionError(
+            "The session has a number of more than 64 bits. Record it again with `syncwatch run`."
+        ) from error
+    except (sqlite3.Error, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"Cannot write {path}: {reason}. Give a file that you may write to.") from error
+
+
+def _fill(database: sqlite3.Connection, session: Session, labels: Sequence[tuple[SyncLabel | None, ...]]) -> None:
+    for table, declared in TABLES.items():
+        database.execute(f"CREATE TABLE {table} ({declared})")
+    for table, values in names.ENUMS.items():
+        _insert(database, table, ("id", "name", "label"), values)
+    placed = laid_out(session)
+    parts = list(_parts(session, placed, labels))
+    strings = Strings()
+    domains = domain_sheet(parts)
+    for sheet in (*sheets(session, parts, max((each.end_ns for each in placed), default=0), strings), domains):
+        _insert(database, *sheet)
+    numbers = details.Numbers(nvtx=len(domains[2]) + 1)
+    facts = {SESSION_KEY: json_of(replace(session, recordings=())), COUNT_KEY: json_of(len(parts))}
+    for number, part in enumerate(parts):
+        _insert_part(database, part, strings, numbers)
+        _insert(database, "SYNCWATCH_EVENTS", details.EVENT_COLUMNS, details.event_rows(part, number, numbers))
+        numbers.nvtx += rows.count_unmarked(part)
+        facts[recording_key(number)] = json_of(_facts(part))
+    _insert(database, "SYNCWATCH_SESSION", ("key", "value"), facts.items())
+    _insert(database, "StringIds", ("id", "value"), strings.rows())
+
+
+def _parts(
+    session: Session, placed: Sequence[Placed], labels: Sequence[tuple[SyncLabel | None, ...]]
+) -> Iterator[Part]:
+    correlation = 1
+    for each, (pid, tids), known in zip(placed, thread_ids(session), labels, strict=True):
+        calls = Calls(each.recording, correlation)
+        correlation = calls.next_id
+        yield Part(each, known, pid, tids, calls, is_variant=session.recorder is Recorder.SYNCWATCH)
+
+
+def _insert_part(database: sqlite3.Connection, part: Part, strings: Strings, numbers: details.Numbers) -> None:
+    kind = "CUPTI_ACTIVITY_KIND_"
+    _insert(database, "NVTX_EVENTS", rows.NVTX_COLUMNS, rows.nvtx_rows(part, strings, numbers.nvtx))
+    _insert(database, f"{kind}RUNTIME", rows.RUNTIME_COLUMNS, rows.runtime_rows(part, strings))
+    _insert(database, f"{kind}KERNEL", rows.KERNEL_COLUMNS, rows.kernel_rows(part, strings, numbers.kernel))
+    _insert(database, f"{kind}MEMCPY", rows.MEMCPY_COLUMNS, rows.memcpy_rows(part, numbers.copy))
+    _insert(database, f"{kind}MEMSET", rows.MEMSET_COLUMNS, rows.memset_rows(part, numbers.memset))
+    _insert(database, f"{kind}SYNCHRONIZATION", rows.SYNC_COLUMNS, rows.sync_rows(part))
+
+
+def _insert(
+    database: sqlite3.Connection, table: str, columns: Sequence[str], values: Iterable[Sequence[object]]
+) -> None:
+    places = ", ".join("?" * len(columns))
+    database.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", values)
+
+
+def _facts(part: Part) -> RecordingFacts:
+    recording = part.recording
+    bare = replace(
+        recording,
+        syncs=(),
+        ranges=(),
+        copies=None if recording.copies is None else (),
+        kernels=None if recording.kernels is None else (),
+    )
+    lengths = part.calls.own_lengths_ns()
+    return RecordingFacts(bare, part.placed.shift_ns, part.global_tids, lengths, count_events(recording))

@@ -1,0 +1,165 @@
+"""Makes the rows of nsys' tables for one recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent
+from syncwatch.model.names import STEP_RANGE
+from syncwatch.model.session import Recording
+from syncwatch.traces.layout import Placed, SyncLabel, named
+from syncwatch.traces.nsys import names
+from syncwatch.traces.nsys.calls import Calls
+from syncwatch.traces.nsys.schema import Strings, json_of
+
+Row = tuple[object, ...]
+
+NVTX_COLUMNS = ("eventId", "start", "end", "eventType", "globalTid", "textId", "domainId", "jsonText")
+RUNTIME_COLUMNS = ("start", "end", "eventClass", "globalTid", "correlationId", "nameId", "returnValue")
+_SPAN_COLUMNS = ("start", "end", "deviceId", "contextId", "greenContextId", "streamId", "correlationId", "globalPid")
+_WORK_COLUMNS = ("rowid", *_SPAN_COLUMNS)
+KERNEL_COLUMNS = (*_WORK_COLUMNS, "demangledName", "shortName", "launchType")
+MEMCPY_COLUMNS = (*_WORK_COLUMNS, "bytes", "copyKind", "srcKind", "dstKind")
+MEMSET_COLUMNS = (*_WORK_COLUMNS, "bytes", "memKind")
+SYNC_COLUMNS = (*_SPAN_COLUMNS, "syncType", "eventId")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One recording with the ids that it has in the file."""
+
+    placed: Placed
+    labels: tuple[SyncLabel | None, ...]
+    """One for each sync; None for the runner's own waits."""
+    pid: int
+    global_tids: tuple[int, ...]
+    calls: Calls
+    is_variant: bool
+    """Whether it is a variant of a run; a process of another program's trace otherwise."""
+
+    @property
+    def recording(self) -> Recording:
+        """What was recorded."""
+        return self.placed.recording
+
+    def span(self, start_ns: int, end_ns: int) -> tuple[int, int]:
+        """Return start and end in the time of the file."""
+        return start_ns + self.placed.shift_ns, end_ns + self.placed.shift_ns
+
+
+def nvtx_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
+    """Yield the session's ranges, then one range for each timed sync, then those of steps that have none.
+
+    Args:
+        part: the recording.
+        strings: take the names.
+        first: the first eventId; the others follow.
+    """
+    number = first
+    for each in part.recording.ranges:
+        span = part.span(each.start_ns, each.end_ns)
+        yield _range(number, span, part.global_tids[each.thread], strings.id_of(each.name), names.DEFAULT_DOMAIN)
+        number += 1
+    for sync, label in zip(part.recording.syncs, part.labels, strict=True):
+        if sync.start_ns is None or sync.end_ns is None:
+            continue
+        span = part.span(sync.start_ns, sync.end_ns)
+        name = strings.id_of(named(label))
+        yield _range(number, span, part.global_tids[sync.thread], name, names.SYNC_DOMAIN, _payload(sync, label))
+        number += 1
+    for added, (unmarked, start, end) in enumerate(_unmarked(part), number):
+        span = part.span(start, end)
+        yield _range(added, span, part.global_tids[0], strings.id_of(unmarked), names.DEFAULT_DOMAIN)
+
+
+def _range(number: int, span: tuple[int, int], thread: int, name: int, domain: int, payload: str | None = None) -> Row:
+    return (number, *span, names.PUSH_POP_RANGE, thread, name, domain, payload)
+
+
+def _payload(sync: SyncEvent, label: SyncLabel | None) -> str:
+    said = {} if label is None else msgspec.to_builtins(label)
+    return json_of({**said, "kind": sync.kind, "op": sync.op, "allowed": sync.allowed})
+
+
+def _unmarked(part: Part) -> Iterator[tuple[str, int, int]]:
+    """Yield name and span of the variant and of the steps that no range of the session shows."""
+    recording, placed = part.recording, part.placed
+    known = {each.name for each in recording.ranges}
+    if part.is_variant and recording.variant not in known and placed.start_ns < placed.end_ns:
+        yield recording.variant, placed.start_ns - placed.shift_ns, placed.end_ns - placed.shift_ns
+    for step in recording.steps:
+        name = f"{STEP_RANGE} {step.index}"
+        if name not in known:
+            yield name, step.start_ns, step.end_ns
+
+
+def count_unmarked(part: Part) -> int:
+    """Return how many ranges `nvtx_rows` adds that are no part of the session."""
+    return sum(1 for _ in _unmarked(part))
+
+
+def runtime_rows(part: Part, strings: Strings) -> Iterator[Row]:
+    """Yield the host calls: launches, copies and waits."""
+    for call, correlation, end_ns in part.calls.rows():
+        span = part.span(call.start_ns, end_ns)
+        thread = part.global_tids[call.thread]
+        yield (*span, names.event_class(call.name), thread, correlation, strings.id_of(call.name), 0)
+
+
+def kernel_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
+    """Yield the kernels, numbered from `first`."""
+    kernels = (each for each in part.recording.kernels or () if each.memset_bytes is None)
+    for number, kernel in enumerate(kernels, first):
+        name = strings.id_of(kernel.name)
+        yield (number, *_work(part, kernel), name, name, names.REGULAR_LAUNCH)
+
+
+def memset_rows(part: Part, first: int) -> Iterator[Row]:
+    """Yield the memsets, numbered from `first`."""
+    memsets = (each for each in part.recording.kernels or () if each.memset_bytes is not None)
+    for number, memset in enumerate(memsets, first):
+        yield (number, *_work(part, memset), memset.memset_bytes, names.DEVICE_MEMORY)
+
+
+def memcpy_rows(part: Part, first: int) -> Iterator[Row]:
+    """Yield the copies that have a time, numbered from `first`."""
+    timed = (each for each in part.recording.copies or () if each.start_ns is not None and each.end_ns is not None)
+    for number, copy in enumerate(timed, first):
+        host, gpu = names.MEMORY_KINDS[copy.memory], names.DEVICE_MEMORY
+        kinds = {Direction.H2D: (host, gpu), Direction.D2H: (gpu, host), Direction.D2D: (gpu, gpu)}[copy.direction]
+        yield (number, *_work(part, copy), copy.bytes, names.COPY_KINDS[copy.direction], *kinds)
+
+
+def _work(part: Part, work: KernelEvent | CopyEvent) -> Row:
+    assert work.start_ns is not None and work.end_ns is not None
+    return (
+        *part.span(work.start_ns, work.end_ns),
+        *_where(work.device, work.stream),
+        part.calls.id_of(work.call),
+        names.global_pid(part.pid),
+    )
+
+
+def _where(device: int, stream: int | None) -> Row:
+    """Return deviceId, contextId, greenContextId and streamId; a GPU has one context, as torch makes."""
+    return device, context_of(device), None, names.NO_STREAM if stream is None else stream
+
+
+def context_of(device: int) -> int:
+    """Return the id of the one context on `device`."""
+    return device + 1
+
+
+def sync_rows(part: Part) -> Iterator[Row]:
+    """Yield what CUPTI would record of the waits for a stream, an event or the device, each as long as its call."""
+    begun = {correlation: call.start_ns for call, correlation, _ in part.calls.rows()}
+    for sync, correlation in zip(part.recording.syncs, part.calls.waits, strict=True):
+        kind = names.SYNC_TYPES.get(sync.kind)
+        if correlation is None or sync.end_ns is None or kind is None:
+            continue
+        span = part.span(begun[correlation], sync.end_ns)
+        process = names.global_pid(part.pid)
+        yield (*span, *_where(sync.device, sync.stream), correlation, process, kind, names.NO_STREAM)
