@@ -30,7 +30,10 @@ RECORD_HISTORY = PrivateName("torch.cuda.memory._record_memory_history", _TRIED,
 SNAPSHOT = PrivateName("torch.cuda.memory._snapshot", _TRIED, _HISTORY)
 DUMP_SNAPSHOT = PrivateName("torch.cuda.memory._dump_snapshot", _TRIED, _HISTORY)
 EMPTY_PINNED_CACHE = PrivateName(
-    "torch._C._host_emptyCache", _TRIED, "the end of a capture looks for a driver.", Builds.SOME_VERSIONS
+    "torch._C._host_emptyCache", _TRIED, "page-locked memory is kept.", Builds.SOME_VERSIONS
+)
+CLEAR_WORKSPACES = PrivateName(
+    "torch._C._cuda_clearCublasWorkspaces", _TRIED, "workspaces of cuBLAS are kept.", Builds.FOR_CUDA
 )
 JITERATOR = PrivateName(
     "torch._C._cuda_jiterator_compile_and_launch_kernel", _TRIED, "jiterator looks for a GPU.", Builds.FOR_CUDA
@@ -40,7 +43,7 @@ NO_DISPATCH = PrivateName("torch._C._DisableTorchDispatch", _TRIED, "tensor subc
 NAMES = (
     *(INITIALIZED, LAZY_INIT, CALL_AT_START, DEVICE_GUARD, SLEEP, MAY_FLASH, MAY_SAVE_MEMORY, MAY_CUDNN),
     *(GPU_FUSER_IS_ON, SET_GPU_FUSER, TEXPR_FUSER_IS_ON, SET_TEXPR_FUSER, FLATTEN_WEIGHTS),
-    *(RECORD_HISTORY, SNAPSHOT, DUMP_SNAPSHOT, EMPTY_PINNED_CACHE, JITERATOR, TO_DLPACK, NO_DISPATCH),
+    *(RECORD_HISTORY, SNAPSHOT, DUMP_SNAPSHOT, EMPTY_PINNED_CACHE, CLEAR_WORKSPACES, JITERATOR, TO_DLPACK, NO_DISPATCH),
 )
 
 

@@ -108,7 +108,7 @@ HAND: dict[str, Callable[[int], Callable[[], object]]] = {
     "nested_tensor": lambda n: (lambda x: lambda: torch.nested.nested_tensor([x, x], layout=torch.jagged))(_rows(n)),
     "equal": lambda n: (lambda x, y: lambda: torch.equal(x, y))(_gpu(n), _gpu(n)),
     "repr": lambda n: (lambda x: x.__repr__)(_gpu(n)),
-    "foreach_norm": lambda n: (lambda x: lambda: torch._foreach_norm([x, x]))(_gpu(n)),
+    "foreach_norm": lambda n: (lambda x: lambda: torch.ops.aten._foreach_norm([x, x]))(_gpu(n)),
     "clip_grad_norm_": lambda n: (lambda x: lambda: torch.nn.utils.clip_grad_norm_([x], 1.0))(_gpu(n).requires_grad_()),
     "Adam.step": _stepped(lambda p: torch.optim.Adam(p)),
     "AdamW.step, fused": _stepped(lambda p: torch.optim.AdamW(p, fused=True)),

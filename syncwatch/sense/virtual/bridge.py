@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.compat.torch_virtual import no_subclass_is_asked
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.copy_plan import Side, plan_copy
 from syncwatch.sense.virtual import op_names
@@ -102,7 +103,7 @@ class Bridge:
         name = self._calls.sw_operator(number).decode()
         # An operator of the user's may have been defined anew under its name.
         if found is None or not name.startswith("aten::"):
-            with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+            with no_subclass_is_asked():
                 found = _OPERATORS[number] = known(name)
         return int(found.traits)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from syncwatch.compat import torch_cuda
+from syncwatch.compat import torch_virtual as names
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.clock import DEFAULT_STREAM, StreamId
@@ -48,7 +50,7 @@ def patch(patches: Patches, engine: Engine) -> None:
         replace(patches, torch.cuda.random, name, value)
     _patch_profilers(patches)
     # Checkpointing asks it before it keeps the state of the random numbers.
-    patches.set(torch.cuda, "_initialized", True)
+    patches.set_private_if_there(names.INITIALIZED, True)
     patches.set(torch, "set_default_tensor_type", _set_default_tensor_type)
     for name, value in _accelerator_functions(engine).items():
         replace(patches, torch.accelerator, name, value)
@@ -72,7 +74,7 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
         "set_device": set_device,
         "device": _DeviceContext,
         "device_of": _DeviceOf,
-        "_DeviceGuard": _DeviceContext,
+        names.DEVICE_GUARD.attribute: _DeviceContext,
         "get_device_name": lambda device=None: DEVICE_NAME,
         "get_device_capability": lambda device=None: CAPABILITY,
         "get_device_properties": lambda device=None: _properties(engine),
@@ -80,11 +82,11 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
         "can_device_access_peer": lambda device, peer_device: False,
         "synchronize": synchronize,
         # A GPU of 1.98 GHz spins about two cycles a nanosecond.
-        "_sleep": lambda cycles: engine.kernel("spin_kernel", int(cycles) // 2),
+        torch_cuda.SLEEP.attribute: lambda cycles: engine.kernel("spin_kernel", int(cycles) // 2),
         "is_initialized": lambda: True,
         "init": lambda: None,
-        "_lazy_init": lambda: None,
-        "_lazy_call": lambda callback, **kwargs: None,
+        names.LAZY_INIT.attribute: lambda: None,
+        torch_cuda.CALL_AT_START.attribute: lambda callback, **kwargs: None,
         "ipc_collect": lambda: None,
         "is_bf16_supported": lambda including_emulation=True: True,
         "is_tf32_supported": lambda: True,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from syncwatch.compat import torch_virtual as names
 from syncwatch.sense.virtual.early_imports import replace
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.native.calls import calls
@@ -42,12 +43,8 @@ def patch(patches: Patches, engine: Engine) -> None:
 
 def _patch_fusers(patches: Patches) -> None:
     """Let TorchScript run its operators one by one: a fused kernel would be compiled for a GPU."""
-    compiler: Any = torch._C
-    before = compiler._jit_can_fuse_on_gpu(), compiler._jit_texpr_fuser_enabled()
-    compiler._jit_override_can_fuse_on_gpu(False)
-    patches.undo_with(lambda: compiler._jit_override_can_fuse_on_gpu(before[0]))
-    compiler._jit_set_texpr_fuser_enabled(False)
-    patches.undo_with(lambda: compiler._jit_set_texpr_fuser_enabled(before[1]))
+    before = names.stop_fusing()
+    patches.undo_with(lambda: names.fuse_again(before))
 
 
 def _patch_loading(patches: Patches) -> None:
@@ -70,15 +67,14 @@ def _patch_libraries(patches: Patches) -> None:
     # A build for the CPU warns for each layer that it has no cuDNN.
     patches.set(cudnn, "is_acceptable", lambda tensor: tensor.is_cuda)
     # It copies the weights of a layer beside each other: kernels, and no wait. The CPU's layers do not ask for it.
-    patches.set_if_there(torch, "_use_cudnn_rnn_flatten_weight", lambda: False)
+    patches.set_private_if_there(names.FLATTEN_WEIGHTS, lambda: False)
     if torch.version.cuda is None:
         patches.set(torch.version, "cuda", _CUDA)
     patches.set_if_there(torch.backends.cuda, "cufft_plan_cache", _PlanCache())
     patches.set(torch.backends.cuda, "is_built", lambda: True)
-    chosen: Any = torch._C
-    patches.set(chosen, "_can_use_flash_attention", lambda params, debug=False: _fits(params, _HALVES))
-    patches.set(chosen, "_can_use_mem_efficient_attention", lambda params, debug=False: _fits(params, _FLOATS))
-    patches.set(chosen, "_can_use_cudnn_attention", lambda params, debug=False: False)
+    patches.set_or_add(names.MAY_FLASH, lambda params, debug=False: _fits(params, _HALVES))
+    patches.set_or_add(names.MAY_SAVE_MEMORY, lambda params, debug=False: _fits(params, _FLOATS))
+    patches.set_or_add(names.MAY_CUDNN, lambda params, debug=False: False)
     for name in ("preferred_linalg_library", "preferred_blas_library"):
         patches.set_if_there(torch.backends.cuda, name, lambda backend=None: backend or "default")
     for name, value in (("is_enabled", False), ("tuning_is_enabled", False), ("record_untuned_is_enabled", False)):
@@ -125,9 +121,9 @@ def _patch_pools(patches: Patches) -> None:
         replace(patches, owner, "caching_allocator_alloc", allocate)
         replace(patches, owner, "caching_allocator_delete", free)
         replace(patches, owner, "get_allocator_backend", lambda: "native")
-    patches.set_if_there(memory, "_record_memory_history", lambda *arguments, **named: None)
-    patches.set_if_there(memory, "_snapshot", lambda *arguments, **named: dict(snapshot))
-    patches.set_if_there(memory, "_dump_snapshot", lambda *arguments, **named: None)
+    patches.set_private_if_there(names.RECORD_HISTORY, lambda *arguments, **named: None)
+    patches.set_private_if_there(names.SNAPSHOT, lambda *arguments, **named: dict(snapshot))
+    patches.set_private_if_there(names.DUMP_SNAPSHOT, lambda *arguments, **named: None)
 
 
 def _patch_parallel(patches: Patches) -> None:

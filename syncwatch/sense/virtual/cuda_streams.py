@@ -5,8 +5,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, ClassVar
 
-import torch
-
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual import op_names
 from syncwatch.sense.virtual.clock import DEFAULT_STREAM, Moment, StreamId, elapsed_ms
@@ -159,14 +157,14 @@ class VirtualEvent:
 
         Raises:
             ValueError: if either is not timed or was not recorded.
-            torch.AcceleratorError: if either has not passed, as on CUDA.
+            RuntimeError: if either has not passed, as on CUDA.
         """
         if not self._timed or not end_event._timed:
             raise ValueError("Both events must be created with argument 'enable_timing=True'.")
         if self._moment is None or end_event._moment is None:
             raise ValueError("Both events must be recorded before calculating elapsed time.")
         if not (self.query() and end_event.query()):
-            raise torch.AcceleratorError("CUDA error: device not ready")
+            raise RuntimeError("CUDA error: device not ready")
         return elapsed_ms(self._moment, end_event._moment)
 
     def __repr__(self) -> str:

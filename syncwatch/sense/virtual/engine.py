@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.compat.torch_virtual import no_subclass_is_asked
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense import scope
 from syncwatch.sense.guard import Wait, is_told, tell
@@ -111,7 +112,7 @@ class Engine:
         """Let operators of the calling thread compute inside, and record nothing of it."""
         self._calls.sw_pause(1)
         try:
-            with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+            with no_subclass_is_asked():
                 yield
         finally:
             self._calls.sw_pause(-1)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.cuda import jiterator
 
+from syncwatch.compat import torch_virtual as names
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.virtual.patching import Patches
 
@@ -33,7 +34,7 @@ def patch(patches: Patches) -> None:
 
     A function notes when it is made whether there is a GPU, and would refuse to run on one that came later.
     """
-    patches.set(torch._C, "_cuda_jiterator_compile_and_launch_kernel", launch)
+    patches.set_or_add(names.JITERATOR, launch)
     patches.set(jiterator._JittedFunction, "is_cuda_available", _Always())
 
 

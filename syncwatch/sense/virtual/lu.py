@@ -21,7 +21,7 @@ def factor_ex(
     """
     factors, zero_at = _factored(matrix)
     if check_errors:
-        torch._linalg_check_errors(zero_at, "torch.linalg.lu_factor_ex", is_matrix=matrix.dim() == 2)
+        torch.ops.aten._linalg_check_errors(zero_at, "torch.linalg.lu_factor_ex", is_matrix=matrix.dim() == 2)
     order = torch.arange(1, min(matrix.shape[-2:]) + 1, dtype=torch.int32).expand(*matrix.shape[:-2], -1).contiguous()
     results = factors, order, zero_at
     if LU is None or pivots is None or info is None:

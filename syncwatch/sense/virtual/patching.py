@@ -42,6 +42,10 @@ class Patches:
         name.get()
         self.set(name.owner(), name.attribute, value)
 
+    def set_or_add(self, name: PrivateName, value: Any) -> None:
+        """Let `name` name `value`, also where this build of the package lacks it."""
+        self.set(name.owner(), name.attribute, value)
+
     def set_private_if_there(self, name: PrivateName, value: Any) -> None:
         """Replace what `name` names where the installed package has it."""
         if name.is_there():

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from syncwatch.compat import torch_virtual as names
 from syncwatch.sense.virtual.patching import Patches
 
 _NO_HANDING_OUT = "The virtual CUDA device has no GPU memory to hand out through {}. Call .cpu() first."
@@ -42,5 +43,6 @@ def patch(patches: Patches) -> None:
     patches.set(torch.Tensor, "record_stream", record_stream)
     patches.set(torch.Tensor, "__dlpack__", hand_out)
     patches.set(torch.Tensor, "__cuda_array_interface__", property(array_interface))
-    for owner in (torch, torch.utils.dlpack, torch._C):
-        patches.set_if_there(owner, "to_dlpack" if owner is not torch._C else "_to_dlpack", capsule)
+    for owner in (torch, torch.utils.dlpack):
+        patches.set_if_there(owner, "to_dlpack", capsule)
+    patches.set_private_if_there(names.TO_DLPACK, capsule)

@@ -38,6 +38,9 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def is_private(name: str) -> bool:
+    if name.startswith("torch.ops.aten."):
+        # Operators go by the names of torch's own list.
+        return False
     first, *rest = name.split(".")
     return first in PACKAGES and any(part.startswith("_") and not part.startswith("__") for part in rest)
 

@@ -76,9 +76,7 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     TORCH_CHECK(begin && end, "Both events must be recorded before calculating elapsed time.");
     const int64_t now = state().clock.host().now;
     auto *from = static_cast<Event*>(begin), *to = static_cast<Event*>(end);
-    if (from->at > now || to->at > now)
-      throw c10::AcceleratorError(
-          {__func__, __FILE__, static_cast<uint32_t>(__LINE__)}, 600, "CUDA error: device not ready");
+    TORCH_CHECK(from->at <= now && to->at <= now, "CUDA error: device not ready");
     return static_cast<double>(to->at - from->at) / 1e6;
   }
   void recordDataPtrOnStream(const c10::DataPtr& data, const Stream& stream) const override {
