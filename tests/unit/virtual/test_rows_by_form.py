@@ -19,11 +19,11 @@ from syncwatch.sense.virtual.device import VirtualDevice
 def asked(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The operators whose rows were asked, in order."""
     names: list[str] = []
-    calls = BlockingOp.calls
+    calls: Any = vars(BlockingOp)["calls"]
 
     def noting(row: BlockingOp) -> Callable[..., Any]:
         names.append(row.name)
-        found: Callable[..., Any] = calls.__get__(row)  # type: ignore[attr-defined]
+        found: Callable[..., Any] = calls.__get__(row)
         return found
 
     monkeypatch.setattr(BlockingOp, "calls", property(noting))
