@@ -119,16 +119,19 @@ class Results(msgspec.Struct, frozen=True):
 def main(
     output: Annotated[Path | None, typer.Argument(help="Where to write the results.")] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Rounds of each, in turn.")] = 9,
-    models: Annotated[str, typer.Option(help="Comma-separated; none leaves the time out.")] = ",".join(SIZES),
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Only this one; may be given more than once.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 10_000,
+    threads: Annotated[int, typer.Option(help="Threads of torch; more than one spin while they wait.")] = 1,
 ) -> None:
     """Measure, print tables, and write the file."""
-    chosen = [name.strip() for name in models.replace(", narrow", "; narrow").split(",") if name.strip()]
+    torch.set_num_threads(threads)
     generate = {}
     typer.echo(
         "| model | plain | first call | following | ratio of the first | of the following |\n|---|---|---|---|---|---|"
     )
-    for name in (each.replace("; narrow", ", narrow") for each in chosen):
+    for name in models or SIZES:
         one = generate[name] = _generate(SIZES[name], rounds)
         cells = (_shown(one.plain), _shown(one.first), _shown(one.following))
         typer.echo(f"| {name} | {' | '.join(cells)} | {one.first_ratio:.2f} | {one.following_ratio:.2f} |")
@@ -144,7 +147,7 @@ def main(
     if output is not None:
         found = Results(
             date=date.today().isoformat(),
-            torch=torch.__version__,
+            torch=str(torch.__version__),
             threads=torch.get_num_threads(),
             rounds=rounds,
             generate=generate,

@@ -20,7 +20,7 @@ from tests.unit.virtual.recorded import waits_in
 def asked(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The operators whose rows were asked, in order."""
     names: list[str] = []
-    calls = vars(BlockingOp)["calls"]
+    calls: Any = vars(BlockingOp)["calls"]
 
     def noting(row: BlockingOp) -> Callable[..., Any]:
         names.append(row.name)
