@@ -12,11 +12,13 @@ Needs transformers (`pip install 'syncwatch[test]'`).
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -135,7 +137,7 @@ def main(
         one = generate[name] = _generate(SIZES[name], rounds)
         cells = (_shown(one.plain), _shown(one.first), _shown(one.following))
         typer.echo(f"| {name} | {' | '.join(cells)} | {one.first_ratio:.2f} | {one.following_ratio:.2f} |")
-    operator, wait = _recorded(_operators, _OPERATORS), _recorded(_waits, _WAITS)
+    operator, wait = _alone(_operators, _OPERATORS), _alone(_waits, _WAITS)
     typer.echo(
         f"\n{operator:.0f} bytes an operator and {wait:.0f} bytes a wait (with kernel and copy) while recording."
     )
@@ -223,6 +225,12 @@ def _timed(work: Callable[[], Any]) -> float:
 def _resident() -> int:
     fields = Path("/proc/self/statm").read_text().split()
     return int(fields[1]) * 4096
+
+
+def _alone(work: Callable[[int], None], count: int) -> float:
+    """Return what `_recorded` does, of a process of its own: memory that was freed before hides what is taken."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_recorded, work, count).result()
 
 
 def _recorded(work: Callable[[int], None], count: int) -> float:
