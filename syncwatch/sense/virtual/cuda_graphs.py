@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import weakref
 from ctypes import byref, c_int64
 from typing import Any, ClassVar
 
@@ -14,7 +13,6 @@ from syncwatch.sense.virtual.early_imports import replace
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.native.calls import calls
 from syncwatch.sense.virtual.patching import Patches
-from syncwatch.sense.virtual.places import CUDA
 
 _POOLS = itertools.count(1)
 """Names of pools of memory, never given again."""
@@ -64,7 +62,6 @@ class VirtualGraph:
     def __init__(self, keep_graph: bool = False) -> None:
         self._captured: _Captured | None = None
         self._pool: int | None = None
-        self._random_state: list[torch.Tensor] = []
 
     def capture_begin(self, pool: Any = None, capture_error_mode: str = "global", **rest: Any) -> None:
         """Begin to capture; a wait fails from here on, and memory comes from the graph's own pool, or from `pool`.
@@ -75,7 +72,6 @@ class VirtualGraph:
         if self.engine.capturing:
             raise RuntimeError("CUDA error: a stream is capturing already")
         self.reset()
-        self._random_state = _random_state()
         self.engine.capturing = True
         self._captured = _Captured()
         self._pool = next(_POOLS) if pool is None else pool[1]
@@ -106,7 +102,6 @@ class VirtualGraph:
     def reset(self) -> None:
         """Forget what was captured, and leave the pool of memory to others that use it."""
         self._captured = None
-        self._random_state = []
         if self._pool is not None:
             calls().sw_leave_pool(self._pool)
             self._pool = None
@@ -126,22 +121,6 @@ class VirtualGraph:
 
     def enable_debug_mode(self) -> None:
         """Do nothing."""
-
-
-_states: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def _random_state() -> list[torch.Tensor]:
-    """Return the tensors that hold seed and offset of the random numbers of all graphs, made for the first of them.
-
-    CUDA makes them on the stream of the capture, outside the graph's pool (`CUDAGeneratorState::register_graph`).
-    """
-    known = list(_states)
-    if known:
-        return known
-    made = [torch.empty(1, dtype=torch.int64, device=CUDA) for _ in range(2)]
-    _states.update(made)
-    return made
 
 
 def patch(patches: Patches, engine: Engine) -> None:
