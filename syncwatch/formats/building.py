@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from syncwatch import __version__
 from syncwatch.formats.copy_waits import Wait, told_apart
 from syncwatch.formats.nests import Nests
 from syncwatch.formats.process import Process
@@ -14,6 +13,7 @@ from syncwatch.model.events import LIBRARY_FILES, CopyEvent, Frame, SyncEvent, S
 from syncwatch.model.finding import UNKNOWN
 from syncwatch.model.names import PACING_RANGE, STEP_RANGE
 from syncwatch.model.session import Coverage, Environment, Recording
+from syncwatch.version import __version__
 
 _ASKING_FILES = ("torch/cuda/__init__.py", "torch/cuda/streams.py", "torch/accelerator/__init__.py")
 """Where torch defines the `synchronize` functions that a user calls to wait."""

@@ -13,8 +13,7 @@ from syncwatch.errors import NotMeasuredError, SessionError, UsageError
 from syncwatch.formats.chrome.load import load as load_chrome
 from syncwatch.formats.nsys.load import load as load_nsys
 from syncwatch.formats.packed import is_packed, other_packing, refusing, unpacked
-from syncwatch.model.codec import session_in
-from syncwatch.model.session import Session
+from syncwatch.model.session import Session, session_in
 
 REPORT_SUFFIXES = (".nsys-rep", ".qdrep")
 """What nsys itself writes: only nsys can read it. A .qdrep is of 2021 and older."""

@@ -17,10 +17,10 @@ from syncwatch.formats.chrome.names import OWN_KEY, OWN_SCHEMA
 from syncwatch.formats.chrome.slices import Bubble, Slices
 from syncwatch.formats.chrome.tracks import Tracks
 from syncwatch.formats.labels import SyncLabel
-from syncwatch.model.codec import decode_session, encode
+from syncwatch.model.codec import encode
 from syncwatch.model.events import CopyEvent, SyncEvent
 from syncwatch.model.replacing import replacing
-from syncwatch.model.session import DeviceKind, Recording, Session
+from syncwatch.model.session import DeviceKind, Recording, Session, decode_session
 
 Labels = Sequence[Sequence["SyncLabel | None"]]
 Bubbles = Sequence[Sequence["Bubble | None"]]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from syncwatch import __version__
 from syncwatch.formats.nsys import names
 from syncwatch.formats.nsys.rows import Part, Row, context_of
 from syncwatch.formats.nsys.schema import SCHEMA_VERSION
 from syncwatch.formats.nsys.strings import Strings
 from syncwatch.model.events import CopyEvent, KernelEvent, SyncEvent
 from syncwatch.model.session import DeviceKind, Recorder, Session
+from syncwatch.version import __version__
 
 Sheet = tuple[str, tuple[str, ...], list[Row]]
 """A table, its columns, and rows of it."""

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syncwatch.app.export import labels_of
 from syncwatch.errors import SyncwatchError
-from syncwatch.exporting import labels_of
 from syncwatch.formats.chrome.dump import dump
 from syncwatch.formats.chrome.load import load
 from syncwatch.model.codec import encode
 from syncwatch.model.validity import faults_of
-from syncwatch.pipeline import report_of
+from syncwatch.pipeline import analysed, report_of
 from tests.fakes import kernel, recording, session, steps, sync
 
 FUZZED = settings(
@@ -92,7 +92,7 @@ def ours() -> bytes:
     known = session(plain)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "run.json"
-        dump(known, labels_of(known), path)
+        dump(known, labels_of(analysed(known)), path)
         return path.read_bytes()
 
 

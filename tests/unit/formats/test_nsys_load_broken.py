@@ -16,7 +16,8 @@ from syncwatch.errors import SyncwatchError
 from syncwatch.formats.nests import MAX_NESTED
 from syncwatch.formats.nsys.dump import dump
 from syncwatch.formats.nsys.load import load
-from syncwatch.model.codec import decode_session, encode
+from syncwatch.model.codec import encode
+from syncwatch.model.session import decode_session
 from syncwatch.model.validity import faults_of
 from tests.nsys_files import PID, TID, NsysExport, global_id
 
