@@ -209,9 +209,9 @@ def part(asked: Path, output: Path, timeout: float) -> None:
     # Before the forks, so that none has to import it again.
     import torch._dynamo
 
-    import syncwatch.watching
+    import syncwatch.app.watch
 
-    assert torch._dynamo and syncwatch.watching
+    assert torch._dynamo and syncwatch.app.watch
     exec(_PREAMBLE, {})
     known = examples()
     found: dict[str, Verdict] = {}

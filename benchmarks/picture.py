@@ -22,8 +22,8 @@ import typer
 from playwright.sync_api import sync_playwright
 
 from syncwatch.model.session import Session
-from syncwatch.pipeline import report_of
-from syncwatch.reporting import Format, rendered
+from syncwatch.pipeline import analysed, rendered, report_of
+from syncwatch.report.formats import Format
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -49,7 +49,7 @@ def main(
         if stale:
             typer.echo("docs/pictures shows another run. Run `make picture`.")
         raise typer.Exit(1 if stale else 0)
-    draw(rendered(Format.HTML, report_of(drawn), session=drawn))
+    draw(rendered(Format.HTML, report_of(drawn), analysis=analysed(drawn)))
     beside.write_text(said, encoding="utf-8")
 
 

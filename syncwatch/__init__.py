@@ -15,16 +15,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from syncwatch.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from syncwatch.app.guard import allow, guard
+    from syncwatch.app.watch import watch
     from syncwatch.errors import SyncError
-    from syncwatch.guarding import allow, guard
     from syncwatch.model.finding import Report, Site
     from syncwatch.model.session import Session
     from syncwatch.model.verdict import Policy, Verdict
     from syncwatch.sense.ranges import annotate, step
-    from syncwatch.watching import watch
 
 __all__ = [
     "Policy",
@@ -48,11 +48,11 @@ _HOMES = {
     "Site": "syncwatch.model.finding",
     "SyncError": "syncwatch.errors",
     "Verdict": "syncwatch.model.verdict",
-    "allow": "syncwatch.guarding",
+    "allow": "syncwatch.app.guard",
     "annotate": "syncwatch.sense.ranges",
-    "guard": "syncwatch.guarding",
+    "guard": "syncwatch.app.guard",
     "step": "syncwatch.sense.ranges",
-    "watch": "syncwatch.watching",
+    "watch": "syncwatch.app.watch",
 }
 
 

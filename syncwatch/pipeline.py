@@ -1,30 +1,52 @@
-"""Answers: how does a recording become a report, and a report a verdict? The sentence of the design, as code.
+"""The sentence of the design, as code: sense -> attribute -> analyse -> judge -> report.
 
-sense -> attribute -> analyse -> judge -> report: `sense` made the session, the rest works from it alone.
+Everything after `sense` works from a session alone, recorded now, saved before, or read from another program's trace.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from syncwatch.analyse.build import analyse, analyse_recording
+from syncwatch.analyse.build import analyse, analyse_recording, kind_of
+from syncwatch.attribute.causes.page import rule_help
 from syncwatch.attribute.sites import attribute
+from syncwatch.judge.baseline import fingerprint_of
 from syncwatch.judge.gate import judge
-from syncwatch.model.codec import write_json
-from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import NO_LINE, Report
-from syncwatch.model.session import Line, Recording, Session
+from syncwatch.judge.rules import Files
+from syncwatch.model.analysis import AnalysedRecording, Analysis
+from syncwatch.model.finding import Report, Variant
+from syncwatch.model.session import Recording, Session
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
+
+if TYPE_CHECKING:
+    from syncwatch.report.formats import Format, Screen
+    from syncwatch.sense.block import WatchedBlock
+
+
+def sense(device: str, target: str, *, prices: bool = True) -> WatchedBlock:
+    """Return a block that records what runs in it, on a `device` that is opened when it is entered."""
+    # Imports torch.
+    from syncwatch.sense.block import WatchedBlock
+
+    return WatchedBlock(device, target=target, prices=prices)
+
+
+def analysed(session: Session) -> Analysis:
+    """Return what `session` shows: each wait with its line, its cause and its price, and what they add up to."""
+    kind = kind_of(session)
+    return analyse(session, [analysed_recording(recording, kind) for recording in session.recordings])
+
+
+def analysed_recording(recording: Recording, kind: type[Variant] = Variant) -> AnalysedRecording:
+    """Return what one recording shows: waits are attributed and priced here and nowhere else."""
+    return analyse_recording(recording, attribute(recording), kind)
 
 
 def report_of(session: Session) -> Report:
-    """Return what `session` shows: each wait with its line and cause, counted and priced."""
-    return analyse(session, [attribute(recording) for recording in session.recordings])
+    """Return the report of `session`, for who needs nothing else of it."""
+    return analysed(session).report
 
 
 def judge_of(
@@ -34,25 +56,22 @@ def judge_of(
     comments: Sequence[Allow] = (),
     baseline: Sequence[KnownSite] | None = None,
     unreached: Sequence[str] = (),
+    files: Files | None = None,
 ) -> Verdict:
     """Return whether `report` may pass today; the arguments are those of `judge`."""
-    return judge(report, policy, comments=comments, baseline=baseline, unreached=unreached, today=date.today())
+    today = date.today()
+    return judge(report, policy, comments=comments, baseline=baseline, unreached=unreached, files=files, today=today)
 
 
-def waiting_lines(recording: Recording) -> tuple[Line, ...]:
-    """Return the lines at which the measured steps of `recording` wait, the worst first."""
-    variant = analyse_recording(recording, attribute(recording))
-    waits = (site for site in variant.sites if site.kind is not SyncKind.ALLOCATION and site.file != NO_LINE)
-    return tuple(dict.fromkeys(Line(site.file, site.line) for site in waits))
+def rendered(
+    form: Format,
+    report: Report,
+    verdict: Verdict | None = None,
+    screen: Screen | None = None,
+    analysis: Analysis | None = None,
+) -> str:
+    """Return `report`, or the verdict on it, as text; the arguments are those of `render`."""
+    # Imports rich and jinja2, which a watched program does without.
+    from syncwatch.report.formats import Reference, render
 
-
-def write_run(session: Session, path: Path | str) -> None:
-    """Write the run file: the JSON report, with the recording it came from under `session`.
-
-    One file serves `jq` and every later command, since any report can be made again from the recording.
-
-    Raises:
-        OSError: if the folder cannot be written.
-    """
-    document: dict[str, Any] = {**msgspec.to_builtins(report_of(session)), "session": session}
-    write_json(document, Path(path))
+    return render(form, report, verdict, screen, analysis, Reference(rule_help, fingerprint_of))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 import triton
 
-from syncwatch.bench.runner import Plan, Progress
+from syncwatch.bench.plan import Plan, Progress
 from syncwatch.bench.scenario import ScenarioOptions, refuse_options
 from syncwatch.errors import UsageError
 from syncwatch.sense.base import WatchedDevice

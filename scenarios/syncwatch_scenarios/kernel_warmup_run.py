@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from syncwatch.bench.runner import Plan, Progress
+from syncwatch.bench.plan import Plan, Progress
 from syncwatch.model.events import Step
 from syncwatch.model.session import Coverage, DeviceKind, Recording, Session
 from syncwatch.sense.base import WatchedDevice

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from syncwatch.analyse.price import Prices
-from syncwatch.analyse.timeline import Span, Timeline, Window, extents
-from syncwatch.model.finding import Attributed
+from syncwatch.analyse.timeline import Timeline, Window, extents
 from syncwatch.model.session import Recording
+from syncwatch.model.wait import Span, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,7 @@ class Account:
         return self.busy_ns + self.idle_ns + self.gap_ns
 
 
-def account_of(
-    found: Iterable[Attributed], recording: Recording, window: Window, costs: Prices, timeline: Timeline
-) -> Account | None:
+def account_of(waits: Iterable[Wait], recording: Recording, window: Window, timeline: Timeline) -> Account | None:
     """Return the account of the steps that count, summed over the GPUs that worked in them.
 
     None where kernels were not recorded, or none ran.
@@ -40,12 +37,12 @@ def account_of(
     counted = extents(recording, window)
     if timeline.gpus is None or not counted:
         return None
-    charged = {id(item.sync) for item in found if window.counts(item.sync.step)}
     bubbles: dict[int, list[tuple[bool, Span]]] = defaultdict(list)
-    for sync in recording.syncs:
-        cost = costs.get(id(sync))
-        if cost is not None and cost.idle is not None and cost.idle[0] < cost.idle[1]:
-            bubbles[sync.device].append((id(sync) in charged, cost.idle))
+    for wait in waits:
+        idle = wait.idle
+        if idle is not None and idle[0] < idle[1]:
+            charged = wait.finding is not None and window.counts(wait.sync.step)
+            bubbles[wait.sync.device].append((charged, idle))
     accounts = [_of_gpu(timeline.gpus[gpu], span, bubbles[gpu]) for gpu, span in counted.items()]
     return Account(
         busy_ns=sum(each.busy_ns for each in accounts),

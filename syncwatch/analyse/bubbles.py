@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from syncwatch.analyse.timeline import Span
+from syncwatch.model.wait import Span
 
 
 def bubbles(waits: Sequence[Span], busy: Sequence[Span], end_ns: int) -> tuple[Span, ...]:

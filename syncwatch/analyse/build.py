@@ -10,37 +10,39 @@ from statistics import median
 from syncwatch.analyse.account import account_of
 from syncwatch.analyse.compare import compare, price_overhead, step_time
 from syncwatch.analyse.per_step import per_step
-from syncwatch.analyse.price import prices
+from syncwatch.analyse.price import price
 from syncwatch.analyse.sites import only_in_warmup, sites
-from syncwatch.analyse.timeline import outside_of, split_early, timeline_of, warmup_of, window_of
+from syncwatch.analyse.timeline import Timeline, outside_of, split_early, timeline_of, warmup_of, window_of
 from syncwatch.analyse.what_if import what_if
 from syncwatch.analyse.worst_step import worst_step
+from syncwatch.model.analysis import AnalysedRecording, Analysis
 from syncwatch.model.collector import collector_off
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import NO_LINE, Attributed, Comparison, Report, Variant, recorder_of
+from syncwatch.model.finding import NO_LINE, Comparison, Process, Report, Variant, recorder_of
 from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Coverage, Recorder, Recording, Session
+from syncwatch.model.wait import Finding, Wait
 
 _OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
 
 
-def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Report:
-    """Return the report of `session`, given the attributed waits of each of its recordings, in order."""
-    recordings = session.recordings
-    variants = tuple(
-        analyse_recording(recording, found) for recording, found in zip(recordings, attributed, strict=True)
-    )
-    if session.recorder is not Recorder.SYNCWATCH and len(variants) > 1:
-        variants = _beside_others(variants, recordings)
+def analyse(session: Session, analysed: Sequence[AnalysedRecording]) -> Analysis:
+    """Return the analysis of `session`, given that of each of its recordings, in order."""
+    if len(analysed) > 1:
+        analysed = _beside_others(analysed)
+    return Analysis(session, tuple(analysed), _report(session, tuple(each.variant for each in analysed)))
+
+
+def _report(session: Session, variants: tuple[Variant, ...]) -> Report:
     return Report(
         target=session.target,
         device=session.device,
         environment=session.environment,
         parameters=session.parameters,
         variants=variants,
-        comparison=_comparison(session),
-        coverage=merge(recording.coverage for recording in recordings),
+        comparison=_comparison(session, variants),
+        coverage=merge(recording.coverage for recording in session.recordings),
         complete=session.complete,
         missing=session.missing,
         recorder=session.recorder,
@@ -49,19 +51,22 @@ def analyse(session: Session, attributed: Sequence[Sequence[Attributed]]) -> Rep
     )
 
 
-def _beside_others(variants: Sequence[Variant], recordings: Sequence[Recording]) -> tuple[Variant, ...]:
-    """Return `variants` with a note where another process may have kept the same GPU busy."""
-    gpus = [{gpu for gpu, *_ in work_of(recording.kernels or ())} for recording in recordings]
+def _beside_others(analysed: Sequence[AnalysedRecording]) -> Sequence[AnalysedRecording]:
+    """Return `analysed` with a note where another process may have kept the same GPU busy."""
+    # Variants take turns on a GPU, and processes share it.
+    gpus = [{gpu for gpu, *_ in work_of(each.recording.kernels or ()) if each.variant.alone} for each in analysed]
     users = Counter(gpu for used in gpus for gpu in used)
-    return tuple(
-        replace(variant, notes=(*variant.notes, _OWN_WORK)) if any(users[gpu] > 1 for gpu in used) else variant
-        for variant, used in zip(variants, gpus, strict=True)
-    )
+    return [
+        replace(each, variant=replace(each.variant, notes=(*each.variant.notes, _OWN_WORK)))
+        if any(users[gpu] > 1 for gpu in used)
+        else each
+        for each, used in zip(analysed, gpus, strict=True)
+    ]
 
 
-def _comparison(session: Session) -> Comparison | None:
-    """Return the last variant against the first; None for a single one, and for the processes of a trace."""
-    if len(session.recordings) < 2 or session.recorder is not Recorder.SYNCWATCH:
+def _comparison(session: Session, variants: Sequence[Variant]) -> Comparison | None:
+    """Return the last variant against the first; None where they are not held against one another."""
+    if len(variants) < 2 or any(each.alone for each in variants):
         return None
     return compare(session.recordings[0], session.recordings[-1], session.outputs_equal)
 
@@ -86,22 +91,40 @@ def merge(coverages: Iterable[Coverage]) -> Coverage:
     )
 
 
+def kind_of(session: Session) -> type[Variant]:
+    """Return what the recordings of `session` are of; nobody asks it again after this."""
+    return Variant if session.recorder is Recorder.SYNCWATCH else Process
+
+
 @collector_off()
-def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Variant:
-    """Return what one recording shows, given its attributed waits."""
+def analyse_recording(
+    recording: Recording, findings: Sequence[Finding | None], kind: type[Variant] = Variant
+) -> AnalysedRecording:
+    """Return what one recording shows.
+
+    Args:
+        recording: what was seen.
+        findings: the line and the cause of each of its waits, in their order; None for the runner's own.
+        kind: what it is a recording of, as `kind_of` tells.
+    """
+    timeline = timeline_of(recording)
+    prices = price(recording, timeline)
+    waits = tuple(map(Wait, recording.syncs, findings, prices))
+    return AnalysedRecording(recording, waits, _variant(recording, waits, timeline, kind))
+
+
+def _variant(recording: Recording, waits: Sequence[Wait], timeline: Timeline, kind: type[Variant]) -> Variant:
     window, warmup = window_of(recording), warmup_of(recording)
     outside = outside_of(recording)
-    early, _ = split_early((item.sync for item in found), window)
+    early, _ = split_early((wait.sync for wait in waits if wait.finding is not None), window)
     lineless = sum(
-        window.counts(item.sync.step) and item.finding.file == NO_LINE
-        for item in found
-        if item.sync.kind is not SyncKind.ALLOCATION
+        wait.finding is not None and wait.finding.file == NO_LINE and window.counts(wait.sync.step)
+        for wait in waits
+        if wait.sync.kind is not SyncKind.ALLOCATION
     )
-    timeline = timeline_of(recording)
-    costs = prices(recording, timeline)
-    account = account_of(found, recording, window, costs, timeline)
-    figures = per_step(found, recording, window, costs, account)
-    measured = sites(found, recording, window, costs, figures.gpu_span_us)
+    account = account_of(waits, recording, window, timeline)
+    figures = per_step(waits, recording, window, account)
+    measured = sites(waits, recording, window, figures.gpu_span_us)
     notes = [*recording.notes, *not_recorded(recording)]
     if recording.used_gpu is False:
         notes.append("Nothing ran on the GPU. Look whether the target reaches its work there, on a CUDA device.")
@@ -109,14 +132,14 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         notes.append(f"GPU figures are summed over {account.gpus} GPUs.")
     if lineless and recording.frames:
         notes.append(f"{_counted(lineless)} {'has' if lineless == 1 else 'have'} no Python line outside torch.")
-    return Variant(
+    return kind(
         name=recording.variant,
         steps=window.steps,
         per_step=figures,
         step_ms=step_time(recording),
         sites=measured,
         warmup_syncs=early,
-        warmup_sites=only_in_warmup(sites(found, recording, warmup, costs, None), measured) if warmup.steps else (),
+        warmup_sites=only_in_warmup(sites(waits, recording, warmup, None), measured) if warmup.steps else (),
         price_overhead=price_overhead(recording),
         figures=own_figures(recording),
         what_if=what_if(recording),
@@ -124,8 +147,8 @@ def analyse_recording(recording: Recording, found: Sequence[Attributed]) -> Vari
         coverage=recording.coverage,
         notes=tuple(notes),
         used_gpu=recording.used_gpu,
-        outside_sites=() if outside is None else sites(found, recording, outside, costs, None),
-        worst_step=worst_step(found, recording, window, costs, figures),
+        outside_sites=() if outside is None else sites(waits, recording, outside, None),
+        worst_step=worst_step(waits, recording, window, figures),
         ranges=_range_names(recording),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from syncwatch.analyse.compare import compare
 from syncwatch.analyse.line_changes import KeyOf, line_changes
 from syncwatch.errors import NotMeasuredError, UsageError
+from syncwatch.model.analysis import Analysis
 from syncwatch.model.difference import Difference, RunFacts, StepFigures, VariantDifference
 from syncwatch.model.finding import UNKNOWN, Report, Variant
 from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
@@ -18,8 +19,17 @@ class Run:
     """One of the two runs, with the name that its user gave it."""
 
     name: str
-    session: Session
-    report: Report
+    analysis: Analysis
+
+    @property
+    def session(self) -> Session:
+        """Return what was recorded."""
+        return self.analysis.session
+
+    @property
+    def report(self) -> Report:
+        """Return what was found in it."""
+        return self.analysis.report
 
     def variant(self, name: str) -> tuple[Recording, Variant]:
         """Return the variant `name` as it was recorded and as it is reported.
@@ -28,14 +38,14 @@ class Run:
             UsageError: if this run has no such variant.
             NotMeasuredError: if it has none of its steps.
         """
-        for recording, variant in zip(self.session.recordings, self.report.variants, strict=True):
-            if variant.name == name:
-                if not variant.steps:
+        for each in self.analysis.recordings:
+            if each.variant.name == name:
+                if not each.variant.steps:
                     raise NotMeasuredError(
                         f"{self.name} holds no measured step of {name}, so there is nothing to compare. Run it again, "
                         "to its end."
                     )
-                return recording, variant
+                return each.recording, each.variant
         offered = ", ".join(self.names)
         raise UsageError(f"{self.name} has no variant {name!r}. Choose from {offered}.")
 

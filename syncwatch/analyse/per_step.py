@@ -5,34 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from syncwatch.analyse.account import Account
-from syncwatch.analyse.price import Prices
 from syncwatch.analyse.sites import counted_copies
 from syncwatch.analyse.timeline import Window
 from syncwatch.analyse.totals import NOT_MEASURED, Totals, totals, us_a_step
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.model.finding import Attributed, PerStep, recorder_of
+from syncwatch.model.finding import PerStep, recorder_of
 from syncwatch.model.session import Recorder, Recording
+from syncwatch.model.wait import Wait
 
 
-def per_step(
-    found: Sequence[Attributed], recording: Recording, window: Window, costs: Prices, account: Account | None
-) -> PerStep:
+def per_step(waits: Sequence[Wait], recording: Recording, window: Window, account: Account | None) -> PerStep:
     """Return the figures of a step of `recording`, whose GPU time is told by `account`."""
     if not window.steps:
         return PerStep(0.0, 0.0, 0.0, *(None for _ in range(14)))
-    counted = [item for item in found if window.counts(item.sync.step)]
-    syncs = [item for item in counted if item.sync.kind is not SyncKind.ALLOCATION]
+    counted = [wait for wait in waits if wait.finding is not None and window.counts(wait.sync.step)]
+    syncs = [wait for wait in counted if wait.sync.kind is not SyncKind.ALLOCATION]
     # No wait and no sensor that counts is silence, not health.
     watched = bool(syncs) or recording.coverage.seen is not None
-    cost = totals([costs.get(id(item.sync)) for item in syncs], window.steps) if watched else NOT_MEASURED
+    cost = totals([wait.price for wait in syncs], window.steps) if watched else NOT_MEASURED
     copied = None if recording.copies is None else _copied(recording, window)
     steps = window.steps
     recorded = bool(syncs) or _counts_waits(recording)
     return PerStep(
         syncs=len(syncs) / steps if recorded else None,
-        explicit_syncs=sum(item.finding.explicit for item in syncs) / steps if recorded else None,
-        allowed_syncs=sum(item.sync.allowed is not None for item in syncs) / steps if recorded else None,
+        explicit_syncs=sum(wait.explicit for wait in syncs) / steps if recorded else None,
+        allowed_syncs=sum(wait.sync.allowed is not None for wait in syncs) / steps if recorded else None,
         allocator_calls=(len(counted) - len(syncs)) / steps if _sees_allocator(recording) else None,
         d2h_copies=None if copied is None else copied[Direction.D2H][0] / steps,
         d2h_bytes=None if copied is None else copied[Direction.D2H][1] / steps,

@@ -5,95 +5,67 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from syncwatch.analyse.bubbles import bubbles
-from syncwatch.analyse.timeline import Span, Timeline
+from syncwatch.analyse.timeline import Timeline
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
+from syncwatch.model.wait import Price, Span
+
+_Timed = tuple[int, SyncEvent, Span]
+"""A wait that has a time: its place in the recording, itself, its begin and its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What one wait cost, in nanoseconds."""
+def price(recording: Recording, timeline: Timeline) -> tuple[Price | None, ...]:
+    """Return the price of every wait of `recording`, in their order, by the work of the GPU that it was for.
 
-    blocked_ns: int
-    drain_ns: int | None
-    """The part of `blocked_ns` in which what was waited for still ran; None where the GPU's work was not recorded."""
-    idle: Span | None
-    """When the whole GPU that was waited for then had nothing to do: the bubble."""
-    stream_idle: Span | None
-    """When the stream that was waited for then had nothing to do."""
-
-    @property
-    def overhead_ns(self) -> int | None:
-        """Return the part of `blocked_ns` that is the call itself and the waking up."""
-        return None if self.drain_ns is None else self.blocked_ns - self.drain_ns
-
-    @property
-    def idle_ns(self) -> int | None:
-        """Return the length of `idle`."""
-        return None if self.idle is None else self.idle[1] - self.idle[0]
-
-    @property
-    def stream_idle_ns(self) -> int | None:
-        """Return the length of `stream_idle`."""
-        return None if self.stream_idle is None else self.stream_idle[1] - self.stream_idle[0]
-
-
-Prices = Mapping[int, Price]
-"""The price of each timed wait by its `id`."""
-
-
-def prices(recording: Recording, timeline: Timeline) -> Prices:
-    """Return the price of every wait of `recording` that has a time, by the work of the GPU that it was for.
-
-    The runner's pacing waits take part, so that their idle time is charged to nobody else. A GPU that never worked
-    while another did is nobody's to keep busy.
+    None for one without a time. The runner's pacing waits take part, so that their idle time is charged to nobody else.
+    A GPU that never worked while another did is nobody's to keep busy.
     """
-    timed = [sync for sync in recording.syncs if sync.start_ns is not None and sync.end_ns is not None]
-    gpus = timeline.gpus
-    if gpus is None:
-        return {id(sync): Price(stop - start, None, None, None) for sync, (start, stop) in _with_spans(timed)}
-    priced: dict[int, Price] = {}
-    by_gpu: dict[int, list[SyncEvent]] = defaultdict(list)
-    for sync in timed:
-        by_gpu[sync.device].append(sync)
-    for gpu, waits in by_gpu.items():
-        if gpu in gpus or not gpus:
-            streams = {stream: spans for (owner, stream), spans in timeline.streams.items() if owner == gpu}
-            priced.update(_on_gpu(waits, gpus.get(gpu, ()), streams, timeline.end_ns))
-    for sync, (start, stop) in _with_spans(timed):
-        if id(sync) not in priced:
-            priced[id(sync)] = Price(stop - start, 0, (stop, stop), (stop, stop))
-    return priced
-
-
-def _with_spans(timed: Iterable[SyncEvent]) -> Iterator[tuple[SyncEvent, Span]]:
-    """Yield each wait with its begin and its end, which it has."""
-    for sync in timed:
+    priced: list[Price | None] = [None] * len(recording.syncs)
+    by_gpu: dict[int, list[_Timed]] = defaultdict(list)
+    for place, sync in enumerate(recording.syncs):
         if sync.start_ns is not None and sync.end_ns is not None:
-            yield sync, (sync.start_ns, sync.end_ns)
+            by_gpu[sync.device].append((place, sync, (sync.start_ns, sync.end_ns)))
+    for gpu, timed in by_gpu.items():
+        for place, cost in _of_gpu(gpu, timed, timeline):
+            priced[place] = cost
+        for place, _, (start, stop) in timed:
+            if priced[place] is None:
+                # There was nothing to wait for.
+                priced[place] = Price(stop - start, 0, (stop, stop), (stop, stop))
+    return tuple(priced)
+
+
+def _of_gpu(gpu: int, timed: Sequence[_Timed], timeline: Timeline) -> Iterable[tuple[int, Price]]:
+    """Return the place and the price of those of `timed` that waited for `gpu`."""
+    if timeline.gpus is None:
+        return ((place, Price(stop - start, None, None, None)) for place, _, (start, stop) in timed)
+    if timeline.gpus and gpu not in timeline.gpus:
+        return ()
+    streams = {stream: spans for (owner, stream), spans in timeline.streams.items() if owner == gpu}
+    return _on_gpu(timed, timeline.gpus.get(gpu, ()), streams, timeline.end_ns)
 
 
 def _on_gpu(
-    timed: Sequence[SyncEvent], busy: tuple[Span, ...], by_stream: Mapping[int, tuple[Span, ...]], end_ns: int
+    timed: Sequence[_Timed], busy: tuple[Span, ...], by_stream: Mapping[int, tuple[Span, ...]], end_ns: int
 ) -> Iterator[tuple[int, Price]]:
-    """Yield the price of each wait for one GPU, but for the allocator calls that did not wait."""
+    """Yield the place and the price of each wait for one GPU, but for the allocator calls that did not wait."""
     drain = _Drain(busy, by_stream)
-    waits: list[SyncEvent] = []
+    waits: list[_Timed] = []
     drained: list[int] = []
-    for sync, span in _with_spans(timed):
+    for known in timed:
+        _, sync, span = known
         waited_ns = drain.within(sync.stream, span)
         # An allocator call that did not wait leaves the idle time around it to the wait that caused it.
         if sync.kind is not SyncKind.ALLOCATION or waited_ns:
-            waits.append(sync)
+            waits.append(known)
             drained.append(waited_ns)
-    spans = [span for _, span in _with_spans(waits)]
+    spans = [span for _, _, span in waits]
     idle = bubbles(spans, busy, end_ns)
-    of_stream = _stream_idle(waits, spans, by_stream, idle, end_ns)
-    for sync, (start, stop), drained_ns, gap, stream_gap in zip(waits, spans, drained, idle, of_stream, strict=True):
-        yield id(sync), Price(stop - start, drained_ns, gap, stream_gap)
+    of_stream = _stream_idle([sync for _, sync, _ in waits], spans, by_stream, idle, end_ns)
+    for (place, _, (start, stop)), drained_ns, gap, stream_gap in zip(waits, drained, idle, of_stream, strict=True):
+        yield place, Price(stop - start, drained_ns, gap, stream_gap)
 
 
 def _stream_idle(

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import groupby
+from typing import Any
 
-from syncwatch.analyse.price import Price, Prices
 from syncwatch.analyse.timeline import Window
 from syncwatch.analyse.totals import totals
 from syncwatch.model.events import CopyEvent, Direction, SyncEvent
-from syncwatch.model.finding import NO_LINE, Attributed, Finding, Site
+from syncwatch.model.finding import NO_LINE, Site
 from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Recording
+from syncwatch.model.wait import Finding, Price, Wait
 
 _STEP = f"{STEP_RANGE} "
 _StackKey = tuple[int, int]
 _SiteKey = tuple[str, str, int, str, "str | None", "str | None", "str | None"]
 """Cause, file, line, function; the call and the range where there is no line; the reason for which it is allowed."""
+
+_FOUND = tuple(field.name for field in fields(Finding))
+"""What a site takes over from the finding of its waits: each field by its name."""
 
 
 @dataclass(slots=True)
@@ -42,23 +46,20 @@ class _Tally:
         self.within[sync.within] = None
 
 
-def sites(
-    found: Sequence[Attributed], recording: Recording, window: Window, costs: Prices, span_us: float | None
-) -> tuple[Site, ...]:
+def sites(waits: Sequence[Wait], recording: Recording, window: Window, span_us: float | None) -> tuple[Site, ...]:
     """Return the sites of the steps that count, the worst first, implicit ones before those that were asked for.
 
     Args:
-        found: the waits with their lines.
+        waits: each with its line and its price.
         recording: where they are from.
         window: the steps that count.
-        costs: the price of each wait.
         span_us: the GPU time span of a step in microseconds, for the shares.
     """
     tallies: dict[_SiteKey, _Tally] = {}
-    for item in found:
-        if window.counts(item.sync.step):
-            tally = tallies.setdefault(_key(item), _Tally(item.finding, item.sync))
-            tally.add(item.sync, costs.get(id(item.sync)))
+    for wait in waits:
+        sync, finding = wait.sync, wait.finding
+        if finding is not None and window.counts(sync.step):
+            tallies.setdefault(_key(finding, sync), _Tally(finding, sync)).add(sync, wait.price)
     moved = _bytes_by_stack(recording, window)
     found_sites = (_site(tally, recording, moved, window, span_us) for tally in tallies.values())
     return tuple(sorted(found_sites, key=_badness))
@@ -74,10 +75,9 @@ def _place_of(site: Site) -> tuple[str, str, int, str, str | None]:
     return site.code, site.file, site.line, site.function, site.waiter if site.file == NO_LINE else None
 
 
-def _key(item: Attributed) -> _SiteKey:
-    finding = item.finding
-    api = _api(item.sync) if finding.file == NO_LINE else None
-    return finding.code, finding.file, finding.line, finding.function, api, finding.range, item.sync.allowed
+def _key(finding: Finding, sync: SyncEvent) -> _SiteKey:
+    api = _api(sync) if finding.file == NO_LINE else None
+    return finding.code, finding.file, finding.line, finding.function, api, finding.range, sync.allowed
 
 
 def _api(sync: SyncEvent) -> str:
@@ -87,23 +87,17 @@ def _api(sync: SyncEvent) -> str:
 def _site(
     tally: _Tally, recording: Recording, moved: Mapping[_StackKey, int] | None, window: Window, span_us: float | None
 ) -> Site:
-    finding, steps = tally.finding, window.steps
+    steps = window.steps
+    found: dict[str, Any] = {name: getattr(tally.finding, name) for name in _FOUND}
     copied = None if moved is None or not tally.stacks else sum(moved.get(stack, 0) for stack in tally.stacks)
     cost = totals(tally.prices, steps)
     nests = [() if index is None else recording.range_stacks[index] for index in tally.within]
     names = tuple(dict.fromkeys(name for nest in nests for name in nest))
     return Site(
-        code=finding.code,
-        title=finding.title,
-        file=finding.file,
-        line=finding.line,
-        function=finding.function,
-        source=finding.source,
-        expression=finding.expression,
+        **found,
         op=tally.sync.op,
         kind=tally.sync.kind,
         api=_api(tally.sync),
-        explicit=finding.explicit,
         calls=tally.calls,
         calls_per_step=tally.calls / steps,
         structural=steps > 1 and len(tally.steps) == steps,
@@ -116,9 +110,6 @@ def _site(
         bytes=None if copied is None else round(copied / steps),
         ranges=names,
         allowed=tally.sync.allowed,
-        hint=finding.hint,
-        range=finding.range,
-        exact_line=finding.exact_line,
         nests=() if nests == [names] else _distinct(nests),
         calls_by_step=_by_step(tally.steps, window),
     )

@@ -10,9 +10,8 @@ from itertools import chain
 from syncwatch.model.compact import Work, work_of
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
+from syncwatch.model.wait import Span
 
-Span = tuple[int, int]
-"""Start and end in nanoseconds."""
 Stream = tuple[int, int]
 """The GPU and the number of the stream: each GPU numbers its own."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncwatch.analyse.price import Price
+from syncwatch.model.wait import Price
 
 _US = 1000.0
 

@@ -5,35 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from syncwatch.analyse.price import Price, Prices
 from syncwatch.analyse.sites import counted_copies
 from syncwatch.analyse.timeline import Window
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.model.finding import Attributed, PerStep, WorstStep
+from syncwatch.model.finding import PerStep, WorstStep
 from syncwatch.model.session import Recording
+from syncwatch.model.wait import Price, Wait
 
 _US = 1000.0
 
 
-def worst_step(
-    found: Sequence[Attributed], recording: Recording, window: Window, costs: Prices, average: PerStep
-) -> WorstStep | None:
+def worst_step(waits: Sequence[Wait], recording: Recording, window: Window, average: PerStep) -> WorstStep | None:
     """Return the most that one of the steps that count had.
 
     Args:
-        found: the waits with their lines.
+        waits: each with its line and its price.
         recording: where they are from.
         window: the steps that count.
-        costs: the price of each wait.
         average: the figures of a step; what was not measured there was not measured here.
     """
     if not window.steps:
         return None
-    syncs = [item.sync for item in found if window.counts(item.sync.step) and item.sync.kind is not SyncKind.ALLOCATION]
+    of_target = (wait for wait in waits if wait.finding is not None and wait.sync.kind is not SyncKind.ALLOCATION)
     copies = [copy for copy in counted_copies(recording, window) if copy.direction is Direction.D2H]
     # Without marked steps the whole run is one, whatever step an event names.
     one = window.measured is None
-    known = [(None if one else sync.step, costs.get(id(sync))) for sync in syncs]
+    known = [(None if one else wait.sync.step, wait.price) for wait in of_target if window.counts(wait.sync.step)]
     return WorstStep(
         syncs=None if average.syncs is None else _most((step, 1) for step, _ in known),
         d2h_copies=None if average.d2h_copies is None else _most((None if one else copy.step, 1) for copy in copies),

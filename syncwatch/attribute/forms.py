@@ -143,15 +143,12 @@ def _line_tree(line: str) -> ast.AST | None:
 
 def _whole(tree: ast.AST) -> Form:
     nodes = list(ast.walk(tree))
-    stored = {id(node.target) for node in nodes if isinstance(node, ast.AugAssign)}
     truth = (ast.If, ast.While, ast.Assert, ast.IfExp, ast.BoolOp, ast.Not)
     return Form(
         exact=False,
         calls=tuple(_call(node) for node in nodes if isinstance(node, ast.Call)),
         subscripts=tuple(
-            _subscript(node, isinstance(node.ctx, ast.Store) or id(node) in stored)
-            for node in nodes
-            if isinstance(node, ast.Subscript)
+            _subscript(node, isinstance(node.ctx, ast.Store)) for node in nodes if isinstance(node, ast.Subscript)
         ),
         truth=any(isinstance(node, truth) or (isinstance(node, ast.comprehension) and node.ifs) for node in nodes),
         formats=any(isinstance(node, ast.JoinedStr) for node in nodes),

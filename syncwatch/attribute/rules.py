@@ -51,6 +51,7 @@ def classify(evidence: Evidence) -> Cause:
     """Return the cause of one synchronization."""
     return (
         _allocator_call(evidence)
+        or _copy_that_blocks(evidence)
         or _explicit_wait(evidence)
         or _by_frames(evidence)
         or _by_source(evidence)
@@ -66,14 +67,20 @@ def _allocator_call(evidence: Evidence) -> Cause | None:
     return allocator.PINNED_MEMORY if evidence.api and "Host" in evidence.api else allocator.DEVICE_MEMORY
 
 
+def _copy_that_blocks(evidence: Evidence) -> Cause | None:
+    """Judge a copy that held the host without a call that waits: `cudaMemcpy` does by its contract, and is no cause."""
+    if evidence.kind is not SyncKind.COPY:
+        return None
+    return copies.NON_BLOCKING_THAT_BLOCKS if evidence.api is None or "Async" in evidence.api else None
+
+
 def _explicit_wait(evidence: Evidence) -> Cause | None:
+    if evidence.kind in (SyncKind.COPY, SyncKind.ALLOCATION):
+        return None
     functions = [frame.function.rpartition(".")[2] for frame in evidence.place.below]
     user = _user_form(evidence)
     asked = evidence.explicit or "synchronize" in functions or any(c.name == "synchronize" for c in user.calls)
-    if evidence.kind is SyncKind.COPY:
-        # `cudaMemcpy` waits by its contract; no caller asked it not to.
-        return copies.NON_BLOCKING_THAT_BLOCKS if evidence.api is None or "Async" in evidence.api else None
-    if not asked or evidence.kind is SyncKind.ALLOCATION:
+    if not asked:
         return None
     if evidence.kind is SyncKind.DEVICE:
         return explicit_waits.DEVICE

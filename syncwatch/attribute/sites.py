@@ -12,8 +12,9 @@ from syncwatch.attribute.rules import Evidence, classify
 from syncwatch.attribute.stacks import Place, locate
 from syncwatch.model.collector import collector_off
 from syncwatch.model.events import Direction, SyncEvent, SyncKind
-from syncwatch.model.finding import NO_LINE, Attributed, Finding, recorder_of
+from syncwatch.model.finding import NO_LINE, recorder_of
 from syncwatch.model.session import Coverage, Recorder, Recording
+from syncwatch.model.wait import Finding
 
 _Key = tuple[int, "int | None", "int | None"]
 """Thread, step and stack."""
@@ -40,11 +41,11 @@ SCALAR_BYTES = 16
 
 
 @collector_off()
-def attribute(recording: Recording) -> tuple[Attributed, ...]:
-    """Return every synchronization of `recording` that the target caused, with its line and cause.
+def attribute(recording: Recording) -> tuple[Finding | None, ...]:
+    """Return the line and the cause of each wait of `recording`, in their order.
 
-    The runner's own pacing waits are left out. Equal evidence is judged once, so that the cost grows with the number of
-    distinct lines, not of events.
+    None for the runner's own pacing, which the target did not cause. Equal evidence is judged once, so that the cost
+    grows with the number of distinct lines, not of events.
     """
     places = [locate([recording.frames[index] for index in stack]) for stack in recording.stacks]
     recorder = recorder_of(recording.coverage)
@@ -52,9 +53,10 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
     moved = _moved(recording)
     behind = None if recorder is Recorder.SYNCWATCH else CopiesBefore(recording)
     known: dict[_Likeness, Finding] = {}
-    found = []
+    found: list[Finding | None] = []
     for sync in recording.syncs:
         if sync.pacing:
+            found.append(None)
             continue
         place = places[sync.stack] if sync.stack is not None else _NOWHERE
         direction, small = _NOTHING if sync.stack is None else moved.get((sync.thread, sync.step, sync.stack), _NOTHING)
@@ -75,9 +77,9 @@ def attribute(recording: Recording) -> tuple[Attributed, ...]:
                 api=sync.api,
                 hooked=recorder is Recorder.SYNCWATCH,
             )
-            finding = _finding(place, classify(evidence), sync.explicit)
+            finding = _finding(place, classify(evidence))
             known[likeness] = _of_trace(finding, recording, recorder, within)
-        found.append(Attributed(sync, known[likeness]))
+        found.append(known[likeness])
     return tuple(found)
 
 
@@ -110,7 +112,7 @@ def _moved(recording: Recording) -> Mapping[_Key, _Moved]:
     return moved
 
 
-def _finding(place: Place, cause: Cause, explicit: bool) -> Finding:
+def _finding(place: Place, cause: Cause) -> Finding:
     user = place.user
     expression = user.expression if user else None
     if user and expression and expression.startswith(user.code):
@@ -120,7 +122,7 @@ def _finding(place: Place, cause: Cause, explicit: bool) -> Finding:
         code=cause.code,
         title=cause.title,
         hint=cause.hint,
-        explicit=explicit if cause.explicit is None else cause.explicit,
+        explicit=cause.explicit,
         file=user.file if user else NO_LINE,
         line=user.line if user else 0,
         function=user.function if user else "",

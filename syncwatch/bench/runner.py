@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
 
+from syncwatch.bench.plan import Plan, Progress
 from syncwatch.bench.scenario import OwnFigures, Scenario, ScenarioOptions, Workload
 from syncwatch.bench.what_if import WhatIf
-from syncwatch.model.session import DeviceKind, Line, Recording, Replay, Session
+from syncwatch.model.session import DeviceKind, Recording, Replay, Session
 from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.ranges import annotate, pacing, step
 from syncwatch.sense.tried import newer_than_tried
@@ -23,25 +24,6 @@ _FILL_STEPS = 2
 """Steps at the start of a round that fill the run-ahead; their times are left out."""
 _RUN_AHEAD = 1
 """Steps that may be enqueued while another still runs, as a serving engine does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How often everything runs."""
-
-    variants: tuple[str, ...]
-    steps: int
-    warmup: int
-    rounds: int | None = None
-    """Interleaved rounds of the time pass; None for `ROUNDS`."""
-    prices: bool = True
-    """Whether the price pass is run."""
-    lines_of: Callable[[Recording], Sequence[Line]] | None = None
-    """Finds the lines to ask "what if it did not wait?" of, the worst first; None where that was not asked."""
-
-
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, the steps done and the steps to do."""
 
 
 class ScenarioRun:

@@ -12,7 +12,7 @@ from syncwatch.errors import UsageError
 from syncwatch.model.session import Session
 
 if TYPE_CHECKING:
-    from syncwatch.bench.runner import Plan, Progress
+    from syncwatch.bench.plan import Plan, Progress
     from syncwatch.sense.base import WatchedDevice
 
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from syncwatch import __version__
-from syncwatch.cli import compare, doctor, entry, explain, export, gate, listing, probe, report, run
+from syncwatch.cli import compare, doctor, explain, export, gate, listing, probe, report, run
 from syncwatch.cli.screen import say
 from syncwatch.cli.streams import kept
 from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED
+from syncwatch.version import __version__
 
 app = typer.Typer(
     name="syncwatch",
@@ -47,11 +47,6 @@ def _options(
 ) -> None:
     # Here too, for whoever calls `app` itself.
     context.with_resource(kept())
-
-
-def main() -> None:
-    """Run the command line as the command `syncwatch` does."""
-    entry.main()
 
 
 def run_app() -> int:

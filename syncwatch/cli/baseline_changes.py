@@ -38,7 +38,7 @@ def _lines(report: Report) -> dict[tuple[str, SiteKey], list[int]]:
     found: dict[tuple[str, SiteKey], list[int]] = defaultdict(list)
     for variant in report.variants:
         for site in variant.sites:
-            found[variant_scope(variant.name), key_of(site)].append(site.line)
+            found[variant_scope(variant), key_of(site)].append(site.line)
     return found
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Optional
 import typer
 from typing_extensions import assert_never
 
+from syncwatch.app.compare import difference_of
 from syncwatch.cli.options import StepRangeOption
 from syncwatch.cli.streams import out
-from syncwatch.comparing import difference_of
 from syncwatch.model.codec import encode
 from syncwatch.report.difference import DifferenceReporter
 

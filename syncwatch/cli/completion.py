@@ -6,9 +6,9 @@ import glob
 import os
 from importlib.metadata import entry_points
 
+from syncwatch.app.run import SCENARIOS
 from syncwatch.attribute.causes import CAUSES
-from syncwatch.cli.recording import SCENARIOS
-from syncwatch.reporting import Format
+from syncwatch.report.formats import Format
 
 _RUN = (".py",)
 _READ = (".py", ".json", ".gz", ".sqlite", ".nsys-rep")

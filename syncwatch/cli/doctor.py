@@ -7,9 +7,9 @@ import platform
 from rich.console import Console
 from rich.table import Table
 
-from syncwatch import __version__
 from syncwatch.compat import self_check
 from syncwatch.sense.device import require_torch
+from syncwatch.version import __version__
 
 _PACKAGES = ("torch", "triton", "nvtx", "rich", "typer", "pytest", "transformers")
 

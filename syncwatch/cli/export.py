@@ -9,10 +9,11 @@ from typing import Annotated, Optional
 import typer
 from typing_extensions import assert_never
 
+from syncwatch.app.export import TraceFormat, only, untimed
+from syncwatch.app.export import export as write_trace
 from syncwatch.cli.options import StepRangeOption
 from syncwatch.cli.outputs import require_apart
-from syncwatch.exporting import TraceFormat, only, untimed
-from syncwatch.exporting import export as write_trace
+from syncwatch.pipeline import analysed
 from syncwatch.traces.opening import open_session
 
 
@@ -39,7 +40,7 @@ def export(
     """
     require_apart([output], {"the run itself": run})
     session = only(open_session(run, step_range), variant or ())
-    write_trace(session, form, output)
+    write_trace(analysed(session), form, output)
     syncs, copies = untimed(session)
     if syncs or copies:
         count = f"{syncs} {'wait' if syncs == 1 else 'waits'} and {copies} {'copy' if copies == 1 else 'copies'}"

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from typing_extensions import assert_never
 
-from syncwatch.cli import completion
+from syncwatch.app.gate import adjusted, baseline_for, case_of, judged
+from syncwatch.app.outcome import Finish
+from syncwatch.app.outcome import Outcome as Run
+from syncwatch.app.project.config import read_settings
+from syncwatch.app.report import show_and_keep
+from syncwatch.app.run import Request, is_scenario, record, target_file, words_of
+from syncwatch.cli import completion, console
 from syncwatch.cli.baseline_changes import sentences
 from syncwatch.cli.options import (
     BatchOption,
@@ -30,26 +35,13 @@ from syncwatch.cli.options import (
     formats,
     only_report,
     require_files_apart,
-    show_and_keep,
 )
 from syncwatch.cli.outputs import require_writable
-from syncwatch.cli.recording import Finish, Request, is_scenario, record, target_file, words_of
-from syncwatch.cli.recording import Outcome as Run
 from syncwatch.cli.screen import announce_analysis, say
-from syncwatch.cli.streams import err
-from syncwatch.config import read_settings
-from syncwatch.errors import (
-    EXIT_CLEAN,
-    EXIT_INTERRUPTED,
-    EXIT_NOT_MEASURED,
-    EXIT_OVER_POLICY,
-    EXIT_TERMINATED,
-    NotMeasuredError,
-    UsageError,
-)
-from syncwatch.gating import baseline_for, case_of
-from syncwatch.model.session import Recorder, Session
-from syncwatch.model.verdict import Outcome, Policy
+from syncwatch.cli.streams import err, out, settle
+from syncwatch.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, NotMeasuredError, UsageError
+from syncwatch.model.verdict import Outcome
+from syncwatch.pipeline import analysed
 from syncwatch.report.verdict import conclusion
 from syncwatch.sense.device import DeviceChoice
 from syncwatch.sense.reached import Reached
@@ -133,7 +125,7 @@ def gate(
     require_writable(output)
     outputs = formats(form)
     settings = read_settings(Path.cwd(), config)
-    policy = _adjusted(settings.policy, max_syncs, tuple(variant or ()), strict=strict)
+    policy = adjusted(settings.policy, max_syncs, tuple(variant or ()), strict=strict)
     path, known = baseline_for(settings, baseline, updating=update)
     words = words_of(target, arguments, module)
     require_files_apart(
@@ -166,34 +158,19 @@ def gate(
 
     def finish(run: Run) -> int:
         announce_analysis(run.session)
-        asked = _of_session(policy, run.session)
-        case = case_of(run.session, settings, asked, reached.missing(), ran_here=ran_here)
-        verdict = case.verdict(known)
-        if update and verdict.outcome is not Outcome.UNMEASURED:
-            changes = case.accept(verdict, path)
-            err().write("".join(f"{line}\n" for line in sentences(changes, path, case.report)))
-            verdict = case.verdict(baseline_for(settings, path, updating=False)[1])
-        show_and_keep(outputs, run.session, case.report, request.output, verdict)
+        case = case_of(analysed(run.session), settings, policy, reached.missing(), ran_here=ran_here)
+        found = judged(case, known, path, update=update)
+        if found.changes is not None:
+            err().write("".join(f"{line}\n" for line in sentences(found.changes, path, case.report)))
+        settle()
+        show_and_keep(outputs, case.analysis, request.output, found.verdict, out())
         if run.message is not None:
             say(run.message)
-        elif verdict.outcome is not Outcome.CLEAN:
-            say(conclusion(case.report, verdict))
-        ended_early = run.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED)
-        return run.exit_code if ended_early else _exit_code(verdict.outcome)
+        elif found.verdict.outcome is not Outcome.CLEAN:
+            say(conclusion(case.report, found.verdict))
+        return run.exit_code if run.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED) else found.exit_code
 
     raise typer.Exit(finish(_run(request, reached, finish, step_range, only_report=only_report(outputs))))
-
-
-def _adjusted(policy: Policy, max_syncs: float | None, variants: tuple[str, ...], *, strict: bool) -> Policy:
-    budgets = policy.budgets if max_syncs is None else replace(policy.budgets, syncs=max_syncs)
-    return replace(policy, budgets=budgets, variants=variants, strict=strict or policy.strict)
-
-
-def _of_session(policy: Policy, session: Session) -> Policy:
-    """Let every process of a trace be judged where none was named: they are no variants, of which the last counts."""
-    if policy.variants or session.recorder is Recorder.SYNCWATCH:
-        return policy
-    return replace(policy, variants=tuple(recording.variant for recording in session.recordings))
 
 
 def _run(request: Request, reached: Reached, finish: Finish, step_range: str | None, *, only_report: bool) -> Run:
@@ -202,7 +179,7 @@ def _run(request: Request, reached: Reached, finish: Finish, step_range: str | N
         if step_range is not None:
             raise UsageError("--step-range names the steps of a trace. In code, mark them with `syncwatch.step()`.")
         with reached:
-            return record(request, finish, only_report=only_report, candidate_only=True)
+            return record(request, finish, console, only_report=only_report, candidate_only=True)
     asked = replace(request, words=(), variants=(), output=None)
     if len(request.words) > 1 or asked != _NOTHING_ASKED:
         raise UsageError(f"{saved} is a saved run and is not run again. Leave out what says how to run it.")
@@ -220,13 +197,3 @@ def _saved(request: Request) -> Path | None:
         return None
     path = Path(request.words[0])
     return path if meant_as_run(path) else None
-
-
-def _exit_code(outcome: Outcome) -> int:
-    if outcome is Outcome.CLEAN:
-        return EXIT_CLEAN
-    if outcome is Outcome.OVER:
-        return EXIT_OVER_POLICY
-    if outcome is Outcome.UNMEASURED:
-        return EXIT_NOT_MEASURED
-    assert_never(outcome)

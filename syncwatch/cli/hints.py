@@ -5,20 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from syncwatch.model.finding import Report
-from syncwatch.model.session import Recorder, Session
+from syncwatch.model.analysis import Analysis
 
 
-def hints(session: Session, report: Report, words: tuple[str, ...], module: str | None) -> Iterator[str]:
+def hints(analysis: Analysis, words: tuple[str, ...], module: str | None) -> Iterator[str]:
     """Yield what to do after a run of one's own code.
 
     Args:
-        session: what was recorded.
-        report: what was found in it.
+        analysis: what was recorded, and found in it.
         words: what was typed: the target and its arguments, or arguments alone where `module` is given.
         module: the module that was run, if it was one.
     """
-    if session.recorder is not Recorder.SYNCWATCH or session.parameters is not None or not session.complete:
+    session, report = analysis.session, analysis.report
+    if session.parameters is not None or not session.complete:
         return
     if not any(recording.steps for recording in session.recordings):
         yield "mark the steps with `with syncwatch.step():`; without them each figure is of the whole run."

@@ -9,15 +9,9 @@ from typing import Annotated, Optional
 
 import typer
 
+from syncwatch.app.report import Output, outputs_of
 from syncwatch.cli import completion
 from syncwatch.cli.outputs import require_apart, require_writable
-from syncwatch.cli.streams import out, settle
-from syncwatch.errors import UsageError
-from syncwatch.model.finding import Report
-from syncwatch.model.session import Session
-from syncwatch.model.verdict import Verdict
-from syncwatch.pipeline import write_run
-from syncwatch.reporting import Output, outputs_of, rendered, write_text, writing
 from syncwatch.sense.device import DeviceChoice
 
 FormatOption = Annotated[
@@ -129,46 +123,3 @@ def require_files_apart(outputs: Iterable[Output], run: Path | None, **used: Pat
 def only_report(outputs: Iterable[Output]) -> bool:
     """Return whether stdout is for a document, so that nothing else may be printed there."""
     return any(output.path is None and not output.form.shares for output in outputs)
-
-
-def show(outputs: Iterable[Output], session: Session, report: Report, verdict: Verdict | None = None) -> None:
-    """Write the report of `session`, or the verdict on it, in every format that was asked for.
-
-    Raises:
-        UsageError: if a file could not be written, once all others are.
-    """
-    settle()
-    stdout = out()
-    refused: list[UsageError] = []
-    # What can be shown is shown, also where a folder has vanished meanwhile.
-    for output in sorted(outputs, key=lambda each: each.path is None):
-        text = rendered(output.form, report, verdict, stdout.screen, session)
-        try:
-            if output.path is None:
-                stdout.write(text)
-            else:
-                write_text(text, output.path)
-        except UsageError as error:
-            refused.append(error)
-    if refused:
-        raise refused[0]
-
-
-def show_and_keep(
-    outputs: Iterable[Output], session: Session, report: Report, run: Path | None, verdict: Verdict | None = None
-) -> None:
-    """Write the run file `run` where one is asked for, and show the report of it, or the verdict on it.
-
-    Raises:
-        UsageError: if a file could not be written, once all others are.
-    """
-    refused = None
-    if run is not None:
-        try:
-            with writing(run):
-                write_run(session, run)
-        except UsageError as error:
-            refused = error
-    show(outputs, session, report, verdict)
-    if refused is not None:
-        raise refused

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from syncwatch.cli.options import FormatOption, StepRangeOption, formats, require_files_apart, show
-from syncwatch.pipeline import report_of
-from syncwatch.traces.opening import open_session
+from syncwatch.app.report import opened, show
+from syncwatch.cli.options import FormatOption, StepRangeOption, formats, require_files_apart
+from syncwatch.cli.streams import out, settle
 
 
 def report(
@@ -29,5 +29,6 @@ def report(
     """
     outputs = formats(form)
     require_files_apart(outputs, None, the_run_itself=run)
-    session = open_session(run, step_range)
-    show(outputs, session, report_of(session))
+    analysis = opened(run, step_range)
+    settle()
+    show(outputs, analysis, stdout=out())

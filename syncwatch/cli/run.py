@@ -6,6 +6,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from syncwatch.app.outcome import Outcome
+from syncwatch.app.report import show_and_keep
+from syncwatch.app.run import Request, record, target_file, words_of
+from syncwatch.cli import console
 from syncwatch.cli.hints import hints
 from syncwatch.cli.options import (
     ArgumentsArgument,
@@ -28,13 +32,12 @@ from syncwatch.cli.options import (
     formats,
     only_report,
     require_files_apart,
-    show_and_keep,
 )
 from syncwatch.cli.outputs import require_writable
-from syncwatch.cli.recording import Outcome, Request, record, target_file, words_of
 from syncwatch.cli.screen import advise, announce_analysis, say
-from syncwatch.pipeline import report_of
-from syncwatch.reporting import Format
+from syncwatch.cli.streams import out, settle
+from syncwatch.pipeline import analysed
+from syncwatch.report.formats import Format
 from syncwatch.sense.device import DeviceChoice
 
 
@@ -104,13 +107,14 @@ def run(
 
     def finish(outcome: Outcome) -> int:
         announce_analysis(outcome.session)
-        report = report_of(outcome.session)
-        show_and_keep(outputs, outcome.session, report, request.output)
+        analysis = analysed(outcome.session)
+        settle()
+        show_and_keep(outputs, analysis, request.output, stdout=out())
         if any(each.form is Format.TERMINAL and each.path is None for each in outputs):
-            for hint in hints(outcome.session, report, words, module):
+            for hint in hints(analysis, words, module):
                 advise(hint)
         if outcome.message is not None:
             say(outcome.message)
         return outcome.exit_code
 
-    raise typer.Exit(finish(record(request, finish, only_report=only_report(outputs))))
+    raise typer.Exit(finish(record(request, finish, console, only_report=only_report(outputs))))

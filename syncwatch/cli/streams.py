@@ -21,7 +21,7 @@ from typing import IO, Any, TextIO, cast
 from rich.console import Console
 
 from syncwatch.errors import UsageError
-from syncwatch.reporting import Screen
+from syncwatch.report.formats import Screen
 
 _HIGH = 512
 """Duplicates lie here or above, out of the way of programs that close every descriptor from 3 up to 256."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import posixpath
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 
 from syncwatch.judge.source import normalised, valid
-from syncwatch.model.finding import NO_LINE, Site
+from syncwatch.model.finding import NO_LINE, Site, Variant
 from syncwatch.model.verdict import KnownSite, SiteKey
-
-_PROCESS = re.compile(r"^process \d+")
 
 
 def key_of(site: Site) -> SiteKey:
@@ -31,20 +30,25 @@ def fingerprint(key: SiteKey) -> str:
     return hashlib.sha256(text.encode("utf-8", errors="replace")).hexdigest()[:32]
 
 
+def fingerprint_of(site: Site) -> str:
+    """Return the fingerprint of the key of `site`."""
+    return fingerprint(key_of(site))
+
+
 def scope_of(target: str) -> str:
     """Return the name that entries of `target` have: `./train.py` and `train.py` are one, and no path is absolute."""
     path = posixpath.normpath(valid(target).replace("\\", "/"))
     return posixpath.basename(path) if posixpath.isabs(path) else path
 
 
-def variant_scope(variant: str) -> str:
-    """Return the name that entries of `variant` have: a process of a trace has another number in the next one."""
-    return _PROCESS.sub("process", valid(variant))
+def variant_scope(variant: Variant) -> str:
+    """Return the name that entries of `variant` have."""
+    return valid(variant.scope)
 
 
-def outside_scope(variant: str) -> str:
-    """Return the name that entries of `variant` have outside every step: there calls are of the whole run."""
-    return f"{variant_scope(variant)} (outside every step)"
+def outside_scope(scope: str) -> str:
+    """Return the name that entries of `scope` have outside every step: there calls are of the whole run."""
+    return f"{scope} (outside every step)"
 
 
 def larger(entry: KnownSite, other: KnownSite) -> KnownSite:
@@ -78,12 +82,33 @@ def known_to(baseline: Sequence[KnownSite], target: str, scope: str) -> Mapping[
     return known
 
 
-def excess(now: KnownSite, before: KnownSite) -> tuple[float, float, str] | None:
-    """Return what was measured, what is known and its noun, where `now` has more than `before`; else None."""
+class Figure(str, Enum):
+    """What a baseline counts of a key."""
+
+    LINES = "such line"
+    CALLS = "call"
+
+    def words(self, count: float, *, outside: bool) -> str:
+        """Return `count` of it in words; outside every step the calls are those of the whole run."""
+        counted = f"{count:g} {self.value}{'' if count == 1 else 's'}"
+        return counted if self is Figure.LINES else f"{counted} {'in the run' if outside else 'a step'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Of what there is more than before."""
+
+    figure: Figure
+    measured: float
+    known: float
+
+
+def excess(now: KnownSite, before: KnownSite) -> Excess | None:
+    """Return of what `now` has more than `before`; None where that is nothing."""
     if now.sites > before.sites:
-        return now.sites, before.sites, "such line"
+        return Excess(Figure.LINES, now.sites, before.sites)
     if above(now.calls_per_step, before.calls_per_step):
-        return now.calls_per_step, before.calls_per_step, "call a step"
+        return Excess(Figure.CALLS, now.calls_per_step, before.calls_per_step)
     return None
 
 

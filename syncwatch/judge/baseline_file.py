@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from syncwatch.errors import UsageError
-from syncwatch.judge.baseline import excess, outside_scope, scope_of, variant_scope
+from syncwatch.judge.baseline import excess, outside_scope, scope_of
 from syncwatch.model.codec import write_bytes
 from syncwatch.model.plain import not_plain
 from syncwatch.model.verdict import KnownSite, SiteKey
@@ -74,18 +74,18 @@ def read_baseline(path: Path) -> tuple[KnownSite, ...]:
 def update_baseline(
     path: Path,
     target: str,
-    variants: Collection[str],
+    scopes: Collection[str],
     entries: Iterable[KnownSite],
     read: Callable[[Path], tuple[KnownSite, ...]] = read_baseline,
 ) -> Changes:
-    """Replace the entries of `target` and `variants` by `entries`, and leave those of every other target.
+    """Replace the entries of `target` and `scopes` by `entries`, and leave those of every other target.
 
     A second update of the same file waits for the first; a reader sees the old file or the new one, never a part.
 
     Args:
         path: the file.
         target: what was judged.
-        variants: those of its variants that were judged.
+        scopes: the names that entries of what was judged have, as `variant_scope` gives them.
         entries: what they are to be known for.
         read: how the file is read.
 
@@ -99,11 +99,10 @@ def update_baseline(
     try:
         with FileLock(_lock_of(path), timeout=_LOCK_LIMIT_S):
             before = read(path) if path.exists() else ()
-            scope = {
-                (scope_of(target), name(variant)) for variant in variants for name in (variant_scope, outside_scope)
-            }
-            ours = {_identity(entry): entry for entry in before if (entry.target, entry.variant) in scope}
-            others = [entry for entry in before if (entry.target, entry.variant) not in scope]
+            known = {name for scope in scopes for name in (scope, outside_scope(scope))}
+            is_ours = [entry.target == scope_of(target) and entry.variant in known for entry in before]
+            ours = {_identity(entry): entry for entry, own in zip(before, is_ours, strict=True) if own}
+            others = [entry for entry, own in zip(before, is_ours, strict=True) if not own]
             new = {_identity(entry): entry for entry in entries}
             write_bytes(_encode([*others, *new.values()]), path)
     except Timeout as error:

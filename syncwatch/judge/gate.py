@@ -13,7 +13,6 @@ from syncwatch.judge.budgets import judge_budgets
 from syncwatch.judge.rules import Files, judge_rules
 from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
 from syncwatch.model.finding import Report, Variant
-from syncwatch.model.session import Recorder
 from syncwatch.model.verdict import Allow, KnownSite, Level, Outcome, Policy, Reason, Ruling, Severity, SiteKey, Verdict
 
 _ORDER = (Severity.FAIL, Severity.WARN, Severity.NOTE)
@@ -50,10 +49,10 @@ def judge(
     rulings += _unwatched(report, policy)
     whole = not rulings
     used: set[Allow] = set()
-    shared = Counter(variant_scope(variant.name) for variant in variants)
+    shared = Counter(variant_scope(variant) for variant in variants)
     for variant in variants:
         found = sort_sites(variant, policy, allows, today)
-        outside = sort_sites(variant, _of_trace(policy, report), allows, today, outside=True)
+        outside = sort_sites(variant, _outside(policy, variant), allows, today, outside=True)
         for part in (found, outside):
             used |= part.used
             rulings += part.rulings
@@ -63,7 +62,7 @@ def judge(
             known = known_to(baseline, report.target, part.scope)
             rulings += by_baseline(part, known, report.target)
             # What part of a run did not reach is not gone, nor what another process of one entry still does.
-            if whole and shared[variant_scope(variant.name)] == 1:
+            if whole and shared[variant_scope(variant)] == 1:
                 rulings += gone(part, known, report.target, strict=policy.strict)
         rulings += judge_budgets(variant, policy, report.device, found.syncs, found.most_syncs)
     if variants:
@@ -81,7 +80,7 @@ def baseline_of(report: Report, policy: Policy, comments: Sequence[Allow], today
         entry
         for variant in _judged(report, policy)[0]
         for outside in (False, True)
-        for found in [sort_sites(variant, _of_trace(policy, report), allows, today, outside=outside)]
+        for found in [sort_sites(variant, _outside(policy, variant), allows, today, outside=outside)]
         for entry in entries_of(report.target, found.scope, (site for site, _ in found.disallowed))
     )
     largest: dict[tuple[str, SiteKey], KnownSite] = {}
@@ -91,17 +90,16 @@ def baseline_of(report: Report, policy: Policy, comments: Sequence[Allow], today
     return tuple(largest.values())
 
 
-def _of_trace(policy: Policy, report: Report) -> Policy:
+def _outside(policy: Policy, variant: Variant) -> Policy:
     """Return `policy` for what lies outside the steps: of a trace they are what the user chose to look at."""
-    if report.recorder is Recorder.SYNCWATCH or policy.outside_steps is not Level.DISALLOW:
+    if variant.marked or policy.outside_steps is not Level.DISALLOW:
         return policy
     return replace(policy, outside_steps=Level.LOG)
 
 
 def _judged(report: Report, policy: Policy) -> tuple[Sequence[Variant], list[str]]:
     if not policy.variants:
-        # The processes of a trace are no candidates against one another.
-        return report.variants if report.recorder is not Recorder.SYNCWATCH else report.variants[-1:], []
+        return report.candidates, []
     known = {variant.name: variant for variant in report.variants}
     reasons = [
         f"There is no variant {name!r}; the run has {', '.join(known) or 'none'}."

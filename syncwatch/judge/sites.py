@@ -53,7 +53,8 @@ class Sorted:
     @property
     def scope(self) -> str:
         """The name that baseline entries of these have."""
-        return outside_scope(self.variant.name) if self.outside else variant_scope(self.variant.name)
+        scope = variant_scope(self.variant)
+        return outside_scope(scope) if self.outside else scope
 
 
 def sort_sites(
@@ -134,10 +135,8 @@ def _against(before: KnownSite | None, now: KnownSite, sites: Sequence[Site], fo
         if more is None or index < len(ordered) - surplus:
             yield _ruling(Severity.NOTE, Reason.KNOWN, site, found, "in the baseline")
         else:
-            measured, limit, noun = more
-            noun = noun.replace("a step", "in the run") if found.outside else noun
-            said = f"{measured:g} {_plural(noun, measured)}, the baseline knows {limit:g}"
-            yield _ruling(Severity.FAIL, Reason.RISEN, site, found, said, measured=measured, limit=limit)
+            said = f"{more.figure.words(more.measured, outside=found.outside)}, the baseline knows {more.known:g}"
+            yield _ruling(Severity.FAIL, Reason.RISEN, site, found, said, measured=more.measured, limit=more.known)
 
 
 def gone(found: Sorted, known: Mapping[SiteKey, KnownSite], target: str, *, strict: bool) -> Iterator[Ruling]:
@@ -148,9 +147,8 @@ def gone(found: Sorted, known: Mapping[SiteKey, KnownSite], target: str, *, stri
         if after is None:
             said, measured, limit = "no longer waits or is allowed now", 0.0, before.calls_per_step
         elif fewer := excess(before, after):
-            limit, measured, noun = fewer
-            noun = noun.replace("a step", "in the run") if found.outside else noun
-            said = f"{measured:g} {_plural(noun, measured)} left of {limit:g}"
+            limit, measured = fewer.measured, fewer.known
+            said = f"{fewer.figure.words(measured, outside=found.outside)} left of {limit:g}"
         else:
             continue
         why = f"{said}. Lower the baseline: --update-baseline."
@@ -210,10 +208,3 @@ def _known_as(key: SiteKey) -> str:
     if key.path == NO_LINE:
         return f"{key.code} (no Python line: {key.source})" if key.source else f"{key.code} (no Python line)"
     return f"{key.code} in {key.function} ({key.path})" if key.function else f"{key.code} ({key.path})"
-
-
-def _plural(noun: str, count: float) -> str:
-    first, _, rest = noun.partition(" ")
-    if count == 1:
-        return noun
-    return f"{first}s {rest}" if first == "call" else f"{noun}s"

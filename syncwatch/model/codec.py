@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from syncwatch.errors import SessionError
-from syncwatch.model.collector import collector_off
 from syncwatch.model.compact import as_tuple
 from syncwatch.model.replacing import replacing
-from syncwatch.model.session import SESSION_SCHEMA, Session
-from syncwatch.model.validity import faults_of
 
-_SESSION_KEY = "session"
+SESSION_KEY = "session"
+"""Where the session of a run file stands."""
 _LONG_FIELDS = ("syncs", "copies", "kernels", "ranges")
 _PIECE = 2000
 """Events that are encoded at once: half a megabyte."""
@@ -65,10 +62,10 @@ def _pieces(record: Any) -> Iterator[bytes]:
     """Yield the parts of what `encode` returns for `record`: a session, or a run file, which holds one."""
     mark = uuid.uuid4().hex
     events: list[Sequence[Any]] = []
-    if isinstance(record, Session):
+    if _has_recordings(record):
         frame: Any = _without_events(record, mark, events)
-    elif isinstance(record, dict) and isinstance(record.get(_SESSION_KEY), Session):
-        frame = {**record, _SESSION_KEY: _without_events(record[_SESSION_KEY], mark, events)}
+    elif isinstance(record, dict) and _has_recordings(record.get(SESSION_KEY)):
+        frame = {**record, SESSION_KEY: _without_events(record[SESSION_KEY], mark, events)}
     else:
         frame = record
     parts = re.split(rf'( *)("[^"]*": )"{mark}(\d+)"'.encode(), _indented(frame))
@@ -80,7 +77,12 @@ def _pieces(record: Any) -> Iterator[bytes]:
     yield b"\n"
 
 
-def _without_events(session: Session, mark: str, events: list[Sequence[Any]]) -> Session:
+def _has_recordings(record: Any) -> bool:
+    """Return whether `record` is a session."""
+    return is_dataclass(record) and hasattr(record, "recordings")
+
+
+def _without_events(session: Any, mark: str, events: list[Sequence[Any]]) -> Any:
     """Return `session` with `mark` and a number in the place of each long field, which is put into `events`."""
 
     def taken(field: Sequence[Any] | None) -> Any:
@@ -117,55 +119,3 @@ def write_bytes(content: bytes, path: Path) -> None:
     """
     with replacing(path) as beside:
         beside.write_bytes(content)
-
-
-def read_session(path: Path) -> Session:
-    """Read a session file, or the session inside a run file.
-
-    Raises:
-        SessionError: if the file cannot be read or is no session of this schema.
-    """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise SessionError(
-            f"Cannot read {path}: {error.strerror}. Give a file that `syncwatch run -o` wrote."
-        ) from error
-    return session_in(raw, path)
-
-
-@collector_off()
-def session_in(raw: bytes, path: Path) -> Session:
-    """Return the session in `raw`, which stood in the file `path`.
-
-    Raises:
-        SessionError: if it is no session of this schema.
-    """
-    try:
-        session = decode_session(raw)
-        _require_sound(session)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SessionError(
-            f"{path} is not a syncwatch session: {error}. Record one with `syncwatch run TARGET -o {path.name}`."
-        ) from error
-    return session
-
-
-def decode_session(raw: bytes) -> Session:
-    """Return the session in `raw` as it was written, sound or not.
-
-    Raises:
-        msgspec.DecodeError: if there is none of this schema.
-    """
-    document = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    body = document.get(_SESSION_KEY)
-    session = msgspec.json.decode(raw if body is None else body, type=Session)
-    if session.schema != SESSION_SCHEMA:
-        raise msgspec.ValidationError(f"its schema is {session.schema!r}, this version reads {SESSION_SCHEMA!r}")
-    return session
-
-
-def _require_sound(session: Session) -> None:
-    fault = next(faults_of(session), None)
-    if fault is not None:
-        raise msgspec.ValidationError(fault)

@@ -152,7 +152,7 @@ class CompactSyncs(Compact[SyncEvent]):
         self, step: int | None, start: int | None, end: int | None, kind: SyncKind, shared: tuple[Any, ...]
     ) -> None:
         """Add a wait; `shared` is the rest of it, from the thread on in the order of `append`."""
-        self._add((id(kind), shared), (kind, shared), _told(step), _told(start), _told(end))
+        self._add((kind._value_, shared), (kind, shared), _told(step), _told(start), _told(end))
 
     def _event(self, row: Sequence[int]) -> SyncEvent:
         place, step, start, end = row
@@ -204,7 +204,8 @@ class CompactCopies(Compact[CopyEvent]):
         shared: tuple[Any, ...],
     ) -> None:
         """Add a copy; `shared` is the rest of it, from the thread on in the order of `append`."""
-        key = (id(way[0]), id(way[1]), shared, *_caller(call))
+        direction, memory = way
+        key = (direction._value_, memory and memory._value_, shared, *_caller(call))
         numbers = (_told(step), size, _told(start), _told(end), *_called(call))
         self._add(key, (way, shared, _caller(call)), *numbers)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import ClassVar
 
-from syncwatch.model.events import SyncEvent, SyncKind
+from syncwatch.model.events import SyncKind
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recorder
 
 REPORT_SCHEMA = "syncwatch.report/1"
@@ -16,6 +18,10 @@ UNKNOWN = "unknown"
 """Stands in an environment for what a trace does not tell."""
 
 
+_NUMBERED = re.compile(r"^process \d+")
+"""How the readers of traces name a process that has no rank."""
+
+
 def recorder_of(coverage: Coverage) -> Recorder:
     """Return which program recorded: another one is the only sensor of its trace, under its own name."""
     known = {recorder.value for recorder in Recorder}.intersection(coverage.sensors)
@@ -23,31 +29,13 @@ def recorder_of(coverage: Coverage) -> Recorder:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of user code and why it waits: what `Site` says, before it is counted and priced."""
+class RuleHelp:
+    """What a reader of a report can look up of one cause."""
 
-    code: str
     title: str
-    hint: str
-    explicit: bool
-    file: str
-    """`NO_LINE` where there is none."""
-    line: int
-    function: str
-    source: str
-    expression: str | None
-    range: str | None = None
-    """As `Site.range`."""
-    exact_line: bool = True
-    """As `Site.exact_line`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attributed:
-    """A synchronization with the line and the cause it belongs to."""
-
-    sync: SyncEvent
-    finding: Finding
+    summary: str
+    markdown: str
+    uri: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +165,12 @@ class WhatIf:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to run the target."""
+    """One way to run the target: the last of a run is the candidate, held against the first."""
+
+    alone: ClassVar[bool] = False
+    """Whether it is judged for itself, and held against no other of its run."""
+    marked: ClassVar[bool] = True
+    """Whether its steps were marked for us, so that a wait outside all of them is one that nobody thought of."""
 
     name: str
     steps: int
@@ -208,6 +201,27 @@ class Variant:
     """What budgets are held against; None where no step was measured."""
     ranges: tuple[str, ...] = ()
     """The name of every range that was entered, each once; of our own steps one stands for all."""
+
+    @property
+    def scope(self) -> str:
+        """Return what a baseline knows it by."""
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Process(Variant):
+    """One process of another program's trace: it has every figure of a variant, and is a candidate against none.
+
+    Version 1 of the report's schema lists both under `variants`.
+    """
+
+    alone: ClassVar[bool] = True
+    marked: ClassVar[bool] = False
+
+    @property
+    def scope(self) -> str:
+        """Return what a baseline knows it by: not by its number, which is another one in the next trace."""
+        return _NUMBERED.sub("process", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +259,11 @@ class Report:
     notes: tuple[str, ...] = ()
     """What a reader should know of the whole run, a sentence each."""
     schema: str = REPORT_SCHEMA
+
+    @property
+    def candidates(self) -> tuple[Variant, ...]:
+        """Those that are judged where none is named: the last variant, or each process."""
+        return tuple(each for each in self.variants if each.alone or each is self.variants[-1])
 
     @property
     def sites(self) -> tuple[Site, ...]:

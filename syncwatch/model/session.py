@@ -1,112 +1,42 @@
-"""Answers: what did the sensors record? Everything after `sense` works from a `Session`."""
+"""One run as it was recorded; everything after `sense` works from a `Session`, and any report is made from it again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-from syncwatch.model.events import CopyEvent, Frame, KernelEvent, RangeEvent, Step, SyncEvent
+import msgspec
+
+from syncwatch.errors import SessionError
+from syncwatch.model.codec import SESSION_KEY, write_json
+from syncwatch.model.collector import collector_off
+from syncwatch.model.recording import (
+    Coverage,
+    DeviceKind,
+    Environment,
+    Line,
+    Recorder,
+    Recording,
+    Replay,
+)
+from syncwatch.model.validity import faults_of
+
+__all__ = [
+    "SESSION_SCHEMA",
+    "Coverage",
+    "DeviceKind",
+    "Environment",
+    "Line",
+    "Recorder",
+    "Recording",
+    "Replay",
+    "Session",
+    "decode_session",
+    "read_session",
+    "session_in",
+]
 
 SESSION_SCHEMA = "syncwatch.session/1"
-
-
-class DeviceKind(str, Enum):
-    """Which device the target ran on."""
-
-    CUDA = "cuda"
-    VIRTUAL = "virtual"
-
-
-class Recorder(str, Enum):
-    """Which program recorded."""
-
-    SYNCWATCH = "syncwatch"
-    NSYS = "nsys"
-    TORCH_PROFILER = "torch.profiler"
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The versions and the device that a figure belongs to; no user name, host name or environment variable."""
-
-    torch: str
-    triton: str | None
-    gpu: str | None
-    """The GPU's name, or None where there is none; the virtual device says which GPU it stands for."""
-    driver: str | None
-    python: str
-    syncwatch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What was watched, and what was not."""
-
-    sensors: tuple[str, ...]
-    blind_to: tuple[str, ...]
-    """What none of these sensors can see, one phrase each."""
-    seen: int | None
-    """Synchronizations that the most complete sensor counted; None where it could not run."""
-    attributed: int
-    """How many of the recorded synchronizations have a line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the user's, as `Site` names it."""
-
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """The step with the host value of one line, or of all of them, recorded before instead of read."""
-
-    lines: tuple[Line, ...]
-    """The lines that did not read."""
-    rounds_ns: tuple[tuple[int, ...], ...]
-    """Step times in ns, a tuple for each round; empty where it was not possible."""
-    refused: str | None = None
-    """Why it was not possible, a sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """One variant of the target, as the sensors saw it."""
-
-    variant: str
-    steps: tuple[Step, ...]
-    rounds_ns: tuple[tuple[int, ...], ...]
-    """Honest step times in ns: one tuple of measured steps for each interleaved round; empty where none was taken."""
-    modelled: bool
-    """Whether the times come from the virtual clock."""
-    threads: tuple[str, ...]
-    frames: tuple[Frame, ...]
-    stacks: tuple[tuple[int, ...], ...]
-    """Indices into `frames`, innermost first."""
-    syncs: tuple[SyncEvent, ...]
-    copies: tuple[CopyEvent, ...] | None
-    """None where no sensor recorded copies."""
-    kernels: tuple[KernelEvent, ...] | None
-    """None where no sensor recorded kernels."""
-    ranges: tuple[RangeEvent, ...]
-    coverage: Coverage
-    notes: tuple[str, ...] = ()
-    """What a reader should know of this recording, a sentence each."""
-    range_stacks: tuple[tuple[str, ...], ...] = ()
-    """The names of nested NVTX ranges, outermost first; `SyncEvent.within` points here."""
-    host_build_ns: tuple[int, ...] = ()
-    """Host time in ns of each measured step in ranges named `build metadata`, in the pass without CUPTI."""
-    priced_ns: tuple[int, ...] = ()
-    """Step times in ns of the pass that CUPTI watched; beside `rounds_ns` they tell what watching cost."""
-    figures: tuple[dict[str, float | None], ...] = ()
-    """Figures of the scenario's own by name, once for each round; empty where it has none."""
-    replays: tuple[Replay, ...] = ()
-    """What the step took without its host reads; empty where that was not asked."""
-    used_gpu: bool | None = None
-    """Whether it had a kernel, a copy, a wait or an allocation on the device; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +69,6 @@ class Session:
         Raises:
             OSError: if the folder cannot be written.
         """
-        from syncwatch.model.codec import write_json
-
         write_json(self, Path(path))
 
     @classmethod
@@ -150,6 +78,56 @@ class Session:
         Raises:
             SessionError: if the file is no session, with what is wrong and what to do.
         """
-        from syncwatch.model.codec import read_session
-
         return read_session(Path(path))
+
+
+def read_session(path: Path) -> Session:
+    """Read a session file, or the session inside a run file.
+
+    Raises:
+        SessionError: if the file cannot be read or is no session of this schema.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SessionError(
+            f"Cannot read {path}: {error.strerror}. Give a file that `syncwatch run -o` wrote."
+        ) from error
+    return session_in(raw, path)
+
+
+@collector_off()
+def session_in(raw: bytes, path: Path) -> Session:
+    """Return the session in `raw`, which stood in the file `path`.
+
+    Raises:
+        SessionError: if it is no session of this schema.
+    """
+    try:
+        session = decode_session(raw)
+        _require_sound(session)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise SessionError(
+            f"{path} is not a syncwatch session: {error}. Record one with `syncwatch run TARGET -o {path.name}`."
+        ) from error
+    return session
+
+
+def decode_session(raw: bytes) -> Session:
+    """Return the session in `raw` as it was written, sound or not.
+
+    Raises:
+        msgspec.DecodeError: if there is none of this schema.
+    """
+    document = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    body = document.get(SESSION_KEY)
+    session = msgspec.json.decode(raw if body is None else body, type=Session)
+    if session.schema != SESSION_SCHEMA:
+        raise msgspec.ValidationError(f"its schema is {session.schema!r}, this version reads {SESSION_SCHEMA!r}")
+    return session
+
+
+def _require_sound(session: Session) -> None:
+    fault = next(faults_of(session), None)
+    if fault is not None:
+        raise msgspec.ValidationError(fault)

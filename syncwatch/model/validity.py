@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from syncwatch.model.events import CopyEvent, SyncEvent
-from syncwatch.model.session import Recording, Session
+from syncwatch.model.recording import Recording
 
 _FARTHEST = 2**63
 """Times are 64-bit integers wherever they come from; JSON knows no bound, and a float has one."""
 
 
-def faults_of(session: Session) -> Iterator[str]:
+class Recorded(Protocol):
+    """A session, which is not known here."""
+
+    @property
+    def recordings(self) -> tuple[Recording, ...]:
+        """Everything that was recorded."""
+
+
+def faults_of(session: Recorded) -> Iterator[str]:
     """Yield a phrase for each thing in `session` that no recorder writes."""
     names = [recording.variant for recording in session.recordings]
     yield from (f"it has the variant {name!r} twice" for name in set(names) if names.count(name) > 1)

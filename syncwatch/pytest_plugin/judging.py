@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 
-from syncwatch.attribute.causes import CAUSES
-from syncwatch.config import Settings
-from syncwatch.judge.baseline_file import update_baseline
-from syncwatch.judge.comments import allows_of
+from syncwatch.app.gate import case_of
+from syncwatch.app.project.config import Settings
 from syncwatch.judge.expiry import split
-from syncwatch.judge.gate import baseline_of
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Session
 from syncwatch.model.verdict import (
@@ -29,12 +25,11 @@ from syncwatch.model.verdict import (
     Severity,
     Verdict,
 )
-from syncwatch.pipeline import judge_of, report_of
+from syncwatch.pipeline import analysed
 from syncwatch.pytest_plugin.marks import WORDS, Limit
 from syncwatch.report.text import crop_right, plural
 from syncwatch.report.text import shown as printable
 from syncwatch.report.verdict import VerdictReporter
-from syncwatch.sources import reader
 
 TARGET = "pytest"
 """The target of every test; its variant is the node id."""
@@ -84,18 +79,16 @@ def judge_test(
     """
     # A test may use no GPU: marks are given to whole modules.
     named = tuple(replace(recording, variant=name, used_gpu=None) for recording in session.recordings)
-    report = report_of(replace(session, target=TARGET, recordings=named))
+    analysis = analysed(replace(session, target=TARGET, recordings=named))
+    waiting = tuple(dict.fromkeys(site.file for site in analysis.report.places))
     policy = policy_of(limit, settings.policy)
-    files = tuple(dict.fromkeys(site.file for site in report.places))
-    read = reader([settings.home, Path.cwd(), settings.root])
-    comments = allows_of(report.places, files, read, CAUSES) if files else ()
+    case = case_of(analysis, settings, policy, files=waiting, folders=[Path.cwd()])
     known = None if limit.syncs is not None else baseline
     if update is not None and limit.syncs is None:
-        entries = baseline_of(report, policy, comments, date.today())
-        update_baseline(update, TARGET, (name,), entries)
-        known = entries
-    verdict = judge_of(report, policy, comments=comments, baseline=known)
-    return Judged(report, _of_this_test(verdict if idle is None else _unmeasured(verdict, idle, name)))
+        case.accept(update, (name,))
+        known = case.entries
+    verdict = case.verdict(known)
+    return Judged(case.report, _of_this_test(verdict if idle is None else _unmeasured(verdict, idle, name)))
 
 
 def policy_of(limit: Limit, policy: Policy) -> Policy:

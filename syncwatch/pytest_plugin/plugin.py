@@ -20,8 +20,8 @@ from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results
 from syncwatch.pytest_plugin.threads import Threads
 
 if TYPE_CHECKING:
+    from syncwatch.app.watch import watch
     from syncwatch.pytest_plugin.watched import Watching
-    from syncwatch.watching import watch
 
 _WATCHING = pytest.StashKey["Watching"]()
 _LIMIT = pytest.StashKey[Limit | None]()
@@ -117,8 +117,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         if idle is not None:
             pytest.fail(idle, pytrace=False)
         return result
+    from syncwatch.app.watch import watch
     from syncwatch.model.codec import encode
-    from syncwatch.watching import watch
 
     watching, threads = _watching(item.config), Threads()
     with never_in_silence(item), watch(watching.device().kind.value, prices=False) as watched:
@@ -198,7 +198,7 @@ def _say_skipped(report: pytest.TestReport | pytest.CollectReport, node: pytest.
 @pytest.fixture(name=FIXTURE)
 def _watch(request: pytest.FixtureRequest) -> Generator[watch, None, None]:
     """Give a watch: `with syncwatch: step()`, then `syncwatch.report`; the device is on for the whole test."""
-    from syncwatch.watching import watch
+    from syncwatch.app.watch import watch
 
     watching = _watching(request.config)
     yield watch(watching.device().kind.value, target=request.node.nodeid)

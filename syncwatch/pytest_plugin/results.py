@@ -10,8 +10,8 @@ import pytest
 from syncwatch.errors import SyncwatchError, UsageError
 
 if TYPE_CHECKING:
+    from syncwatch.app.report import Output
     from syncwatch.pytest_plugin.judging import Judged
-    from syncwatch.reporting import Output
 
 ATTRIBUTE = "syncwatch_found"
 """Of a test report: what was found, as JSON; xdist carries it from the worker."""
@@ -55,7 +55,8 @@ class Results:
         """Write the reports, in the process that has every test."""
         if hasattr(session.config, "workerinput") or not self._outputs or not self._packed:
             return
-        from syncwatch.reporting import rendered, write_text
+        from syncwatch.app.report import write_text
+        from syncwatch.pipeline import rendered
 
         found = self._found()
         try:
@@ -83,8 +84,8 @@ class Results:
 
 
 def _outputs(asked: list[str]) -> tuple[Output, ...]:
+    from syncwatch.app.report import output_of
     from syncwatch.cli.outputs import require_writable
-    from syncwatch.reporting import output_of
 
     outputs = tuple(output_of(words) for words in asked)
     for output in outputs:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from syncwatch.config import Settings, read_settings
-from syncwatch.gating import baseline_for
+from syncwatch.app.gate import baseline_for
+from syncwatch.app.project.config import Settings, read_settings
 from syncwatch.model.session import DeviceKind, Session
 from syncwatch.model.verdict import KnownSite
 from syncwatch.pytest_plugin.judging import Judged, judge_test

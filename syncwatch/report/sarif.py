@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from typing_extensions import assert_never
 
-from syncwatch import __version__
 from syncwatch.model.codec import encode
-from syncwatch.model.finding import NO_LINE, Report, Site
+from syncwatch.model.finding import NO_LINE, Report, RuleHelp, Site
 from syncwatch.model.session import DeviceKind, Recorder
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report import sarif_log as sarif
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, block_of, entries_of
+from syncwatch.version import __version__
 
 FINGERPRINT = "syncwatchSite/v1"
 """The name of our fingerprint; a new version means another way to make it."""
@@ -25,16 +24,6 @@ _ROOT = "SRCROOT"
 _LIMIT = 2_000
 _OF_THE_RUN = (Reason.UNMEASURED, Reason.UNWATCHED, Reason.REMARK)
 """What is said of the run, and not of a line or a file of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuleHelp:
-    """What a reader of a result can look up."""
-
-    title: str
-    summary: str
-    markdown: str
-    uri: str | None
 
 
 class SarifReporter:

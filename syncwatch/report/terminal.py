@@ -52,7 +52,7 @@ class TerminalReporter:
             yield from self._variant(variant, console, modelled=modelled, elsewhere=shared)
         if report.variants:
             yield ""
-            compared = report.recorder is Recorder.SYNCWATCH
+            compared = not any(variant.alone for variant in report.variants)
             yield from side_by_side(_columns(report), console, modelled=modelled, compared=compared)
         for sentence in shared:
             yield from note(sentence, console)

@@ -28,7 +28,8 @@ def plural(count: float, noun: str) -> str:
     """Return `3 copies` as `number(3)` and the noun in its number."""
     if count == 1:
         return f"{number(count)} {noun}"
-    return f"{number(count)} {noun[:-1]}ies" if noun.endswith("y") else f"{number(count)} {noun}s"
+    ending_in_y = noun.endswith("y") and noun[-2:-1] not in "aeiou"
+    return f"{number(count)} {noun[:-1]}ies" if ending_in_y else f"{number(count)} {noun}s"
 
 
 def number(value: float) -> str:

@@ -17,8 +17,9 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any
 
-from syncwatch.sense import forks
+from syncwatch.sense import active, forks
 from syncwatch.sense.commands import line_runs_python, named, runs_python
+from syncwatch.sense.forked_child import listen
 from syncwatch.sense.forks import Did
 from syncwatch.sense.process_ends import is_running, own_children, peek, times_of_children
 from syncwatch.sense.virtual.patching import Patches
@@ -74,7 +75,8 @@ class Children:
         self._times = times_of_children()
 
     def __enter__(self) -> Children:
-        forks.begin()
+        listen()
+        forks.begin(nested=bool(active.recorders()))
         self._forked_before = frozenset(forks.forked())
         self._before = frozenset(own_children())
         self._times = times_of_children()

@@ -8,6 +8,7 @@ from enum import Enum
 from typing_extensions import assert_never
 
 from syncwatch.errors import NotMeasuredError
+from syncwatch.sense import forked_child
 from syncwatch.sense.base import WatchedDevice
 from syncwatch.sense.tried import OLDEST_TORCH, is_too_old, not_there
 
@@ -30,6 +31,7 @@ def open_device(choice: DeviceChoice) -> WatchedDevice:
         NotMeasuredError: if there is no such device, or torch is missing or too old.
     """
     require_torch()
+    forked_child.listen()
     if choice is DeviceChoice.AUTO:
         return open_device(DeviceChoice.VIRTUAL if _is_virtual() else DeviceChoice.CUDA)
     if choice is DeviceChoice.CUDA:

@@ -6,9 +6,9 @@ import platform
 
 import torch
 
-from syncwatch import __version__
 from syncwatch.model.session import DeviceKind, Environment
 from syncwatch.sense.tried import installed
+from syncwatch.version import __version__
 
 
 def environment(device: DeviceKind, gpu: str | None) -> Environment:

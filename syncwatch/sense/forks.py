@@ -9,12 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import sys
-from collections.abc import Callable
 from enum import IntFlag
-from typing import Any
-
-from syncwatch.sense import active
 
 _SLOTS = 4096
 _SLOT = struct.Struct("=iI")
@@ -34,10 +29,10 @@ _owner = os.getpid()
 _page: mmap.mmap | None = None
 
 
-def begin() -> None:
+def begin(*, nested: bool) -> None:
     """Let this process be the watched one, whose forks are noted; nothing where a watch around this one did so."""
     global _owner, _page
-    if _page is None or not active.recorders():
+    if _page is None or not nested:
         _owner = os.getpid()
         # Anonymous and shared: a fork keeps it, another program in the place of the process does not.
         _page = mmap.mmap(-1, _SLOTS * _SLOT.size)
@@ -73,32 +68,6 @@ def _write(pid: int, what: Did) -> None:
             return
 
 
-def _in_child() -> None:
-    note(Did.NOTHING)
-    for recorder in active.recorders():
-        recorder.after = on_gpu_work
-    active.clear()
-    _watch_initialisation()
-
-
 def on_gpu_work(_event: object) -> None:
     """Note that this process uses the GPU."""
     note(Did.USED_GPU)
-
-
-def _watch_initialisation() -> None:
-    """Note it when this child turns to CUDA, which begins with this call for torch's C++ code too."""
-    cuda: Any = sys.modules.get("torch.cuda")
-    plain: Callable[[], None] | None = getattr(cuda, "_lazy_init", None)
-    # On the virtual device it is another function, and says nothing.
-    if plain is None or plain.__module__ != "torch.cuda":
-        return
-
-    def lazy_init() -> None:
-        note(Did.USED_GPU)
-        plain()
-
-    cuda._lazy_init = lazy_init
-
-
-os.register_at_fork(after_in_child=_in_child)

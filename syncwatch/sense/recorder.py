@@ -15,6 +15,7 @@ from syncwatch.model.events import Call, Direction, HostMemory, RangeEvent, Step
 from syncwatch.model.names import BUILD_RANGE
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense import scope
+from syncwatch.sense.forks import on_gpu_work
 from syncwatch.sense.open_steps import OpenStep, number_for
 from syncwatch.sense.stacks import StackTable
 from syncwatch.sense.threads import thread_name
@@ -168,7 +169,7 @@ class Recorder:
         number = self.thread() if thread is None else thread
         if os.getpid() != self.owner and self.after is None:
             # C forked, and Python was not told.
-            _left_to_itself(self)
+            self.after = on_gpu_work
         if self.after is not None:
             self.after(
                 SyncEvent(
@@ -371,9 +372,3 @@ class Recorder:
             if self.built_ns
             else (),
         )
-
-
-def _left_to_itself(recorder: Recorder) -> None:
-    from syncwatch.sense import forks
-
-    recorder.after = forks.on_gpu_work

@@ -10,8 +10,7 @@ from shutil import which
 from typing import IO
 
 from syncwatch.errors import NotMeasuredError, SessionError, UsageError
-from syncwatch.model.codec import session_in
-from syncwatch.model.session import Session
+from syncwatch.model.session import Session, session_in
 from syncwatch.traces.files import is_packed, other_packing, refusing, unpacked
 from syncwatch.traces.kineto.load import load as load_kineto
 from syncwatch.traces.nsys.load import load as load_nsys

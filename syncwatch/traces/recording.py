@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from syncwatch import __version__
 from syncwatch.model.events import LIBRARY_FILES, CopyEvent, Frame, SyncEvent, SyncKind
 from syncwatch.model.finding import UNKNOWN
 from syncwatch.model.names import STEP_RANGE
@@ -14,6 +13,7 @@ from syncwatch.traces.copy_waits import Copy, Wait, waits_of
 from syncwatch.traces.nesting import Nests
 from syncwatch.traces.process import Process
 from syncwatch.traces.steps import StepClock
+from syncwatch.version import __version__
 
 _ASKING_FILES = ("torch/cuda/__init__.py", "torch/cuda/streams.py", "torch/accelerator/__init__.py")
 """Where torch defines the `synchronize` functions that a user calls to wait."""

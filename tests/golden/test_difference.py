@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.comparing import difference_of
+from syncwatch.app.compare import difference_of
 from syncwatch.model.codec import encode
 from syncwatch.model.difference import Difference
 from syncwatch.report.difference import DifferenceReporter

@@ -12,11 +12,11 @@ from syncwatch.judge.gate import judge
 from syncwatch.model.finding import Report
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Budgets, Level, Policy, Rule, Verdict
-from syncwatch.pipeline import report_of
+from syncwatch.pipeline import rendered, report_of
 from syncwatch.report.base import Reporter
+from syncwatch.report.formats import Format
 from syncwatch.report.json import JsonReporter
 from syncwatch.report.terminal import TerminalReporter
-from syncwatch.reporting import Format, rendered
 from tests.helpers.fakes import gdn_session, nsys_session
 
 HERE = Path(__file__).parent

@@ -153,7 +153,7 @@ def test_beside_another_profiler_there_are_lines_and_prices_that_were_asked_for_
     driver = tmp_path / "driver.py"
     driver.write_text(
         "import sys, torch\n"
-        "from syncwatch.cli.app import main\n"
+        "from syncwatch.cli.entry import main\n"
         "with torch.profiler.profile():\n"
         f"    sys.argv = ['syncwatch', 'run', {str(script)!r}, '--device', 'cuda', *sys.argv[1:]]\n"
         "    main()\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.pipeline import write_run
+from syncwatch.app.report import write_run
+from syncwatch.pipeline import analysed
 from tests.helpers.command import Ended, syncwatch
 from tests.helpers.fakes import gdn_session, later_gdn_session, recording, session, steps
 
@@ -16,7 +17,7 @@ from tests.helpers.fakes import gdn_session, later_gdn_session, recording, sessi
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """Return a folder with a run file and a bare session, before and after a change."""
-    write_run(gdn_session(), tmp_path / "before.json")
+    write_run(analysed(gdn_session()), tmp_path / "before.json")
     later_gdn_session().save(tmp_path / "after.json")
     return tmp_path
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from syncwatch.app.report import write_run
 from syncwatch.cli.outputs import require_apart
 from syncwatch.errors import UsageError
-from syncwatch.pipeline import write_run
+from syncwatch.pipeline import analysed
 from tests.helpers.command import syncwatch
 from tests.helpers.fakes import gdn_session
 
@@ -44,7 +45,7 @@ def test_a_file_that_is_no_run_is_refused_and_never_executed(tmp_path: Path, nam
 
 
 def test_a_run_of_any_name_is_judged(tmp_path: Path) -> None:
-    write_run(gdn_session(), tmp_path / "kept.txt")
+    write_run(analysed(gdn_session()), tmp_path / "kept.txt")
     assert syncwatch("gate", "kept.txt", "--variant", "naive", cwd=tmp_path).code == 1
 
 
@@ -92,7 +93,7 @@ def test_a_file_of_somebody_elses_is_not_written_over(tmp_path: Path, name: str,
 
 
 def test_a_report_of_ours_is_written_over_in_every_format(tmp_path: Path) -> None:
-    write_run(gdn_session(), tmp_path / "run.json")
+    write_run(analysed(gdn_session()), tmp_path / "run.json")
     forms = ("terminal", "json", "junit", "sarif", "github", "markdown", "html")
     files = {form: tmp_path / f"report.{'md' if form == 'markdown' else form}" for form in forms}
     asked = [word for form, path in files.items() for word in ("--format", f"{form}={path}")]

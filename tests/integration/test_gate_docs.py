@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from syncwatch.app.project.config import read_settings
 from syncwatch.attribute.causes import CAUSES
-from syncwatch.config import read_settings
 from syncwatch.judge.comments import allows_in
 from syncwatch.model.verdict import Budgets, Level, Reason, Severity
 from tests.helpers.command import ROOT, Ended, syncwatch

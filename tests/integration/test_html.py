@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from syncwatch.model.session import Session
-from syncwatch.pipeline import report_of
-from syncwatch.reporting import Format, rendered
+from syncwatch.pipeline import analysed, rendered, report_of
+from syncwatch.report.formats import Format
 from tests.helpers.command import ROOT
 from tests.helpers.fakes import gdn_session
 from tests.helpers.hostile import NASTY
@@ -92,7 +92,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
 
     def open_page(known: Session, *, width: int = 1280, theme: str = "light") -> Opened:
         file = tmp_path / f"report-{len(contexts)}.html"
-        html = rendered(Format.HTML, report_of(known), session=known)
+        html = rendered(Format.HTML, report_of(known), analysis=analysed(known))
         file.write_bytes(html.encode("utf-8", errors="replace"))
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
         contexts.append(context)

@@ -65,7 +65,7 @@ def test_a_shell_is_offered_names_without_torch(tmp_path: Path, words: str, offe
     (tmp_path / "trace.json").touch()
     path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
     ended = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.argv = ['syncwatch']; from syncwatch.cli.app import main; main()"],
+        [sys.executable, "-c", "import sys; sys.argv = ['syncwatch']; from syncwatch.cli.entry import main; main()"],
         env={
             **os.environ,
             "PYTHONPATH": path,

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from syncwatch.exporting import TraceFormat, bubbles_of, export
-from syncwatch.pipeline import report_of
+from syncwatch.app.export import TraceFormat, bubbles_of, export
+from syncwatch.pipeline import analysed, report_of
 from syncwatch.traces.layout import laid_out
 from tests.helpers.command import ROOT, syncwatch
 from tests.helpers.nsys_binary import Nsys, binaries
@@ -80,7 +80,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def menagerie_file(tmp_path: Path) -> Path:
-    export(menagerie(), TraceFormat.NSYS, tmp_path / "menagerie.sqlite")
+    export(analysed(menagerie()), TraceFormat.NSYS, tmp_path / "menagerie.sqlite")
     return tmp_path / "menagerie.sqlite"
 
 
@@ -193,7 +193,7 @@ def test_the_menagerie_has_its_figures(menagerie_file: Path, asked: Asked) -> No
 def test_the_gaps_of_the_menagerie_are_its_bubbles(menagerie_file: Path, asked: Asked) -> None:
     session = menagerie()
     (placed,) = laid_out(session)
-    bubbles = [each for each in bubbles_of(session)[0] if each is not None]
+    bubbles = [each for each in bubbles_of(analysed(session))[0] if each is not None]
 
     gaps = {(int(row["Start (ns)"]), int(row["Duration (ns)"])) for row in asked("gpu_gaps:gap=1", menagerie_file)}
 
@@ -221,7 +221,7 @@ def test_threads_and_streams_of_the_menagerie(menagerie_file: Path, asked: Asked
 @pytest.mark.parametrize("lacks", lacking())
 def test_whatever_a_session_lacks_every_report_and_rule_reads_it(lacks: str, tmp_path: Path, nsys: Nsys) -> None:
     file = tmp_path / "lacking.sqlite"
-    export(lacking()[lacks], TraceFormat.NSYS, file)
+    export(analysed(lacking()[lacks]), TraceFormat.NSYS, file)
 
     for each in nsys.reports():
         nsys.report(each, file)

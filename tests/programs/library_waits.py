@@ -24,9 +24,9 @@ def main() -> None:
     with device.sense("libraries") as sensed:
         work(*inputs)
     assert sensed.recording is not None
-    for each in attribute(sensed.recording):
-        if each.sync.kind is not SyncKind.ALLOCATION:
-            print(each.finding.source)
+    for sync, finding in zip(sensed.recording.syncs, attribute(sensed.recording), strict=True):
+        if sync.kind is not SyncKind.ALLOCATION and finding is not None:
+            print(finding.source)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import ast
+import inspect
 import os
+from dataclasses import fields
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from syncwatch.config import Settings, read_settings
+from syncwatch.app.project import config, config_file
+from syncwatch.app.project.config import Settings, read_settings
 from syncwatch.errors import UsageError
 from syncwatch.model.verdict import Allow, Budgets, Level, Pattern, Policy, Rule
 from tests.helpers.judging import WHOLE_CONFIG
@@ -182,3 +186,25 @@ def test_a_policy_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     for path, kind in ((tmp_path / "ci.toml", "a pipe"), (Path("/dev/zero"), "a device"), (tmp_path, "a folder")):
         with pytest.raises(UsageError, match=f"it is {kind}"):
             read_settings(tmp_path, path)
+
+
+def test_the_keys_are_written_down_once() -> None:
+    # GIVEN every key that the tables of the policy take
+    known = {name for names in config._KEYS.values() for name in names}
+    assert {each.name for each in fields(Budgets)} == set(config._KEYS["budgets"])
+
+    # THEN neither module repeats one as a list of strings: they come from the fields
+    for module in (config, config_file):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Tuple | ast.List):
+                words = {part.value for part in node.elts if isinstance(part, ast.Constant)}
+                assert len(words & known) < 2, ast.unparse(node)
+
+
+@pytest.mark.parametrize("table", ["", "budgets", "allow"])
+def test_every_key_is_offered_where_it_is_nearly_written(tmp_path: Path, table: str) -> None:
+    for name in config._KEYS[table]:
+        head = {"": "", "budgets": "[budgets]\n", "allow": "[[allow]]\nreason = 'why'\n"}[table]
+        (tmp_path / "syncwatch.toml").write_text(f"{head}{name}x = 1\n")
+        with pytest.raises(UsageError, match=f"Did you mean '{name}'"):
+            read_settings(tmp_path)

@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from syncwatch.app.report import write_run
 from syncwatch.model.session import Session
-from syncwatch.pipeline import report_of, write_run
+from syncwatch.pipeline import analysed, report_of
 from tests.helpers.fakes import gdn_session, session
 
 
@@ -14,7 +15,7 @@ def test_one_file_holds_the_report_and_the_recording_it_came_from(tmp_path: Path
     known, path = gdn_session(), tmp_path / "run.json"
 
     # WHEN
-    write_run(known, path)
+    write_run(analysed(known), path)
 
     # THEN `jq` finds the contract, and every later command the session
     document = json.loads(path.read_text())

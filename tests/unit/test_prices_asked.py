@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from syncwatch.cli.recording import Outcome, Request, judged_by_prices
+from syncwatch.app.outcome import Outcome
+from syncwatch.app.run import Request, judged_by_prices
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED
 from syncwatch.sense.device import DeviceChoice
 from tests.helpers.fakes import recording, session

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.sources import reader, user_files
+from syncwatch.app.project.sources import reader, user_files
 from tests.helpers.fakes import Stacks, frame, recording, session, torch_frame
 
 

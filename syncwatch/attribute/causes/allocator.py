@@ -16,7 +16,6 @@ DEVICE_MEMORY = Cause(
     example="out = torch.empty(largest_so_far, device=device)",
     use_instead="buffer = torch.empty(largest_there_will_be, device=device)  # once\nout = buffer[:size]",
     references=(_ALLOCATOR, "https://docs.nvidia.com/cuda/cuda-runtime-api/api-sync-behavior.html"),
-    explicit=False,
 )
 
 PINNED_MEMORY = Cause(
@@ -30,5 +29,4 @@ PINNED_MEMORY = Cause(
     use_instead="staging.copy_(batch)  # staging = torch.empty(..., pin_memory=True), made once\n"
     'batch = staging.to("cuda", non_blocking=True)',
     references=(_ALLOCATOR, "https://docs.pytorch.org/tutorials/intermediate/pinmem_nonblock.html"),
-    explicit=False,
 )

@@ -20,8 +20,8 @@ class Cause:
     example: str
     use_instead: str
     references: tuple[str, ...] = ()
-    explicit: bool | None = None
-    """Whether the user asked for the wait; None where the sensor decides."""
+    explicit: bool = False
+    """Whether the user asked for the wait, rather than getting it as a side effect."""
 
 
 def by_code(causes: Iterable[Cause]) -> dict[str, Cause]:

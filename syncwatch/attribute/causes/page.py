@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from syncwatch.attribute.causes import CAUSES
 from syncwatch.attribute.causes.base import Cause
+from syncwatch.model.finding import RuleHelp
 
 
 def markdown_of(cause: Cause, *, level: int = 2) -> str:
@@ -20,6 +22,14 @@ def markdown_of(cause: Cause, *, level: int = 2) -> str:
     if cause.references:
         parts.append("**References**\n\n" + "\n".join(f"- <{reference}>" for reference in cause.references))
     return "\n\n".join(parts) + "\n"
+
+
+def rule_help() -> dict[str, RuleHelp]:
+    """Return the help of every cause, as SARIF shows it."""
+    return {
+        code: RuleHelp(cause.title, cause.what_it_does, markdown_of(cause), next(iter(cause.references), None))
+        for code, cause in CAUSES.items()
+    }
 
 
 def document_of(causes: Iterable[Cause]) -> str:

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import Finding
 from syncwatch.model.session import Recording
+from syncwatch.model.wait import Finding, Wait
 from syncwatch.report import text
 from syncwatch.report.finding import caret_span
 from syncwatch.report.html.lanes import Block, Lane, Look
 from syncwatch.report.html.thinning import Drawn
-from syncwatch.report.html.waits import Wait
 
 _LOOKS = tuple(Look)
 _MAX_NAME = 300
@@ -96,7 +95,7 @@ class Packer:
         }
 
     def _wait(self, wait: Wait, recording: Recording, origin: int) -> dict[str, Any]:
-        sync = wait.sync
+        sync, price = wait.sync, wait.price
         assert sync.start_ns is not None and sync.end_ns is not None
         idle = wait.idle
         ranges = recording.range_stacks[sync.within] if sync.within is not None else ()
@@ -114,10 +113,10 @@ class Packer:
             "api": self._strings.add(sync.api or sync.kind.api()),
             "op": None if sync.op is None else self._strings.add(sync.op),
             "ranges": [self._strings.add(name) for name in ranges],
-            "drain": wait.drain_ns,
-            "overhead": wait.overhead_ns,
+            "drain": None if price is None else price.drain_ns,
+            "overhead": None if price is None else price.overhead_ns,
             "idle": None if idle is None else [idle[0] - origin, idle[1] - idle[0]],
-            "stream_idle": wait.stream_idle_ns,
+            "stream_idle": None if price is None else price.stream_idle_ns,
         }
 
 

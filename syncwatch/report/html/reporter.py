@@ -9,15 +9,14 @@ from typing import Any, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from syncwatch.model.analysis import Analysis
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Session
 from syncwatch.model.verdict import Verdict
 from syncwatch.report.html import assets
 from syncwatch.report.html.lanes import lanes_of
 from syncwatch.report.html.packing import Packer, printable, to_json
 from syncwatch.report.html.page import page_of
 from syncwatch.report.html.thinning import Drawn, thin
-from syncwatch.report.html.waits import Wait
 
 MAX_EVENTS = 50_000
 """What a browser draws at once without a pause (docs/adr/0007)."""
@@ -34,8 +33,7 @@ class HtmlReporter:
     def __init__(
         self,
         verdict: Verdict | None = None,
-        session: Session | None = None,
-        waits: Sequence[Sequence[Wait]] = (),
+        analysis: Analysis | None = None,
         *,
         max_events: int = MAX_EVENTS,
     ) -> None:
@@ -43,20 +41,19 @@ class HtmlReporter:
 
         Args:
             verdict: what a gate said; None where nothing was judged.
-            session: the recording behind the report; without it there is no timeline.
-            waits: the waits of each recording of `session`, in order.
+            analysis: with the waits behind the report; without it there is no timeline.
             max_events: events drawn of all recordings together; larger ones are thinned, and the page says so.
         """
         self._verdict = verdict
-        self._session = session
-        self._waits = waits
+        self._analysis = analysis
         self._max_events = max_events
 
     def render(self, report: Report) -> str:
         """Return the page."""
         drawn = self._drawn()
+        session = None if self._analysis is None else self._analysis.session
         return _template().render(
-            page=page_of(report, self._verdict, self._session, drawn),
+            page=page_of(report, self._verdict, session, drawn),
             data=to_json(self._packed(drawn)) if drawn else None,
             style=assets.style(),
             script=assets.script(),
@@ -64,10 +61,10 @@ class HtmlReporter:
         )
 
     def _drawn(self) -> tuple[Drawn, ...]:
-        if self._session is None:
+        if self._analysis is None:
             return ()
-        known = list(zip(self._session.recordings, self._waits, strict=True))[:MAX_RECORDINGS]
-        laid = [(recording, lanes_of(recording), waits) for recording, waits in known]
+        known = self._analysis.recordings[:MAX_RECORDINGS]
+        laid = [(each.recording, lanes_of(each.recording), each.waits) for each in known]
         sizes = [sum(len(lane.blocks) for lane in lanes) + len(waits) for _, lanes, waits in laid]
         # Each gets the part of the budget that its size asks for.
         part = min(1.0, self._max_events / max(1, sum(sizes)))
@@ -78,8 +75,9 @@ class HtmlReporter:
 
     def _packed(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
         packer = Packer()
-        recordings = self._session.recordings if self._session is not None else ()
-        return packer.page([packer.recording(each, seen) for each, seen in zip(recordings, drawn, strict=False)])
+        recordings = self._analysis.recordings if self._analysis is not None else ()
+        packed = [packer.recording(each.recording, seen) for each, seen in zip(recordings, drawn, strict=False)]
+        return packer.page(packed)
 
 
 @cache

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from syncwatch.model.session import Recording
+from syncwatch.model.wait import Wait
 from syncwatch.report import text
 from syncwatch.report.html.lanes import Block, Lane, LaneKind, Look
-from syncwatch.report.html.waits import Wait
 
 MAX_LANES = 24
 """Of one recording; those with the fewest events are left out."""

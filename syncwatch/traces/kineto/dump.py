@@ -13,10 +13,10 @@ from typing import IO, Any, cast
 import msgspec
 
 from syncwatch.errors import UsageError
-from syncwatch.model.codec import decode_session, encode
+from syncwatch.model.codec import encode
 from syncwatch.model.events import CopyEvent, SyncEvent
 from syncwatch.model.replacing import replacing
-from syncwatch.model.session import DeviceKind, Recording, Session
+from syncwatch.model.session import DeviceKind, Recording, Session, decode_session
 from syncwatch.traces.kineto.notation import OWN_KEY, OWN_SCHEMA
 from syncwatch.traces.kineto.slices import Bubble, Slices
 from syncwatch.traces.kineto.tracks import Tracks

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from syncwatch import __version__
 from syncwatch.model.events import CopyEvent, KernelEvent, SyncEvent
 from syncwatch.model.session import DeviceKind, Recorder, Session
 from syncwatch.traces.nsys import names
 from syncwatch.traces.nsys.rows import Part, Row, context_of
 from syncwatch.traces.nsys.schema import SCHEMA_VERSION, Strings
+from syncwatch.version import __version__
 
 Sheet = tuple[str, tuple[str, ...], list[Row]]
 """A table, its columns, and rows of it."""

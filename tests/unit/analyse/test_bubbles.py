@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncwatch.analyse.bubbles import bubbles
-from syncwatch.analyse.timeline import Span, union
+from syncwatch.analyse.timeline import union
+from syncwatch.model.wait import Span
 
 END = 1_000
 

@@ -13,7 +13,7 @@ from syncwatch.judge.baseline import key_of
 from syncwatch.model.difference import Change, Difference, LineDifference
 from syncwatch.model.finding import Site
 from syncwatch.model.session import Coverage, DeviceKind, Recorder, Session
-from syncwatch.pipeline import report_of
+from syncwatch.pipeline import analysed
 from tests.helpers.fakes import MS, gdn_session, later_gdn_session, recording, session, steps
 from tests.helpers.judging import site
 
@@ -112,7 +112,7 @@ def test_lines_come_by_what_became_of_them_then_by_cost() -> None:
 
 
 def run(name: str, known: Session) -> Run:
-    return Run(name, known, report_of(known))
+    return Run(name, analysed(known))
 
 
 def between(before: Session, after: Session, *pairs: tuple[str, str]) -> Difference:

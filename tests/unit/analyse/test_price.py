@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from syncwatch.analyse.build import analyse
-from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.finding import NO_LINE, Variant
 from syncwatch.model.session import Coverage, Recording
-from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, session, steps, sync
+from syncwatch.pipeline import analysed_recording
+from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, steps, sync
 
 
 def variant_of(known: Recording) -> Variant:
-    return analyse(session(known), [attribute(known)]).variants[0]
+    return analysed_recording(known).variant
 
 
 def test_a_site_is_counted_and_priced_a_step() -> None:

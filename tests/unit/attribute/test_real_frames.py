@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import Frame
 from syncwatch.sense.stacks import StackTable
+from tests.attributed import findings_of
 from tests.helpers.fakes import Stacks, recording, sync
 
 
@@ -182,11 +182,11 @@ def test_a_line_of_python_is_named(function: Callable[[Spy], object], operator: 
         op = {"SW201": "aten.nonzero", "SW208": "aten.index_put_"}.get(EXPECTED[function], "aten._local_scalar_dense")
     stacks = Stacks()
     stack = stacks.add(*(frames[index] for index in ids[0]))
-    (found,) = attribute(recording(syncs=[sync(stack=stack, op=op)], stacks=stacks))
+    (found,) = findings_of(recording(syncs=[sync(stack=stack, op=op)], stacks=stacks))
 
     # THEN
-    assert found.finding.code == EXPECTED[function]
-    assert found.finding.function == function.__name__ or sys.version_info < (3, 12)
+    assert found.code == EXPECTED[function]
+    assert found.function == function.__name__ or sys.version_info < (3, 12)
 
 
 def test_the_frame_is_this_file() -> None:

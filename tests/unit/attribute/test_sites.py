@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from syncwatch.attribute.sites import attribute
-from syncwatch.model.events import Direction
+from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.finding import NO_LINE
+from tests.attributed import findings_of
 from tests.helpers.fakes import Stacks, copy, frame, recording, sync
 
 
@@ -12,21 +13,22 @@ def test_a_wait_is_paired_with_its_line_and_cause() -> None:
     line = stacks.add(frame("n = x.item()", "x.item()", file="app/a.py", line=3, function="Model.forward"))
 
     # WHEN
-    (found,) = attribute(recording(syncs=[sync(stack=line)], stacks=stacks))
+    (found,) = findings_of(recording(syncs=[sync(stack=line)], stacks=stacks))
 
     # THEN
-    finding = found.finding
-    assert (finding.code, finding.file, finding.line, finding.function) == ("SW101", "app/a.py", 3, "Model.forward")
-    assert (finding.source, finding.expression, finding.explicit) == ("n = x.item()", "x.item()", False)
+    assert (found.code, found.file, found.line, found.function) == ("SW101", "app/a.py", 3, "Model.forward")
+    assert (found.source, found.expression, found.explicit) == ("n = x.item()", "x.item()", False)
 
 
-def test_pacing_waits_of_the_runner_are_left_out() -> None:
-    assert attribute(recording(syncs=[sync(pacing=True)])) == ()
+def test_pacing_waits_of_the_runner_are_nobodys_line_and_keep_their_place() -> None:
+    pacing, own = attribute(recording(syncs=[sync(pacing=True), sync()]))
+    assert pacing is None
+    assert own is not None and own.code == "SW101"
 
 
 def test_a_wait_without_a_line_is_kept_and_says_so() -> None:
-    (found,) = attribute(recording(syncs=[sync(stack=None, op="aten.nonzero")]))
-    assert (found.finding.code, found.finding.file, found.finding.line) == ("SW202", NO_LINE, 0)
+    (found,) = findings_of(recording(syncs=[sync(stack=None, op="aten.nonzero")]))
+    assert (found.code, found.file, found.line) == ("SW202", NO_LINE, 0)
 
 
 def test_the_copy_of_the_same_call_tells_the_direction() -> None:
@@ -37,22 +39,27 @@ def test_the_copy_of_the_same_call_tells_the_direction() -> None:
     copies = [copy(0, direction=Direction.D2H, stack=line), copy(1, direction=Direction.H2D, stack=line)]
 
     # WHEN
-    found = attribute(recording(syncs=syncs, copies=copies, stacks=stacks))
+    found = findings_of(recording(syncs=syncs, copies=copies, stacks=stacks))
 
     # THEN
-    assert [item.finding.code for item in found] == ["SW104", "SW302"]
+    assert [item.code for item in found] == ["SW104", "SW302"]
 
 
 def test_copies_both_ways_tell_nothing() -> None:
     stacks = Stacks()
     line = stacks.add(frame("y = helper(x)", "helper(x)"))
     copies = [copy(direction=Direction.D2H, stack=line), copy(direction=Direction.H2D, stack=line)]
-    (found,) = attribute(recording(syncs=[sync(stack=line)], copies=copies, stacks=stacks))
-    assert found.finding.code == "SW900"
+    (found,) = findings_of(recording(syncs=[sync(stack=line)], copies=copies, stacks=stacks))
+    assert found.code == "SW900"
 
 
 def test_the_body_of_an_if_is_not_shown_as_what_waited() -> None:
     stacks = Stacks()
     line = stacks.add(frame("if flag:", "if flag: y = x + 1"))
-    (found,) = attribute(recording(syncs=[sync(stack=line)], stacks=stacks))
-    assert (found.finding.code, found.finding.expression) == ("SW103", "if flag:")
+    (found,) = findings_of(recording(syncs=[sync(stack=line)], stacks=stacks))
+    assert (found.code, found.expression) == ("SW103", "if flag:")
+
+
+def test_a_copy_that_blocks_was_never_asked_for_whatever_a_sensor_says() -> None:
+    (found,) = findings_of(recording(syncs=[sync(kind=SyncKind.COPY, explicit=True)]))
+    assert (found.code, found.explicit) == ("SW304", False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from syncwatch.attribute.ranges import range_of
-from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent, SyncKind
-from syncwatch.model.finding import Finding
 from syncwatch.model.session import Coverage
+from syncwatch.model.wait import Finding
+from tests.attributed import findings_of
 from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, sync, torch_frame
 
 
@@ -22,7 +22,7 @@ def found_of(
     """Return what the last of `syncs` is said to be."""
     coverage = Coverage((recorder,), (), len(syncs), 0)
     known = recording(syncs=syncs, copies=copies, kernels=kernels, stacks=stacks or Stacks(), coverage=coverage)
-    return attribute(known)[-1].finding
+    return findings_of(known)[-1]
 
 
 def wait(at: int = 10 * US, **known: object) -> SyncEvent:

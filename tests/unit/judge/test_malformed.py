@@ -19,8 +19,8 @@ import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syncwatch.app.project.config import read_settings
 from syncwatch.cli import gate as command
-from syncwatch.config import read_settings
 from syncwatch.errors import SyncwatchError, UsageError
 from syncwatch.judge.baseline_file import read_baseline, update_baseline
 from syncwatch.model.codec import encode

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncwatch.errors import SessionError
-from syncwatch.model.codec import decode_session, encode, write_json
+from syncwatch.model.codec import encode, write_json
 from syncwatch.model.events import Step
-from syncwatch.model.session import SESSION_SCHEMA, Session
+from syncwatch.model.session import SESSION_SCHEMA, Session, decode_session
 from tests.helpers.fakes import gdn_session
 
 # msgspec reads integers of 64 bits, and JSON no infinity; a name may hold anything but half a surrogate pair.

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from syncwatch.app.report import write_run
 from syncwatch.model.codec import encode, write_json
 from syncwatch.model.compact import CompactCopies, CompactKernels, CompactSyncs, work_of
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncEvent, SyncKind
 from syncwatch.model.session import Session
-from syncwatch.pipeline import report_of, write_run
+from syncwatch.pipeline import analysed, report_of
 from syncwatch.sense.recorder import Recorder
 from tests.helpers.fakes import gdn_session
 
@@ -129,7 +130,7 @@ def test_a_file_written_piece_by_piece_is_the_same(tmp_path: Any, monkeypatch: p
     for each in (session, strange, replace(session, recordings=())):
         write_json(each, tmp_path / "session.json")
         assert (tmp_path / "session.json").read_bytes() == encode(each)
-    write_run(session, tmp_path / "run.json")
+    write_run(analysed(session), tmp_path / "run.json")
     assert Session.load(tmp_path / "run.json") == session
 
 
@@ -146,7 +147,7 @@ def test_a_recording_that_is_compact_reports_and_writes_as_one_that_is_not(tmp_p
     )
     assert compact == session
     assert encode(report_of(compact)) == encode(report_of(session))
-    write_run(compact, tmp_path / "run.json")
+    write_run(analysed(compact), tmp_path / "run.json")
     assert Session.load(tmp_path / "run.json") == session
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from syncwatch.comparing import difference_of
+from syncwatch.app.compare import difference_of
 from syncwatch.model.difference import Change, Difference
 from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import DeviceKind

@@ -17,13 +17,12 @@ from syncwatch.model.events import KernelEvent
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Line, Recorder, Replay, Session
 from syncwatch.model.verdict import Policy, Verdict
-from syncwatch.picturing import waits_of
-from syncwatch.pipeline import report_of
+from syncwatch.pipeline import analysed, rendered, report_of
 from syncwatch.report import text
+from syncwatch.report.formats import Format
 from syncwatch.report.html.reporter import MAX_RECORDINGS, HtmlReporter
 from syncwatch.report.html.rows import site_rows
 from syncwatch.report.html.thinning import thin
-from syncwatch.reporting import Format, rendered
 from tests.helpers.fakes import MS, US, Stacks, frame, gdn_session, kernel, recording, session, steps, sync
 from tests.helpers.hostile import NAMES
 from tests.helpers.pages import Page, hostile_session, modelled_session
@@ -32,7 +31,7 @@ HERE = Path(package.__file__).parent
 
 
 def page_of(known: Session, verdict: Verdict | None = None) -> Page:
-    return Page(rendered(Format.HTML, report_of(known), verdict, session=known))
+    return Page(rendered(Format.HTML, report_of(known), verdict, analysis=analysed(known)))
 
 
 def test_the_page_ends_in_a_newline_and_begins_as_html() -> None:
@@ -118,7 +117,7 @@ def test_every_figure_of_the_report_stands_in_the_page() -> None:
 
 
 def test_the_expression_that_waits_is_marked() -> None:
-    html = rendered(Format.HTML, report_of(gdn_session()), session=gdn_session())
+    html = rendered(Format.HTML, report_of(gdn_session()), analysis=analysed(gdn_session()))
     site = report_of(gdn_session()).sites[0]
 
     assert site.expression is not None
@@ -206,9 +205,10 @@ def test_the_page_can_be_walked_through_without_eyes() -> None:
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_name_becomes_markup_or_leaves_its_string(names: list[str]) -> None:
     known = hostile_session(names)
-    html = rendered(Format.HTML, report_of(known), session=known)
+    html = rendered(Format.HTML, report_of(known), analysis=analysed(known))
     html.encode("utf-8", errors="replace")
-    page, tame = Page(html), Page(rendered(Format.HTML, report_of(hostile_session(["x"] * 9)), session=known))
+    page = Page(html)
+    tame = Page(rendered(Format.HTML, report_of(hostile_session(["x"] * 9)), analysis=analysed(known)))
 
     assert {tag for tag, _ in page.tags} <= {tag for tag, _ in tame.tags} | {"code"}
     assert len(page.raw["script"]) == 2
@@ -265,7 +265,7 @@ def test_the_bubbles_add_up_to_the_idle_time_of_the_report() -> None:
 def test_many_kernels_keep_every_wait() -> None:
     many = [KernelEvent(0, 7, f"k{index}", index * 10, index * 10 + 8) for index in range(2_000)]
     known = session(recording(syncs=[sync(0, at=(5_000, 5_500))], kernels=many, steps=steps(1)))
-    html = HtmlReporter(None, known, waits_of(known), max_events=200).render(report_of(known))
+    html = HtmlReporter(None, analysed(known), max_events=200).render(report_of(known))
     page = Page(html)
 
     assert len(page.data["variants"][0]["waits"]) == 1
@@ -283,7 +283,8 @@ def test_a_line_leads_to_the_wait_of_its_own_call_and_reason() -> None:
         sync(0, stack=line, at=(6 * US, 7 * US), allowed="sampling leaves the GPU"),
     ]
     known = session(recording(syncs=syncs, steps=steps(1), stacks=stacks))
-    rows, _ = site_rows(report_of(known), known, [thin(known.recordings[0], (), waits_of(known)[0], 100)])
+    (seen,) = analysed(known).recordings
+    rows, _ = site_rows(report_of(known), known, [thin(seen.recording, (), seen.waits, 100)])
 
     found = {(row.site.api, row.site.allowed): row.wait for row in rows}
     assert sorted(wait or "" for wait in found.values()) == ["0:0", "0:1", "0:2", "0:3"]

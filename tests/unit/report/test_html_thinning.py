@@ -7,16 +7,15 @@ from hypothesis import strategies as st
 
 from syncwatch.model.events import KernelEvent, RangeEvent
 from syncwatch.model.session import Recording
-from syncwatch.picturing import waits_of
+from syncwatch.pipeline import analysed_recording
 from syncwatch.report.html.lanes import MAX_DEPTH, LaneKind, Look, lanes_of
 from syncwatch.report.html.thinning import MAX_LANES, Drawn, thin
-from tests.helpers.fakes import copy, recording, session, steps, sync
+from tests.helpers.fakes import copy, recording, steps, sync
 from tests.helpers.pages import busy_session
 
 
 def thinned(recorded: Recording, budget: int) -> Drawn:
-    (waits,) = waits_of(session(recorded))
-    return thin(recorded, lanes_of(recorded), waits, budget)
+    return thin(recorded, lanes_of(recorded), analysed_recording(recorded).waits, budget)
 
 
 def naive(*, steps: int = 6, kernels: int = 400, waits: int = 4) -> Recording:

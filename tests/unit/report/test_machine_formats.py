@@ -17,14 +17,16 @@ from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from sarif_pydantic import Sarif
 
+from syncwatch.app.report import Output, output_of, outputs_of, write_text
 from syncwatch.errors import UsageError
 from syncwatch.judge.gate import judge
 from syncwatch.model.finding import Report
 from syncwatch.model.verdict import Policy, Verdict
+from syncwatch.pipeline import rendered
+from syncwatch.report.formats import Format
 from syncwatch.report.github import MAX_ANNOTATIONS, GithubReporter
 from syncwatch.report.markdown import MarkdownReporter
 from syncwatch.report.sarif import FINGERPRINT, uri_of
-from syncwatch.reporting import Format, Output, output_of, outputs_of, rendered, write_text
 from tests.helpers.fakes import gdn_session
 from tests.helpers.hostile import reports
 from tests.helpers.judging import report, site, verdict_on

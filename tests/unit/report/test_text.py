@@ -33,6 +33,7 @@ def test_a_size_has_binary_units(value: float | None, expected: str) -> None:
 def test_counts_are_whole_where_they_are_whole() -> None:
     assert [number(value) for value in (0, 1.0, 2.333, 12_000)] == ["0", "1", "2.33", "12,000"]
     assert [plural(1, "copy"), plural(2, "copy"), plural(0.5, "sync")] == ["1 copy", "2 copies", "0.50 syncs"]
+    assert [plural(2, "replay"), plural(2, "y")] == ["2 replays", "2 ys"]
 
 
 def test_what_a_terminal_would_act_upon_is_spelled_out() -> None:

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from rich.cells import cell_len
 
-from syncwatch.comparing import difference_of
+from syncwatch.app.compare import difference_of
 from syncwatch.judge.gate import judge
 from syncwatch.model.difference import Change
 from syncwatch.model.finding import Report
 from syncwatch.model.session import Coverage, Recorder
 from syncwatch.model.verdict import Policy
-from syncwatch.pipeline import report_of
+from syncwatch.pipeline import rendered, report_of
 from syncwatch.report.difference import DifferenceReporter
+from syncwatch.report.formats import Format, Screen
 from syncwatch.report.sarif import FINGERPRINT
-from syncwatch.reporting import Format, Screen, rendered
 from tests.helpers.fakes import Stacks, frame, nsys_session, recording, session, sync
 from tests.helpers.hostile import NAMES, reports
 

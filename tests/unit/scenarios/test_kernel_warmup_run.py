@@ -19,7 +19,7 @@ from syncwatch_scenarios.kernel_warmup_process import Job
 from syncwatch_scenarios.kernel_warmup_run import KernelWarmupRun
 from syncwatch_scenarios.kernel_warmup_workload import KernelWarmupWorkload
 
-from syncwatch.bench.runner import Plan
+from syncwatch.bench.plan import Plan
 from syncwatch.bench.scenario import OwnProcesses, ScenarioOptions
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import SyncEvent, SyncKind

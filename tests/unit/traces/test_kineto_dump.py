@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from syncwatch.app.export import labels_of
 from syncwatch.errors import UsageError
-from syncwatch.exporting import labels_of
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, SyncKind
 from syncwatch.model.session import Session
+from syncwatch.pipeline import analysed
 from syncwatch.traces.kineto.dump import dump
 from syncwatch.traces.kineto.load import load
 from syncwatch.traces.kineto.notation import microseconds, nanoseconds
@@ -56,7 +57,7 @@ def timeline() -> Session:
 
 def written(tmp_path: Path, known: Session, **options: Any) -> dict[str, Any]:
     path = tmp_path / "run.json"
-    dump(known, labels_of(known), path, **options)
+    dump(known, labels_of(analysed(known)), path, **options)
     found: dict[str, Any] = json.loads(path.read_text(), parse_float=Decimal)
     return found
 
@@ -202,7 +203,7 @@ def test_one_session_always_gives_the_same_packed_bytes(tmp_path: Path) -> None:
     known = gdn_session()
     paths = [tmp_path / "a.json.gz", tmp_path / "b.json.gz", tmp_path / "plain.json"]
     for path in paths:
-        dump(known, labels_of(known), path)
+        dump(known, labels_of(analysed(known)), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert gzip.decompress(paths[0].read_bytes()) == paths[2].read_bytes()
 
@@ -217,7 +218,7 @@ def test_a_failed_export_leaves_the_old_file_and_no_litter(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(UsageError, match=r"Cannot write .*No space left on device\. Give a file"):
-        dump(known, labels_of(known), path)
+        dump(known, labels_of(analysed(known)), path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -225,7 +226,7 @@ def test_a_failed_export_leaves_the_old_file_and_no_litter(tmp_path: Path, monke
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     known = gdn_session()
     with pytest.raises(UsageError, match="Cannot write"):
-        dump(known, labels_of(known), tmp_path / "none" / "run.json")
+        dump(known, labels_of(analysed(known)), tmp_path / "none" / "run.json")
 
 
 def test_steps_are_not_asked_of_an_export(tmp_path: Path) -> None:

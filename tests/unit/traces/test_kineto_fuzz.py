@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syncwatch.app.export import labels_of
 from syncwatch.errors import SyncwatchError
-from syncwatch.exporting import labels_of
 from syncwatch.model.codec import encode
 from syncwatch.model.validity import faults_of
-from syncwatch.pipeline import report_of
+from syncwatch.pipeline import analysed, report_of
 from syncwatch.traces.kineto.dump import dump
 from syncwatch.traces.kineto.load import load
 from tests.helpers.fakes import kernel, recording, session, steps, sync
@@ -92,7 +92,7 @@ def ours() -> bytes:
     known = session(plain)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "run.json"
-        dump(known, labels_of(known), path)
+        dump(known, labels_of(analysed(known)), path)
         return path.read_bytes()
 
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from syncwatch.exporting import TraceFormat, export
+from syncwatch.app.export import TraceFormat, export
+from syncwatch.pipeline import analysed
 from syncwatch.traces.kineto.notation import nanoseconds
 from tests.helpers.pages import busy_session
 
@@ -92,7 +93,7 @@ def asked(address: str) -> dict[str, list[str]]:
 def test_perfetto_finds_every_slice_flow_and_nanosecond(served: tuple[str, Path]) -> None:
     address, folder = served
     known = busy_session(steps=3, kernels=40, waits=4)
-    export(known, TraceFormat.PERFETTO, folder / "trace.json")
+    export(analysed(known), TraceFormat.PERFETTO, folder / "trace.json")
     rows = json.loads((folder / "trace.json").read_text(), parse_float=Decimal)["traceEvents"]
     slices = [row for row in rows if row["ph"] == "X"]
     found = asked(address)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syncwatch.app.export import labels_of
 from syncwatch.errors import SessionError
-from syncwatch.exporting import labels_of
-from syncwatch.model.codec import decode_session, encode
+from syncwatch.model.codec import encode
 from syncwatch.model.events import Call
-from syncwatch.model.session import Session
+from syncwatch.model.session import Session, decode_session
+from syncwatch.pipeline import analysed
 from syncwatch.traces.kineto.dump import dump
 from syncwatch.traces.kineto.load import load
 from syncwatch.traces.layout import SyncLabel
@@ -51,7 +52,7 @@ def _written(session: Session) -> Session:
 
 def test_the_session_of_the_golden_files_comes_back(tmp_path: Path) -> None:
     session = gdn_session()
-    dump(session, labels_of(session), tmp_path / "run.json")
+    dump(session, labels_of(analysed(session)), tmp_path / "run.json")
     assert load(tmp_path / "run.json") == session
 
 
@@ -61,7 +62,7 @@ def test_times_of_the_epoch_keep_their_nanoseconds(tmp_path: Path) -> None:
     at = 1_795_233_953_358_790_129
     exact = replace(naive, syncs=(replace(naive.syncs[0], start_ns=at, end_ns=at + 1),))
     session = replace(session, recordings=(exact,))
-    dump(session, labels_of(session), tmp_path / "run.json")
+    dump(session, labels_of(analysed(session)), tmp_path / "run.json")
     assert load(tmp_path / "run.json") == session
 
 
@@ -86,7 +87,7 @@ def test_a_damaged_export_is_refused_with_a_sentence(tmp_path: Path, before: str
     called = replace(kernels[0], call=Call(0, "cudaLaunchKernel", 1, 2))
     naive = replace(session.recordings[0], kernels=(called, *kernels[1:]))
     session = replace(session, recordings=(naive, session.recordings[1]))
-    dump(session, labels_of(session), path)
+    dump(session, labels_of(analysed(session)), path)
     text = path.read_text()
     assert before in text
     path.write_text(text.replace(before, after))

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from syncwatch.app.export import TraceFormat, export
 from syncwatch.errors import SessionError, UsageError
-from syncwatch.exporting import TraceFormat, export
 from syncwatch.model.events import Call, Direction, KernelEvent, RangeEvent, Step, SyncKind
 from syncwatch.model.session import DeviceKind, Recorder, Session
+from syncwatch.pipeline import analysed
 from tests.helpers.fakes import MS, US, Stacks, copy, frame, kernel, recording, session, steps, sync
 from tests.helpers.nsys_sessions import lacking, menagerie
 
@@ -25,7 +26,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def exported(known: Session, file: Path) -> None:
-    export(known, TraceFormat.NSYS, file)
+    export(analysed(known), TraceFormat.NSYS, file)
 
 
 def rows(file: Path, query: str) -> list[tuple[Any, ...]]:

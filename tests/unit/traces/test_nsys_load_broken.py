@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncwatch.errors import SyncwatchError
-from syncwatch.model.codec import decode_session, encode
+from syncwatch.model.codec import encode
+from syncwatch.model.session import decode_session
 from syncwatch.model.validity import faults_of
 from syncwatch.traces.nesting import MAX_NESTED
 from syncwatch.traces.nsys.dump import dump

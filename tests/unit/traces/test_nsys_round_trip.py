@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncwatch.app.export import labels_of
 from syncwatch.errors import SessionError
-from syncwatch.exporting import labels_of
 from syncwatch.model.session import Session
+from syncwatch.pipeline import analysed
 from syncwatch.traces.layout import SyncLabel
 from syncwatch.traces.nsys.dump import dump
 from syncwatch.traces.nsys.load import load
@@ -51,7 +52,7 @@ def test_a_session_comes_back_equal(session: Session, labelled: bool) -> None:
 def test_an_export_of_ours_from_which_rows_were_cut_is_refused(tmp_path: Path, cut: str, said: str) -> None:
     path = tmp_path / "run.sqlite"
     session = gdn_session()
-    dump(session, labels_of(session), path)
+    dump(session, labels_of(analysed(session)), path)
     with closing(sqlite3.connect(path)) as database:
         assert database.execute(cut).rowcount > 0
         database.commit()

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from syncwatch.app.report import write_run
 from syncwatch.errors import NotMeasuredError, SessionError, SyncwatchError, UsageError
 from syncwatch.model.codec import encode
 from syncwatch.model.session import Recorder
-from syncwatch.pipeline import write_run
+from syncwatch.pipeline import analysed
 from syncwatch.traces import files
 from syncwatch.traces.opening import meant_as_run, open_session
 from tests.helpers.fakes import gdn_session
@@ -43,7 +44,7 @@ def test_the_name_of_a_file_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "packed.json").write_bytes(gzip.compress(json.dumps(TRACE).encode()))
     (tmp_path / "late.json").write_text(" " + json.dumps({"metadata": "x" * 2_000_000, **TRACE}))
     (tmp_path / "list.json").write_text(json.dumps(TRACE["traceEvents"]))
-    write_run(gdn_session(), tmp_path / "run.sqlite")
+    write_run(analysed(gdn_session()), tmp_path / "run.sqlite")
     gdn_session().save(tmp_path / "session.gz")
     for name in ("session.gz", "run.sqlite"):
         (tmp_path / f"packed {name}").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
@@ -63,7 +64,7 @@ def test_the_name_of_a_file_says_nothing(tmp_path: Path) -> None:
 
 def test_steps_of_traces_are_chosen_and_runs_know_theirs(tmp_path: Path) -> None:
     (tmp_path / "chrome.json").write_text(json.dumps(TRACE))
-    write_run(gdn_session(), tmp_path / "run.json")
+    write_run(analysed(gdn_session()), tmp_path / "run.json")
     for path in (nsys_export(tmp_path / "nsys.sqlite"), tmp_path / "chrome.json"):
         (recording,) = open_session(path, "decode").recordings
         assert [sync.step for sync in recording.syncs] == [0]

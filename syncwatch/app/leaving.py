@@ -15,8 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from syncwatch.cli import delivery
-from syncwatch.cli.streams import settle
 from syncwatch.sense.commands import named
 from syncwatch.sense.virtual.patching import Patches
 
@@ -32,7 +30,7 @@ class Left:
 
 
 Conclude = Callable[[Left], int]
-"""Ends the watch, reports, and returns the exit code."""
+"""Ends the watch, reports, tells whoever started the process, and returns the exit code."""
 
 
 class Leaving:
@@ -82,7 +80,7 @@ class Leaving:
                 plain(status)
             if not self._claim():
                 threading.Event().wait()
-            plain(self._finish(Left(int(status))))
+            plain(self._conclude(Left(int(status))))
 
         return _exit
 
@@ -92,13 +90,7 @@ class Leaving:
         program = Path(os.fsdecode(path))
         runs = program.is_file() and os.access(program, os.X_OK)
         if os.getpid() == self._owner and runs and self._claim():
-            self._finish(Left(None, named([os.fsdecode(path), *(os.fsdecode(word) for word in list(words)[1:])])))
-
-    def _finish(self, left: Left) -> int:
-        code = self._conclude(left)
-        settle()
-        delivery.deliver(code)
-        return code
+            self._conclude(Left(None, named([os.fsdecode(path), *(os.fsdecode(word) for word in list(words)[1:])])))
 
 
 _on: Leaving | None = None

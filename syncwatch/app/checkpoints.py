@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Union
 
+from syncwatch.app.report import write_run
 from syncwatch.model.session import Session
-from syncwatch.pipeline import write_run
+from syncwatch.pipeline import analysed
 from syncwatch.sense.forks import is_child
 
 _FIRST_S = 1.0
@@ -64,7 +65,7 @@ class Checkpoints:
             if self._path is not None and session is not None:
                 # A full disk must not end the run; the last writing at its end says what is wrong.
                 with contextlib.suppress(OSError):
-                    write_run(session, self._path)
+                    write_run(analysed(session), self._path)
 
     def close(self) -> None:
         """Write nothing more; one that is being written is waited for."""

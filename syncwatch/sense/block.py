@@ -1,4 +1,4 @@
-"""Answers: how is a block of one's own code watched? `with syncwatch.watch() as watch:`."""
+"""A block of code is watched and becomes a session, also when it raises or its process ends inside it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 
+from typing_extensions import Self
+
 from syncwatch.errors import UsageError
 from syncwatch.model.collector import collector_off
 from syncwatch.model.events import SyncEvent
-from syncwatch.model.finding import Report
 from syncwatch.model.session import DeviceKind, Recording, Session
-from syncwatch.pipeline import report_of
 from syncwatch.sense import forks
 from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.children import Children
@@ -21,14 +21,12 @@ from syncwatch.sense.device import DeviceChoice, open_device
 from syncwatch.sense.thread_ends import ThreadEnds
 from syncwatch.sense.tried import newer_than_tried
 
-VARIANT = "watched"
+_VARIANT = "watched"
 """What the only variant of a watched block is called."""
 
 
-class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
-    """Watches a block of code and reports the lines that made the CPU wait.
-
-    After the block, `report` and `session` hold what was found, also when the block raised. Watches nest.
+class WatchedBlock:
+    """Watches a block of code; after it, `session` holds what was recorded. Watched blocks nest.
 
     Args:
         device: "auto" (the GPU if there is one, else the virtual device), "cuda" or "virtual".
@@ -54,14 +52,14 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         self._children = Children()
         self._threads = ThreadEnds()
 
-    def __enter__(self) -> watch:
+    def __enter__(self) -> Self:
         self._device = open_device(self._choice)
         self._stack.callback(self._device.close)
         try:
             self._stack.enter_context(self._children)
             self._stack.enter_context(self._threads)
             watching = self._device.watch if self._prices else self._device.lines
-            self._sensed = self._stack.enter_context(watching(VARIANT))
+            self._sensed = self._stack.enter_context(watching(_VARIANT))
         except BaseException:
             self._stack.close()
             raise
@@ -158,8 +156,3 @@ class watch:  # noqa: N801  # used as `with syncwatch.watch() as watch:`
         if self._finished is None:
             raise UsageError("The watch has not ended. Read its report after the `with` block.")
         return self._finished
-
-    @property
-    def report(self) -> Report:
-        """What was found; raises as `session` does."""
-        return report_of(self.session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +14,7 @@ import msgspec
 from syncwatch.errors import UsageError
 from syncwatch.model.plain import not_plain
 from syncwatch.model.project import OWN_CONFIG, SHARED_CONFIG, upwards
+from syncwatch.model.verdict import Level
 
 _NEARLY = (
     *(".syncwatch.toml", "Syncwatch.toml", "sync-watch.toml", "sync_watch.toml", "syncwatch.tml"),
@@ -26,25 +27,9 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL
 _ALLOW_HEAD = re.compile(r"\s*\[\[\s*(tool\s*\.\s*syncwatch\s*\.\s*)?allow\s*\]\]")
 _KeyPath = tuple["str | int", ...]
 
-_KEYS = {
-    "": (
-        "implicit",
-        "explicit",
-        "outside_steps",
-        "unwatched",
-        "strict",
-        "baseline",
-        "require",
-        "causes",
-        "paths",
-        "ranges",
-        "budgets",
-        "allow",
-    ),
-    "budgets": ("syncs", "d2h_copies", "d2h_bytes", "host_blocked_us", "gpu_idle_us"),
-    "allow": ("code", "path", "function", "reason", "until"),
-}
-_LEVELS = ("allow", "log", "disallow")
+Keys = Mapping[str, Sequence[str]]
+"""The keys of each table by the name of the table; the outermost has none."""
+_LEVELS = tuple(level.value for level in Level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +65,20 @@ class ConfigFile:
         """Return the refusal of the value at `keys`."""
         return UsageError(f"{self.place(keys)}: {what}")
 
-    def refused(self, error: msgspec.ValidationError, keys: _KeyPath, value: Any) -> UsageError:
-        """Return the refusal of what msgspec found wrong in `value`, which lies at `keys`."""
+    def unknown(self, keys: _KeyPath, known: Sequence[str]) -> UsageError:
+        """Return the refusal of the key at `keys`, whose table takes those that are `known`."""
+        name = str(keys[-1])
+        return self.wrong(keys, f"no key {name!r}. {_nearest(name, known)}")
+
+    def refused(self, error: msgspec.ValidationError, keys: _KeyPath, value: Any, known: Keys) -> UsageError:
+        """Return the refusal of what msgspec found wrong in `value`, which lies at `keys`; tables take `known`."""
         text = str(error)
         at = _AT.search(text)
         inner = _parts(at["path"]) if at else ()
         what = text[: at.start()] if at else text
         unknown = _UNKNOWN.fullmatch(what)
         if unknown:
-            known = _KEYS[str(inner[0]) if inner else ""]
-            return self.wrong(
-                (*keys, *inner, unknown["name"]), f"no key {unknown['name']!r}. {_nearest(unknown['name'], known)}"
-            )
+            return self.unknown((*keys, *inner, unknown["name"]), known[str(inner[0]) if inner else ""])
         if what.startswith("Invalid enum value"):
             found = _value(value, inner)
             return self.wrong((*keys, *inner), f"no level {found!r}. {_nearest(str(found), _LEVELS)}")

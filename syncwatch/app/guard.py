@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self, assert_never
 
-from syncwatch.attribute.sites import attribute
 from syncwatch.errors import SyncError, UsageError
 from syncwatch.judge.expiry import split
-from syncwatch.model.finding import NO_LINE, Finding
+from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
+from syncwatch.model.wait import Finding
 from syncwatch.sense.guard import TOLD, Told, Wait
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scope import ALLOWED, Block
@@ -206,4 +206,10 @@ def _finding(wait: Wait) -> Finding:
     recorder.sync(wait.kind, explicit=wait.explicit, op=wait.op, sensor="guard", stack=stack)
     if wait.direction is not None:
         recorder.copy(wait.direction, None, wait.size, blocking=True, op=wait.op, stack=stack)
-    return attribute(recorder.freeze("guard", Coverage(("guard",), (), 1, 1), modelled=False))[0].finding
+    seen = recorder.freeze("guard", Coverage(("guard",), (), 1, 1), modelled=False)
+    # Here, since a guard that hears nothing needs nothing of it.
+    from syncwatch.pipeline import analysed_recording
+
+    found = analysed_recording(seen).waits[0].finding
+    assert found is not None
+    return found

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from syncwatch.app.project.config_file import ConfigFile, find_config
 from syncwatch.attribute.causes import CAUSES
-from syncwatch.config_file import ConfigFile, find_config
 from syncwatch.judge import expiry
 from syncwatch.judge.baseline_file import DEFAULT_NAME
 from syncwatch.judge.comments import require_code
@@ -19,17 +19,9 @@ from syncwatch.judge.policy import is_path_pattern
 from syncwatch.model.project import project_root, repository_root
 from syncwatch.model.verdict import Allow, Budgets, Level, Pattern, Policy, Rule
 
-_Figure = Annotated[float, msgspec.Meta(ge=0)]
+_LIMIT: Any = Annotated[float, msgspec.Meta(ge=0)] | None
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Shape = TypeVar("_Shape")
-
-
-class _Budgets(msgspec.Struct, forbid_unknown_fields=True):
-    syncs: _Figure | None = None
-    d2h_copies: _Figure | None = None
-    d2h_bytes: _Figure | None = None
-    host_blocked_us: _Figure | None = None
-    gpu_idle_us: _Figure | None = None
 
 
 class _Allow(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,8 +43,16 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     causes: dict[str, Any] = {}
     paths: dict[str, Any] = {}
     ranges: dict[str, Any] = {}
-    budgets: _Budgets = msgspec.field(default_factory=_Budgets)
+    budgets: dict[str, Any] = {}
     allow: list[_Allow] = []
+
+
+_KEYS = {
+    "": tuple(field.name for field in msgspec.structs.fields(_Table)),
+    "allow": tuple(field.name for field in msgspec.structs.fields(_Allow)),
+    "budgets": tuple(field.name for field in fields(Budgets)),
+}
+"""What each table takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def read_settings(start: Path, given: Path | None = None) -> Settings:
         causes=_rules(config, "causes", table.causes),
         paths=_rules(config, "paths", table.paths),
         ranges=_rules(config, "ranges", table.ranges),
-        budgets=Budgets(**msgspec.structs.asdict(table.budgets)),
+        budgets=_budgets(config, table.budgets),
         allows=_allows(config, table.allow),
         outside_steps=table.outside_steps,
         unwatched=table.unwatched,
@@ -124,7 +124,17 @@ def _decode(config: ConfigFile, value: Any, shape: type[_Shape], *path: str | in
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        raise config.refused(error, path, value) from error
+        raise config.refused(error, path, value, _KEYS) from error
+
+
+def _budgets(config: ConfigFile, table: Mapping[str, Any]) -> Budgets:
+    for name in table:
+        if name not in _KEYS["budgets"]:
+            raise config.unknown(("budgets", name), _KEYS["budgets"])
+    limits: dict[str, float | None] = {
+        name: _decode(config, value, _LIMIT, "budgets", name) for name, value in table.items()
+    }
+    return Budgets(**limits)
 
 
 def _rules(config: ConfigFile, name: str, table: Mapping[str, Any]) -> tuple[Rule, ...]:

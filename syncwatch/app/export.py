@@ -9,12 +9,10 @@ from pathlib import Path, PurePath
 
 from typing_extensions import assert_never
 
-from syncwatch.analyse.price import prices
-from syncwatch.analyse.timeline import Span, timeline_of
-from syncwatch.attribute.sites import attribute
 from syncwatch.errors import UsageError
-from syncwatch.model.finding import Finding
-from syncwatch.model.session import Recording, Session
+from syncwatch.model.analysis import Analysis
+from syncwatch.model.session import Session
+from syncwatch.model.wait import Finding, Span, Wait
 from syncwatch.traces.kineto.dump import dump as dump_kineto
 from syncwatch.traces.layout import SyncLabel
 from syncwatch.traces.nsys.dump import dump as dump_nsys
@@ -27,30 +25,30 @@ class TraceFormat(str, Enum):
     PERFETTO = "perfetto"
 
 
-def export(session: Session, form: TraceFormat, path: Path) -> None:
-    """Write `session` to `path`, whole or not at all.
+def export(analysis: Analysis, form: TraceFormat, path: Path) -> None:
+    """Write the session of `analysis` to `path`, whole or not at all.
 
     Raises:
         UsageError: if the file cannot be written, or the tool would not open a file of that name.
         SessionError: if the session is not sound.
     """
-    session = _shareable(session)
+    session = _shareable(analysis.session)
     if form is TraceFormat.NSYS:
-        dump_nsys(session, labels_of(session), path)
+        dump_nsys(session, labels_of(analysis), path)
     elif form is TraceFormat.PERFETTO:
-        dump_kineto(session, labels_of(session), path, bubbles_of(session))
+        dump_kineto(session, labels_of(analysis), path, bubbles_of(analysis))
     else:
         assert_never(form)
 
 
-def labels_of(session: Session) -> tuple[tuple[SyncLabel | None, ...], ...]:
-    """Return the label of every sync, for each recording in the order of its `syncs`; None for the runner's own."""
-    return tuple(_labels(recording) for recording in session.recordings)
+def labels_of(analysis: Analysis) -> tuple[tuple[SyncLabel | None, ...], ...]:
+    """Return the label of every wait, for each recording in their order; None for the runner's own."""
+    return tuple(tuple(_label(wait.finding) for wait in each.waits) for each in analysis.recordings)
 
 
-def bubbles_of(session: Session) -> tuple[tuple[Span | None, ...], ...]:
-    """Return when the GPU stood idle because of each sync, in the order of the `syncs`; None where it never did."""
-    return tuple(_bubbles(recording) for recording in session.recordings)
+def bubbles_of(analysis: Analysis) -> tuple[tuple[Span | None, ...], ...]:
+    """Return when the GPU stood idle because of each wait, for each recording in their order; None where never."""
+    return tuple(tuple(_bubble(wait) for wait in each.waits) for each in analysis.recordings)
 
 
 def only(session: Session, variants: Sequence[str]) -> Session:
@@ -78,15 +76,8 @@ def untimed(session: Session) -> tuple[int, int]:
     )
 
 
-def _bubbles(recording: Recording) -> tuple[Span | None, ...]:
-    priced = prices(recording, timeline_of(recording))
-    found = (priced.get(id(sync)) for sync in recording.syncs)
-    return tuple(price.idle if price is not None and price.idle_ns else None for price in found)
-
-
-def _labels(recording: Recording) -> tuple[SyncLabel | None, ...]:
-    findings = {id(item.sync): item.finding for item in attribute(recording)}
-    return tuple(_label(findings.get(id(sync))) for sync in recording.syncs)
+def _bubble(wait: Wait) -> Span | None:
+    return wait.idle if wait.price is not None and wait.price.idle_ns else None
 
 
 def _label(finding: Finding | None) -> SyncLabel | None:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from syncwatch.analyse.difference import Run, difference
+from syncwatch.app.report import opened
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.difference import Difference
-from syncwatch.model.session import Recorder
-from syncwatch.pipeline import report_of
-from syncwatch.traces.opening import open_session
 
 
 def difference_of(before: Path, after: Path, variants: Sequence[str] = (), step_range: str | None = None) -> Difference:
@@ -35,15 +33,14 @@ def difference_of(before: Path, after: Path, variants: Sequence[str] = (), step_
 
 
 def _run(path: Path, step_range: str | None) -> Run:
-    session = open_session(path, step_range)
-    return Run(str(path), session, report_of(session))
+    return Run(str(path), opened(path, step_range))
 
 
 def _by_order(before: Run, after: Run) -> tuple[tuple[str, str], ...]:
     """Return the processes of two traces in pairs, if they are as many: their numbers differ, and not their ranks."""
-    traces = Recorder.SYNCWATCH not in (before.session.recorder, after.session.recorder)
+    processes = all(each.alone for run in (before, after) for each in run.report.variants)
     shared = set(before.names) & set(after.names)
-    if not traces or shared or len(before.names) != len(after.names):
+    if not processes or shared or len(before.names) != len(after.names):
         return ()
     return tuple(zip(before.names, after.names, strict=True))
 

@@ -1,0 +1,151 @@
+"""Run code of the user's under a watch to its end, whichever way it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from syncwatch.app.checkpoints import Checkpoints, terminable
+from syncwatch.app.console import Console
+from syncwatch.app.leaving import Leaving, Left
+from syncwatch.app.outcome import Finish, Outcome, ended, interrupted
+from syncwatch.bench.target import Target
+from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, NotMeasuredError, SyncwatchError
+from syncwatch.model.events import SyncEvent, SyncKind
+from syncwatch.model.session import Session
+from syncwatch.sense.block import WatchedBlock
+from syncwatch.sense.forks import is_child
+
+_OURS = Path(__file__).resolve().parents[1]
+
+
+def run_code(
+    target: Target,
+    arguments: Sequence[str],
+    watching: WatchedBlock,
+    output: Path | None,
+    finish: Finish,
+    console: Console,
+) -> Outcome:
+    """Run `target` and return how it ended.
+
+    Args:
+        target: a script, a module or a function.
+        arguments: its own.
+        watching: the block in which it runs, not yet entered.
+        output: where the run is kept, now and then while it goes on; None for nowhere.
+        finish: what the caller will do with the outcome; called here where the target leaves the process itself.
+        console: who started it.
+
+    Raises:
+        SyncwatchError: if it cannot be run or watched.
+    """
+    checkpoints = Checkpoints(output, watching.snapshot)
+
+    def conclude(left: Left) -> int:
+        def rest() -> int:
+            checkpoints.close()
+            return finish(_left(target.name, watching, left))
+
+        code = console.exit_code_of(rest)
+        console.settle()
+        console.deliver(code)
+        return code
+
+    status: object = None
+    try:
+        with checkpoints.every_now_and_then(), terminable(), watching, Leaving(conclude):
+            console.announce(f"watching {target.name} on {watching.device_name()} ...")
+            status = target.run(arguments, on_error=console.print_user_traceback)
+            _keep_listening(watching, console)
+            if console.is_supervised():
+                # This process was started for the command alone.
+                from syncwatch.bench.ending import spare_the_last_looks
+
+                spare_the_last_looks()
+    except SyncwatchError:
+        raise
+    except KeyboardInterrupt as error:
+        if is_child():
+            _leave_child(EXIT_INTERRUPTED, console)
+        return interrupted(watching.session, error)
+    except BaseException as error:
+        if is_child():
+            _leave_child(1, console)
+        if not watching.has_ended:
+            why = f"{type(error).__name__}: {error}".rstrip(": ")
+            said = f"The watch of {target.name} could not be ended ({why}), so nothing was judged."
+            raise NotMeasuredError(
+                f"{said} See what the target takes from Python, such as files or recursion."
+            ) from error
+        return ended(target.name, watching.session, f"raised {type(error).__name__}")
+    succeeded = status is None or (isinstance(status, int) and status == 0)
+    if is_child():
+        _leave_child(status if isinstance(status, int) else int(not succeeded), console)
+    if not succeeded:
+        return ended(target.name, _cut_short(watching.session, "SystemExit"), f"ended with exit status {status}")
+    return Outcome(watching.session)
+
+
+def _left(name: str, watching: WatchedBlock, left: Left) -> Outcome:
+    """Return how a run ended whose target leaves the process without coming back."""
+    if left.status == 0:
+        return Outcome(watching.cut(()))
+    if left.status is not None:
+        session = watching.cut([_cut_short_by("os._exit")])
+        return ended(name, session, f"ended with exit status {left.status}")
+    session = watching.cut([f"The target replaced itself by another program ({left.program}), which is not watched."])
+    message = (
+        f"{name} replaced itself by another program ({left.program}): the report covers what ran before. Watch that "
+        "program itself."
+    )
+    return Outcome(session, EXIT_NOT_MEASURED, message)
+
+
+def _cut_short(session: Session, how: str) -> Session:
+    return replace(session, complete=False, missing=(*session.missing, _cut_short_by(how)))
+
+
+def _cut_short_by(how: str) -> str:
+    return f"The run was ended by {how}; what came after it is not in the report."
+
+
+def _keep_listening(watching: WatchedBlock, console: Console) -> None:
+    """Let the supervisor hear of waits between the end of the watch and that of the process."""
+    if not console.is_supervised() or is_child():
+        return
+
+    def tell(event: SyncEvent | None) -> None:
+        if event is None or event.kind is SyncKind.ALLOCATION or event.pacing or event.explicit or event.allowed:
+            return
+        console.deliver_late(
+            f"After the report was made, the CPU waited for the GPU at {_caller()}, while Python ended. That is in no "
+            "report; end it before the target's code ends, then watch it again.",
+        )
+
+    watching.stay(tell)
+
+
+def _caller() -> str:
+    """Return the line that waits: the innermost one that is neither ours nor torch's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if not path.is_relative_to(_OURS) and "torch" not in path.parts:
+            return f"{path.name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "a place that has no line"
+
+
+def _leave_child(code: int, console: Console) -> NoReturn:
+    """End the child of a fork, which has nothing to report.
+
+    At once, since an orderly end would stop the parent's profiler in a process where CUDA does not work.
+    """
+    console.settle()
+    os._exit(code)

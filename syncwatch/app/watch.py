@@ -1,0 +1,28 @@
+"""Watch a block of one's own code: `with syncwatch.watch() as watch:`."""
+
+from __future__ import annotations
+
+from syncwatch.model.finding import Report
+from syncwatch.pipeline import report_of
+from syncwatch.sense.block import WatchedBlock
+
+
+class watch(WatchedBlock):  # noqa: N801  # used as `with syncwatch.watch() as watch:`
+    """Watches a block of code and reports the lines that made the CPU wait.
+
+    After the block, `report` and `session` hold what was found, also when the block raised. Watches nest.
+
+    Args:
+        device: "auto" (the GPU if there is one, else the virtual device), "cuda" or "virtual".
+        target: what the report calls the block.
+        prices: False leaves the times out, and with them nearly all that watching costs on CUDA: CUPTI stays off.
+
+    Raises:
+        UsageError: if there is no such choice of device.
+        NotMeasuredError: on entry, if the device cannot be watched here.
+    """
+
+    @property
+    def report(self) -> Report:
+        """What was found; raises as `session` does."""
+        return report_of(self.session)

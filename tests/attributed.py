@@ -1,0 +1,12 @@
+"""Answers: how does a test ask for the lines of a recording? The findings of its waits, without the runner's own."""
+
+from __future__ import annotations
+
+from syncwatch.attribute.sites import attribute
+from syncwatch.model.session import Recording
+from syncwatch.model.wait import Finding
+
+
+def findings_of(recording: Recording) -> list[Finding]:
+    """Return the line and the cause of each wait that the target caused, in order."""
+    return [finding for finding in attribute(recording) if finding is not None]
