@@ -2,7 +2,7 @@
 
     python benchmarks/prefill_pace.py [PRESET...]
 
-Prints, beside what `host_work_regimes.py` states: GPU nanoseconds a layer and token at the tokens of the balanced
+Prints, beside what `gdn_prefill/host_work.py` states: GPU nanoseconds a layer and token at the tokens of the balanced
 regime and at 8,192, with steps enqueued back to back; and the host's microseconds a layer to launch 64 tokens, the
 queue empty before each step. Measure again where kernels have become faster: 20 % are enough to lose the balance.
 """
@@ -14,9 +14,9 @@ import sys
 import time
 
 import torch
-from syncwatch_scenarios.gdn_prefill import SCENARIO
-from syncwatch_scenarios.gdn_prefill_run import prefill_run
-from syncwatch_scenarios.host_work_regimes import LAUNCH_US_PER_LAYER, PACES
+from syncwatch_scenarios.gdn_prefill.host_work import LAUNCH_US_PER_LAYER, PACES
+from syncwatch_scenarios.gdn_prefill.prefill_run import prefill_run
+from syncwatch_scenarios.gdn_prefill.workload import SCENARIO
 
 from syncwatch.bench.scenario import ScenarioOptions, Workload
 

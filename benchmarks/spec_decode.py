@@ -29,9 +29,9 @@ from syncwatch.bench.scenario import ScenarioOptions
 from syncwatch.sense.device import DeviceChoice
 
 if TYPE_CHECKING:
-    from syncwatch_scenarios.spec_decode_loop import ServingLoop
-    from syncwatch_scenarios.spec_decode_model import SpecDecodeModel
-    from syncwatch_scenarios.spec_decode_models import ServingShape
+    from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
+    from syncwatch_scenarios.spec_decode.presets import ServingShape
+    from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop
 
 VARIANTS = ("naive", "precomputed")
 PUBLISHED = {
@@ -54,8 +54,8 @@ class Server:
     def __init__(self, preset: str, options: ScenarioOptions) -> None:
         # Not before the device is chosen: it decides how Triton kernels are run.
         import torch
-        from syncwatch_scenarios.spec_decode_model import SpecDecodeModel
-        from syncwatch_scenarios.spec_decode_models import shape_for
+        from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
+        from syncwatch_scenarios.spec_decode.presets import shape_for
 
         torch.manual_seed(options.seed)
         self._seed = options.seed
@@ -64,8 +64,8 @@ class Server:
 
     def begin(self, variant: str, requests: int) -> ServingLoop:
         """Return a server that has served nobody yet."""
-        from syncwatch_scenarios.serving_load import draw_requests
-        from syncwatch_scenarios.spec_decode_loop import ServingLoop
+        from syncwatch_scenarios.serving.requests import draw_requests
+        from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop
 
         load = replace(self.shape.load, requests=requests)
         trace = draw_requests(load, self._seed)
@@ -149,7 +149,7 @@ def measure(
     server: Server, requests: int, rounds: int
 ) -> tuple[Rounds, dict[str, dict[str, int]], dict[str, dict[int, list[int]]]]:
     """Return the figures of each round, the number of steps of each class, and the tokens of the last round."""
-    from syncwatch_scenarios.serving_metrics import serving_figures
+    from syncwatch_scenarios.serving.metrics import serving_figures
 
     figures: Rounds = {variant: [] for variant in VARIANTS}
     parts, tokens = {}, {}

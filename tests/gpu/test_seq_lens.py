@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from syncwatch_scenarios.seq_lens_batch import SlotStates
-from syncwatch_scenarios.seq_lens_serving import HostLengths, Serving
-from syncwatch_scenarios.seq_lens_traffic import draw_table
+from syncwatch_scenarios.seq_lens.batch import SlotStates
+from syncwatch_scenarios.seq_lens.serving_steps import HostLengths, Serving
+from syncwatch_scenarios.seq_lens.traffic import draw_table
 
 from tests.command import ROOT
 from tests.command import syncwatch as command
-from tests.unit.scenarios.seq_lens_truth import SMALL, scheduler_of, steps
+from tests.unit.scenarios.seq_lens.truth import SMALL, scheduler_of, steps
 
 pytestmark = pytest.mark.gpu
 

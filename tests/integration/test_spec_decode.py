@@ -30,7 +30,7 @@ GROUPS = 3
 
 @pytest.mark.parametrize(("variant", "mixed", "speculative"), [("naive", 24, 6), ("precomputed", 0, 0)])
 def test_waits_of_each_class_of_step(variant: str, mixed: int, speculative: int) -> None:
-    from syncwatch_scenarios.spec_decode import SCENARIO
+    from syncwatch_scenarios.spec_decode.workload import SCENARIO
 
     with syncwatch.watch(device="virtual"):
         workload = SCENARIO.build(ScenarioOptions("tiny"), torch.device("cuda"))
@@ -61,7 +61,7 @@ def test_the_lines_and_the_comparison(tmp_path: Path) -> None:
         line = (ROOT / site["file"]).read_text().splitlines()[site["line"] - 1].strip()
         assert line == site["source"]
         if not site["explicit"]:
-            assert site["file"].endswith("spec_decode_metadata.py")
+            assert site["file"].endswith("spec_decode/metadata.py")
             found[line] += site["calls"]
     # The three steps are mixed, speculative and mixed.
     expected = {line: 2 * GROUPS * calls for line, calls in MASKS.items()}

@@ -1,0 +1,3 @@
+"""The scenario gdn-prefill."""
+
+from syncwatch_scenarios.gdn_prefill.workload import SCENARIO as SCENARIO

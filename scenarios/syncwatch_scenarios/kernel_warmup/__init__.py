@@ -1,0 +1,3 @@
+"""The scenario kernel-warmup."""
+
+from syncwatch_scenarios.kernel_warmup.scenario import SCENARIO as SCENARIO

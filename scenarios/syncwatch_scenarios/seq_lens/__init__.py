@@ -1,0 +1,3 @@
+"""The scenario seq-lens."""
+
+from syncwatch_scenarios.seq_lens.workload import SCENARIO as SCENARIO
