@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from scipy.stats import bootstrap
+from syncwatch_scenarios.spec_decode import SCENARIO, SpecDecodeOptions
 
 import syncwatch
-from syncwatch.bench.scenario import ScenarioOptions
 from syncwatch.sense.device import DeviceChoice
 
 if TYPE_CHECKING:
@@ -51,15 +51,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 class Server:
     """The model of a preset, and one fixed trace for it."""
 
-    def __init__(self, preset: str, options: ScenarioOptions) -> None:
+    def __init__(self, options: SpecDecodeOptions) -> None:
         # Not before the device is chosen: it decides how Triton kernels are run.
         import torch
         from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
-        from syncwatch_scenarios.spec_decode.presets import shape_for
+        from syncwatch_scenarios.spec_decode.workload import shape_for
 
         torch.manual_seed(options.seed)
         self._seed = options.seed
-        self.shape: ServingShape = shape_for(preset, options)
+        self.shape: ServingShape = shape_for(options)
         self._model: SpecDecodeModel = SpecDecodeModel(self.shape, torch.device("cuda"))
 
     def begin(self, variant: str, requests: int) -> ServingLoop:
@@ -94,7 +94,9 @@ def run(
 ) -> None:
     """Measure both variants and write what was found."""
     with on_device(device):
-        server = Server(preset, ScenarioOptions(preset, batch=batch, layers=layers, seed=seed))
+        options = SpecDecodeOptions(preset, batch=batch, layers=layers, seed=seed)
+        SCENARIO.check(options)
+        server = Server(options)
         tokens = {variant: server.serve(variant, min(requests, counted)).transcript.tokens for variant in VARIANTS}
         figures, parts, traces = measure(server, requests, 1 if device is DeviceChoice.VIRTUAL else rounds)
         waits = {variant: count_waits(server, variant, counted, device) for variant in VARIANTS}

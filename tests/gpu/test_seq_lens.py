@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from syncwatch_scenarios.seq_lens.async_scheduler import draw_table
 from syncwatch_scenarios.seq_lens.batch import SlotStates
 from syncwatch_scenarios.seq_lens.serving_steps import HostLengths, Serving
-from syncwatch_scenarios.seq_lens.traffic import draw_table
 
 from tests.command import ROOT
 from tests.command import syncwatch as command

@@ -7,16 +7,12 @@ the one and now the other is late: run-ahead evens that out, and a wait takes th
 
 from __future__ import annotations
 
-import difflib
 import random
-import time
 from dataclasses import dataclass
 from enum import Enum
 
 from typing_extensions import assert_never
 
-from syncwatch.errors import UsageError
-from syncwatch.sense.virtual.device import running_engine
 from syncwatch_scenarios.hybrid_model.sizes import ModelShape
 
 LIGHT_US = 1000
@@ -62,20 +58,6 @@ class Regime(str, Enum):
     """The host takes twice as long as the GPU."""
 
 
-def find_regime(name: str) -> Regime:
-    """Return the regime `name`.
-
-    Raises:
-        UsageError: with the nearest names.
-    """
-    names = [regime.value for regime in Regime]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-        hint = f"Did you mean {near[0]}?" if near else f"Regimes: {', '.join(names)}."
-        raise UsageError(f"There is no regime {name!r}. {hint}")
-    return Regime(name)
-
-
 def tokens_in(regime: Regime, preset: str, tokens: int) -> int:
     """Return the tokens a step of `preset`, which has `tokens` otherwise, where the user gave none."""
     if regime is Regime.GPU_BOUND:
@@ -117,18 +99,3 @@ class HostWork:
         """Return the work of step `index`, in us; the same for every variant."""
         drawn = random.Random(f"{seed}, host work of step {index}").uniform(-self.spread, self.spread)
         return self.mean_us * (1 + drawn)
-
-
-def compute_for(microseconds: float) -> None:
-    """Keep the calling thread busy for `microseconds`, the GIL held.
-
-    On the virtual device its clock is moved on instead, so that the same steps always cost the same.
-    """
-    duration_ns = round(microseconds * 1000)
-    engine = running_engine()
-    if engine is not None:
-        engine.clock.work(duration_ns)
-        return
-    end = time.perf_counter_ns() + duration_ns
-    while time.perf_counter_ns() < end:
-        pass

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from syncwatch.bench.scenario import ScenarioOptions, require_range
+from syncwatch.bench import require_range
 from syncwatch.errors import UsageError
+from syncwatch_scenarios.gdn_prefill import MAX_TOKENS, PrefillOptions
 from syncwatch_scenarios.gdn_prefill.batches import Batch, draw_batch, fixed_batch, parse_lengths
-from syncwatch_scenarios.gdn_prefill.host_work import HostWork, find_regime, host_work_in, tokens_in
-from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL, ModelShape, find_preset
-
-_MAX_LAYERS = 1000
-_MAX_TOKENS = 1_000_000
+from syncwatch_scenarios.gdn_prefill.host_work import HostWork, Regime, host_work_in, tokens_in
+from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL, PRESETS, ModelShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +66,27 @@ def _described(work: HostWork | None) -> str:
     return f"{work.mean_us / 1000:g} ms a step besides launching, {low} to {high} % of it by step"
 
 
-def prefill_run(options: ScenarioOptions) -> PrefillRun:
+def prefill_run(options: PrefillOptions) -> PrefillRun:
     """Return the run that the user chose.
 
     Raises:
         UsageError: if an option is out of range, with the range, or two contradict each other.
     """
-    preset = options.preset or "tiny"
-    regime = None if options.regime is None else find_regime(options.regime)
-    shape = find_preset(preset)
+    preset = options.preset
+    regime = None if options.regime is None else Regime(options.regime)
+    shape = PRESETS[preset]
     if regime is not None:
         shape = replace(shape, tokens=tokens_in(regime, preset, shape.tokens))
     lengths = _fixed_lengths(options)
     shape = _drawn_shape(shape, options) if lengths is None else _fixed_shape(shape, lengths)
     layers = shape.layers if options.layers is None else options.layers
-    require_range("--layers", layers, 1, _MAX_LAYERS)
     shape = replace(shape, layers=layers)
     work = None if regime is None else host_work_in(regime, preset, shape)
     return PrefillRun(preset, shape, lengths, options.regime, work, options.cache_miss, options.seed)
 
 
-def _fixed_lengths(options: ScenarioOptions) -> tuple[int, ...] | None:
-    lengths = None if options.lengths is None else parse_lengths(options.lengths)
+def _fixed_lengths(options: PrefillOptions) -> tuple[int, ...] | None:
+    lengths = parse_lengths(options.lengths)
     if lengths is not None:
         for option, given in (("--tokens", options.tokens), ("--batch", options.batch)):
             if given is not None:
@@ -98,13 +95,12 @@ def _fixed_lengths(options: ScenarioOptions) -> tuple[int, ...] | None:
 
 
 def _fixed_shape(shape: ModelShape, lengths: tuple[int, ...]) -> ModelShape:
-    require_range("the sum of --lengths", sum(lengths), 1, _MAX_TOKENS)
+    require_range("the sum of --lengths", sum(lengths), 1, MAX_TOKENS)
     return replace(shape, tokens=sum(lengths), batch=len(lengths))
 
 
-def _drawn_shape(shape: ModelShape, options: ScenarioOptions) -> ModelShape:
+def _drawn_shape(shape: ModelShape, options: PrefillOptions) -> ModelShape:
     tokens = shape.tokens if options.tokens is None else options.tokens
-    require_range("--tokens", tokens, 1, _MAX_TOKENS)
     batch = min(shape.batch, tokens) if options.batch is None else options.batch
     require_range("--batch", batch, 1, tokens)
     return replace(shape, tokens=tokens, batch=batch)

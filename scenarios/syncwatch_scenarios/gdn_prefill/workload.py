@@ -1,23 +1,17 @@
-"""Answers: what does it cost a prefill step to ask the GPU how many chunks there are?
-
-A stack of hybrid layers at the shapes of served models, launched eagerly on batches of sequences. All variants launch
-the same kernels. `naive` leaves the chunk metadata to the ops, which read the lengths back from the GPU: once a step,
-or with `--cache-miss` once a GDN layer. `precomputed` counts the chunks on the host, where the scheduler knows the
-lengths anyway. `precomputed-pageable`, which runs only where it is asked for, does so too, and sends them from pageable
-memory.
-"""
+"""The work of `gdn-prefill`: a stack of hybrid layers, and how each variant tells the device of a step."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from syncwatch import annotate
-from syncwatch.bench.scenario import ScenarioOptions, Workload
+from syncwatch.sense.virtual.device import running_engine
+from syncwatch_scenarios.gdn_prefill import PrefillOptions
 from syncwatch_scenarios.gdn_prefill.batches import upload_metadata
-from syncwatch_scenarios.gdn_prefill.host_work import compute_for
 from syncwatch_scenarios.gdn_prefill.prefill_run import PrefillRun, prefill_run
 from syncwatch_scenarios.hybrid_model.layers import (
     DTYPE,
@@ -28,7 +22,7 @@ from syncwatch_scenarios.hybrid_model.layers import (
     StepMetadata,
     rms_norm,
 )
-from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL, PRESETS
+from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL
 
 _INPUTS = 2
 """Different hidden states that steps start from, in turn; drawn once, so that no step draws any."""
@@ -94,26 +88,25 @@ class GdnPrefillWorkload:
         return metadata.under_another_name() if self._run.cache_miss else metadata
 
 
-class GdnPrefill:
-    """The entry of `syncwatch list`."""
+def build(options: PrefillOptions, device: torch.device) -> GdnPrefillWorkload:
+    """Build the weights and the batches on `device`.
 
-    name = "gdn-prefill"
-    summary = "Gated DeltaNet prefill: chunk metadata read back from the GPU, against counted on the host"
-    variants = ("naive", "precomputed")
-    extra_variants = ("precomputed-pageable",)
-    presets = tuple(PRESETS)
-
-    def default_preset(self, virtual: bool) -> str:
-        """Return the preset that runs where none was named."""
-        return "tiny" if virtual else "qwen3.5-397b"
-
-    def build(self, options: ScenarioOptions, device: torch.device) -> Workload:
-        """Build the weights and the batches on `device`.
-
-        Raises:
-            UsageError: if an option is out of range, with the range, or two contradict each other.
-        """
-        return GdnPrefillWorkload(prefill_run(options), device)
+    Raises:
+        UsageError: if an option is out of range, with the range, or two contradict each other.
+    """
+    return GdnPrefillWorkload(prefill_run(options), device)
 
 
-SCENARIO = GdnPrefill()
+def compute_for(microseconds: float) -> None:
+    """Keep the calling thread busy for `microseconds`, the GIL held.
+
+    On the virtual device its clock is moved on instead, so that the same steps always cost the same.
+    """
+    duration_ns = round(microseconds * 1000)
+    engine = running_engine()
+    if engine is not None:
+        engine.clock.work(duration_ns)
+        return
+    end = time.perf_counter_ns() + duration_ns
+    while time.perf_counter_ns() < end:
+        pass

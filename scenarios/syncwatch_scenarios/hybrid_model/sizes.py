@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-from syncwatch.errors import UsageError
-
+MAX_LAYERS = 1000
+"""That a stack may have."""
 ATTENTION_INTERVAL = 4
 """Every fourth layer is full attention."""
 
@@ -62,16 +61,3 @@ PRESETS = {
     "qwen3-next-80b": ModelShape(48, 2048, 16, 32, 128, 16, 2, 256, 11 * 512, tokens=8192, batch=8),
     "qwen3.5-397b": ModelShape(60, 4096, 16, 64, 128, 32, 2, 256, 11 * 1024, tokens=8192, batch=8),
 }
-
-
-def find_preset(name: str, scenario: str = "gdn-prefill") -> ModelShape:
-    """Return the shape of preset `name`, for `scenario`.
-
-    Raises:
-        UsageError: with the nearest names.
-    """
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.4)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Presets: {', '.join(PRESETS)}."
-        raise UsageError(f"{scenario} has no preset {name!r}. {hint}")
-    return PRESETS[name]

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
 from syncwatch.bench.runner import Plan, Progress
+from syncwatch.errors import UsageError
 from syncwatch.model.events import Step
 from syncwatch.model.session import Coverage, DeviceKind, Recording, Session
 from syncwatch.sense.base import WatchedDevice
+from syncwatch_scenarios.kernel_warmup import SCENARIO, WarmupOptions
 from syncwatch_scenarios.kernel_warmup.figures import described
-from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload
+from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload, build
 
 _NOTHING_LAUNCHED = "no kernel was launched: warm-up time, benchmarks, waits and serving need a GPU"
 
@@ -103,3 +107,15 @@ def _nothing_watched(variant: str) -> Recording:
         ranges=(),
         coverage=Coverage((), (_NOTHING_LAUNCHED,), None, 0),
     )
+
+
+def open_run(options: WarmupOptions, device: WatchedDevice, plan: Plan, progress: Progress) -> KernelWarmupRun:
+    """Return the run of fresh processes.
+
+    Raises:
+        UsageError: where the plan asks what it cannot give.
+    """
+    for option, asked in (("--what-if", plan.lines_of), ("--rounds", plan.rounds)):
+        if asked is not None:
+            raise UsageError(f"{option} means nothing in {SCENARIO.name}. Leave it out.")
+    return KernelWarmupRun(SCENARIO.name, build(options, torch.device("cuda")), device, plan, progress)

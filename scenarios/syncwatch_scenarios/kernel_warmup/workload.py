@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import triton
 
 from syncwatch.model.session import Recording
 from syncwatch.pipeline import report_of
+from syncwatch_scenarios.hybrid_model.sizes import PRESETS
+from syncwatch_scenarios.kernel_warmup import WarmupOptions
 from syncwatch_scenarios.kernel_warmup.chain import Heads
 from syncwatch_scenarios.kernel_warmup.counts import Warmup
 from syncwatch_scenarios.kernel_warmup.figures import figures_of
@@ -78,3 +81,10 @@ class KernelWarmupWorkload:
     def figures(self, variant: str) -> Mapping[str, float | None]:
         """Return the figures of `figures_of` over all steps of `variant` so far; None where they need a GPU."""
         return figures_of(self._warmups[variant], self._syncs.get(variant))
+
+
+def build(options: WarmupOptions, device: torch.device) -> KernelWarmupWorkload:
+    """Prepare the processes; none is started. On the virtual device they compile for Hopper, and launch nothing."""
+    shape = PRESETS[options.preset]
+    heads = Heads(shape.key_heads, shape.value_heads, shape.head_size)
+    return KernelWarmupWorkload(options.preset, heads, options.seed, on_gpu=not triton.knobs.runtime.interpret)

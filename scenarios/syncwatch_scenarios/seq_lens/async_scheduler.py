@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from syncwatch_scenarios.seq_lens.traffic import BLOCK_TOKENS, DRAW_ROWS, Traffic
+from syncwatch_scenarios.seq_lens.traffic import BLOCK_TOKENS, DRAW_RANGE, DRAW_ROWS, Traffic
 
 _CACHED_SHARE = 0.25
 """Share of the requests whose prompt begins with something that is cached."""
@@ -152,3 +152,15 @@ class Scheduler:
         request.begun = True
         request.computed += chunk
         return row
+
+
+def draw_table(traffic: Traffic, seed: int) -> npt.NDArray[np.int32]:
+    """Draw the random numbers of the rejection sampler, int32 [DRAW_ROWS, k], below `DRAW_RANGE`."""
+    drawn = np.random.default_rng(seed).integers(0, DRAW_RANGE, (DRAW_ROWS, traffic.drafts))
+    return drawn.astype(np.int32)
+
+
+def accepted_of(table: npt.NDArray[np.int32], acceptance: int) -> npt.NDArray[np.int64]:
+    """Return how many drafts each row of `table` accepts, int64 [DRAW_ROWS]: those before the first refused."""
+    found: npt.NDArray[np.int64] = (table < acceptance).cumprod(axis=1).sum(axis=1)
+    return found

@@ -9,10 +9,10 @@ import torch
 from syncwatch_kernels.gdn.staging import upload
 
 from syncwatch import annotate
-from syncwatch_scenarios.seq_lens.async_scheduler import Scheduler
+from syncwatch_scenarios.seq_lens.async_scheduler import Scheduler, accepted_of, draw_table
 from syncwatch_scenarios.seq_lens.batch import SeqBatch, SlotStates, assemble, padded_rows, verify
 from syncwatch_scenarios.seq_lens.bound import ComputedMirror
-from syncwatch_scenarios.seq_lens.traffic import Traffic, accepted_of, draw_table
+from syncwatch_scenarios.seq_lens.traffic import Traffic
 
 
 @dataclass(frozen=True, slots=True)

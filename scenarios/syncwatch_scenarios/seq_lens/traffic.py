@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 BLOCK_TOKENS = 16
 """Tokens of a block of the KV cache; vLLM's default."""
 DRAW_ROWS = 1024
@@ -60,15 +57,3 @@ _SERVED = Traffic(64, 2048, 3, 700, (64, 2048), (16, 360), arrivals=2, lead_in=2
 _TINY = Traffic(6, 48, 2, 700, (8, 120), (4, 40), arrivals=2, lead_in=24)
 TRAFFIC = {"tiny": _TINY, "qwen3.5-2b": _SERVED, "qwen3-next-80b": _SERVED, "qwen3.5-397b": _SERVED}
 """The traffic of each preset; the layers are those of `hybrid_model.sizes.PRESETS`."""
-
-
-def draw_table(traffic: Traffic, seed: int) -> npt.NDArray[np.int32]:
-    """Draw the random numbers of the rejection sampler, int32 [DRAW_ROWS, k], below `DRAW_RANGE`."""
-    drawn = np.random.default_rng(seed).integers(0, DRAW_RANGE, (DRAW_ROWS, traffic.drafts))
-    return drawn.astype(np.int32)
-
-
-def accepted_of(table: npt.NDArray[np.int32], acceptance: int) -> npt.NDArray[np.int64]:
-    """Return how many drafts each row of `table` accepts, int64 [DRAW_ROWS]: those before the first refused."""
-    found: npt.NDArray[np.int64] = (table < acceptance).cumprod(axis=1).sum(axis=1)
-    return found

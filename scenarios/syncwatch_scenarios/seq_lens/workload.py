@@ -1,11 +1,4 @@
-"""Answers: what does it cost a serving step to ask the GPU how long its sequences are?
-
-With asynchronous speculative decoding the lengths exist on the GPU only: they depend on drafts that were rejected
-there. Seven places of a step want them on the host. In `naive` each of them copies them back, and waits. `precomputed`
-hands them an upper bound that the scheduler knows, exact on prefill rows; kernels mask with the true lengths.
-`drifting`, which runs only where it is asked for, has the bound as it was first merged upstream: it grows with every
-rejected draft, and so do the plans that are made with it.
-"""
+"""The work of `seq-lens`: the seven places of a step that want to know how long the sequences are."""
 
 from __future__ import annotations
 
@@ -15,9 +8,11 @@ from dataclasses import replace
 import torch
 
 from syncwatch import annotate
-from syncwatch.bench.scenario import ScenarioOptions, Workload, refuse_options, require_range
+from syncwatch.bench import require_range
 from syncwatch_scenarios.hybrid_model.layers import DTYPE, AttentionStandIn, FeedForward
-from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL, ModelShape, find_preset
+from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL, PRESETS, ModelShape
+from syncwatch_scenarios.seq_lens import MAX_TOKENS, SeqLensOptions
+from syncwatch_scenarios.seq_lens.async_scheduler import draw_table
 from syncwatch_scenarios.seq_lens.batch import SeqBatch, SlotStates
 from syncwatch_scenarios.seq_lens.context import cross_attention, mla_context
 from syncwatch_scenarios.seq_lens.planning import (
@@ -28,16 +23,13 @@ from syncwatch_scenarios.seq_lens.planning import (
     micro_batches,
 )
 from syncwatch_scenarios.seq_lens.serving_steps import HostLengths, Serving
-from syncwatch_scenarios.seq_lens.traffic import TRAFFIC, Traffic, draw_table
+from syncwatch_scenarios.seq_lens.traffic import TRAFFIC, Traffic
 
 _LENGTHS = {
     "naive": HostLengths(bounded=False, refreshed=True),
     "precomputed": HostLengths(bounded=True, refreshed=True),
     "drifting": HostLengths(bounded=True, refreshed=False),
 }
-_MAX_LAYERS = 1000
-_MAX_REQUESTS = 4096
-_MAX_TOKENS = 65536
 
 
 class SeqLensWorkload:
@@ -46,11 +38,9 @@ class SeqLensWorkload:
     The layers are the GEMMs of attention layers; there are four sets of weights, which the layers use in turn.
     """
 
-    def __init__(
-        self, preset: str, shape: ModelShape, traffic: Traffic, options: ScenarioOptions, device: torch.device
-    ) -> None:
+    def __init__(self, shape: ModelShape, traffic: Traffic, options: SeqLensOptions, device: torch.device) -> None:
         torch.manual_seed(options.seed)
-        self._preset = preset
+        self._preset = options.preset
         self._shape = shape
         self._traffic = traffic
         self._seed = options.seed
@@ -126,40 +116,19 @@ class SeqLensWorkload:
         return hidden.index_select(0, (batch.query_lens.cumsum(0) - 1).clamp(min=0))
 
 
-class SeqLens:
-    """The entry of `syncwatch list`."""
+def build(options: SeqLensOptions, device: torch.device) -> SeqLensWorkload:
+    """Build the weights and the cache on `device`.
 
-    name = "seq-lens"
-    summary = "Speculative serving: sequence lengths read back from the GPU, against an upper bound on the host"
-    variants = ("naive", "precomputed")
-    extra_variants = ("drifting",)
-    presets = tuple(TRAFFIC)
-
-    def default_preset(self, virtual: bool) -> str:
-        """Return the preset that runs where none was named."""
-        return "tiny" if virtual else "qwen3.5-2b"
-
-    def build(self, options: ScenarioOptions, device: torch.device) -> Workload:
-        """Build the weights and the cache on `device`.
-
-        Raises:
-            UsageError: if an option is out of range, with the range, or means nothing here.
-        """
-        refuse_options(self.name, options, "cache_miss", "regime", "lengths")
-        preset = options.preset or "tiny"
-        shape = find_preset(preset, self.name)
-        layers = shape.layers if options.layers is None else options.layers
-        require_range("--layers", layers, 1, _MAX_LAYERS)
-        return SeqLensWorkload(preset, replace(shape, layers=layers), _traffic_for(preset, options), options, device)
+    Raises:
+        UsageError: if a step has no room for a decode row.
+    """
+    shape = PRESETS[options.preset]
+    layers = shape.layers if options.layers is None else options.layers
+    return SeqLensWorkload(replace(shape, layers=layers), _traffic_for(options), options, device)
 
 
-def _traffic_for(preset: str, options: ScenarioOptions) -> Traffic:
-    traffic = TRAFFIC[preset]
+def _traffic_for(options: SeqLensOptions) -> Traffic:
+    traffic = TRAFFIC[options.preset]
     tokens = traffic.tokens if options.tokens is None else options.tokens
-    require_range("--tokens", tokens, 1 + traffic.drafts, _MAX_TOKENS)
-    requests = traffic.requests if options.batch is None else options.batch
-    require_range("--batch", requests, 1, _MAX_REQUESTS)
-    return replace(traffic, tokens=tokens, requests=requests)
-
-
-SCENARIO = SeqLens()
+    require_range("--tokens", tokens, 1 + traffic.drafts, MAX_TOKENS)
+    return replace(traffic, tokens=tokens, requests=traffic.requests if options.batch is None else options.batch)

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
-import numpy as np
-import numpy.typing as npt
-
 from syncwatch_scenarios.serving.scheduler import Request
 
 _LONGEST = 8
@@ -31,12 +28,6 @@ def draw_requests(load: Load, seed: int) -> Iterator[Request]:
     for number in count() if load.requests is None else range(load.requests):
         generator = random.Random(f"{seed}, request {number}")
         yield Request(number, _length(generator, load.prompt_mean), _length(generator, load.output_mean))
-
-
-def draw_prompt(request: Request, vocabulary: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return the tokens of the prompt, int64 [prompt_tokens], each below `vocabulary`."""
-    generator = np.random.default_rng((seed, request.number))
-    return generator.integers(vocabulary, size=request.prompt_tokens)
 
 
 def _length(generator: random.Random, mean: int) -> int:

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import torch
 from syncwatch_kernels.gdn import upload
 
-from syncwatch_scenarios.serving.requests import draw_prompt
-from syncwatch_scenarios.serving.scheduler import ScheduledStep
+from syncwatch_scenarios.serving.scheduler import Request, ScheduledStep
 from syncwatch_scenarios.spec_decode.metadata import CommonMetadata
 from syncwatch_scenarios.spec_decode.sampling import Outcome, SampleLayout
 
@@ -139,3 +138,9 @@ def draw_block_tables(seats: int, drafts: int, groups: int) -> list[torch.Tensor
         places = 1 + order[:, None] * width + torch.arange(width, dtype=torch.int32, device="cpu")
         tables.append(torch.cat((torch.zeros(1, width, dtype=torch.int32, device="cpu"), places)))
     return tables
+
+
+def draw_prompt(request: Request, vocabulary: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return the tokens of the prompt, int64 [prompt_tokens], each below `vocabulary`."""
+    generator = np.random.default_rng((seed, request.number))
+    return generator.integers(vocabulary, size=request.prompt_tokens)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, replace
 
-from syncwatch.bench.scenario import ScenarioOptions, refuse_options, require_range
-from syncwatch.errors import UsageError
 from syncwatch_scenarios.hybrid_model.sizes import PRESETS as MODELS
 from syncwatch_scenarios.hybrid_model.sizes import ModelShape
 from syncwatch_scenarios.serving.requests import Load
 from syncwatch_scenarios.serving.scheduler import Limits
-
-_MAX_LAYERS = 1000
-_MAX_TOKENS = 1_000_000
-_MAX_REQUESTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +45,3 @@ PRESETS = {
         ModelShape(60, 4096, 2, 8, 128, 4, 1, 256, 11 * 128, tokens=8192, batch=256), 248320 // 8, 2, _SHAREGPT
     ),
 }
-
-
-def shape_for(preset: str, options: ScenarioOptions) -> ServingShape:
-    """Return the shape of `preset` with what the user chose instead.
-
-    Raises:
-        UsageError: if there is no such preset, with the nearest names, or an option is out of range or means nothing.
-    """
-    refuse_options("spec-decode", options, "cache_miss", "regime", "lengths")
-    if preset not in PRESETS:
-        near = difflib.get_close_matches(preset, PRESETS, n=3, cutoff=0.4)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Presets: {', '.join(PRESETS)}."
-        raise UsageError(f"spec-decode has no preset {preset!r}. {hint}")
-    shape = PRESETS[preset]
-    batch = shape.model.batch if options.batch is None else options.batch
-    require_range("--batch", batch, 1, _MAX_REQUESTS)
-    least = batch * (1 + shape.drafts)
-    tokens = max(shape.model.tokens, least) if options.tokens is None else options.tokens
-    require_range("--tokens", tokens, least, _MAX_TOKENS)
-    layers = shape.model.layers if options.layers is None else options.layers
-    require_range("--layers", layers, 1, _MAX_LAYERS)
-    return replace(shape, model=replace(shape.model, tokens=tokens, batch=batch, layers=layers))

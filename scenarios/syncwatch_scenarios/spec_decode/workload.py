@@ -1,23 +1,18 @@
-"""Answers: what does it cost a serving loop to choose speculative rows with masks that lie on the GPU?
-
-Continuous batching with multi-token prediction, scheduled one step ahead of the GPU. Both variants launch the same
-kernels on the same schedule. `naive` indexes with boolean masks on the GPU and lets `repeat_interleave` find out the
-size of its result: eight waits for a mixed batch, two for a speculative one, in the metadata builder of each of three
-KV-cache groups. `precomputed` keeps the masks on the host, where the scheduler made them. Source: vLLM #38047.
-"""
+"""The work of `spec-decode`: a model, and for each variant a server at some step of the same trace."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
-from syncwatch.bench.scenario import ScenarioOptions, Workload
+from syncwatch.bench import require_range
 from syncwatch_scenarios.serving.metrics import serving_figures
 from syncwatch_scenarios.serving.requests import draw_requests
-from syncwatch_scenarios.serving.scheduler import StepKind
+from syncwatch_scenarios.spec_decode import MAX_TOKENS, SpecDecodeOptions
 from syncwatch_scenarios.spec_decode.model import GROUPS, SpecDecodeModel, gdn_layers
-from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape, shape_for
+from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape
 from syncwatch_scenarios.spec_decode.sampling import ACCEPTANCE
 from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop, StepOutput
 
@@ -25,9 +20,9 @@ from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop, StepOutput
 class SpecDecodeWorkload:
     """The model of one preset, and for each variant a server that is at some step of the same trace."""
 
-    def __init__(self, preset: str, shape: ServingShape, options: ScenarioOptions, device: torch.device) -> None:
+    def __init__(self, shape: ServingShape, options: SpecDecodeOptions, device: torch.device) -> None:
         torch.manual_seed(options.seed)
-        self._preset = preset
+        self._preset = options.preset
         self._shape = shape
         self._seed = options.seed
         self._model = SpecDecodeModel(shape, device)
@@ -82,10 +77,6 @@ class SpecDecodeWorkload:
         acceptance = loop.transcript.accepted / drafted if drafted else None
         return {**serving_figures(loop.deliveries()), "draft_acceptance": acceptance}
 
-    def step_kinds(self, variant: str) -> tuple[StepKind, ...]:
-        """Return the class of each step of `variant` since step 0."""
-        return tuple(self._loops[variant].transcript.kinds)
-
     def _is_at(self, variant: str, index: int) -> bool:
         """Whether `index` is the step that comes next; no loop is kept here, as its pools are of many gigabytes."""
         loop = self._loops.get(variant)
@@ -99,26 +90,13 @@ class SpecDecodeWorkload:
         )
 
 
-class SpecDecode:
-    """The entry of `syncwatch list`."""
+def build(options: SpecDecodeOptions, device: torch.device) -> SpecDecodeWorkload:
+    """Build the weights on `device`.
 
-    name = "spec-decode"
-    summary = "Serving with speculative decoding: rows chosen by masks on the GPU, against masks on the host"
-    variants = ("naive", "precomputed")
-    presets = tuple(PRESETS)
-
-    def default_preset(self, virtual: bool) -> str:
-        """Return the preset that runs where none was named."""
-        return "tiny" if virtual else "qwen3.5-2b"
-
-    def build(self, options: ScenarioOptions, device: torch.device) -> Workload:
-        """Build the weights on `device`.
-
-        Raises:
-            UsageError: if an option is out of range, with the range.
-        """
-        preset = options.preset or "tiny"
-        return SpecDecodeWorkload(preset, shape_for(preset, options), options, device)
+    Raises:
+        UsageError: if an option is out of range, with the range.
+    """
+    return SpecDecodeWorkload(shape_for(options), options, device)
 
 
 def _compared(output: StepOutput) -> torch.Tensor:
@@ -126,4 +104,16 @@ def _compared(output: StepOutput) -> torch.Tensor:
     return torch.cat((output.hidden.flatten().float(), output.emitted.flatten().float()))
 
 
-SCENARIO = SpecDecode()
+def shape_for(options: SpecDecodeOptions) -> ServingShape:
+    """Return the shape of the preset with what the user chose instead.
+
+    Raises:
+        UsageError: if a step has no room for a row of each request.
+    """
+    shape = PRESETS[options.preset]
+    batch = shape.model.batch if options.batch is None else options.batch
+    least = batch * (1 + shape.drafts)
+    tokens = max(shape.model.tokens, least) if options.tokens is None else options.tokens
+    require_range("--tokens", tokens, least, MAX_TOKENS)
+    layers = shape.model.layers if options.layers is None else options.layers
+    return replace(shape, model=replace(shape.model, tokens=tokens, batch=batch, layers=layers))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from syncwatch_scenarios.gdn_prefill.host_work import HostWork, compute_for
+from syncwatch_scenarios.gdn_prefill.host_work import HostWork
+from syncwatch_scenarios.gdn_prefill.workload import compute_for
 
 from syncwatch.sense.virtual.device import VirtualDevice
 

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from syncwatch_scenarios.gdn_prefill import SCENARIO, PrefillOptions
 from syncwatch_scenarios.gdn_prefill.batches import draw_batch, upload_metadata
-from syncwatch_scenarios.gdn_prefill.workload import SCENARIO
 from syncwatch_scenarios.hybrid_model.sizes import PRESETS
 
-from syncwatch.bench.scenario import Scenario, ScenarioOptions, Workload, variants_of
+from syncwatch.bench import OwnParameters, Scenario, Workload
 from syncwatch.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ scenario: Scenario = SCENARIO
 
 
 def build(*, cache_miss: bool = False) -> Workload:
-    return scenario.build(ScenarioOptions("tiny", tokens=20, batch=2, layers=6, cache_miss=cache_miss), CPU)
+    return scenario.build(PrefillOptions("tiny", tokens=20, batch=2, layers=6, cache_miss=cache_miss), CPU)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_the_variants_give_the_same_bits_and_steps_differ() -> None:
     workload = build()
 
-    variants = variants_of(scenario)
+    variants = scenario.every_variant
     outputs = {(name, index): workload.step(name, index) for name in variants for index in range(2)}
 
     assert outputs["naive", 0].shape == (20, 64)
@@ -63,7 +63,7 @@ def test_reads_a_step(variant: str, cache_miss: bool, expected: int, reads: list
 
 
 def test_one_layer_is_enough() -> None:
-    workload = scenario.build(ScenarioOptions("tiny", tokens=1, layers=1), CPU)
+    workload = scenario.build(PrefillOptions("tiny", tokens=1, layers=1), CPU)
 
     assert workload.step("naive", 0).shape == (1, 64)
 
@@ -98,30 +98,33 @@ def test_metadata_says_what_the_batch_is(pinned: bool) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (ScenarioOptions("qwen3.5-397"), "no preset 'qwen3.5-397'. Did you mean qwen3.5-397b"),
-        (ScenarioOptions("gpt"), "Presets: tiny, "),
-        (ScenarioOptions("tiny", tokens=0), "--tokens must be from 1 to "),
-        (ScenarioOptions("tiny", tokens=4, batch=5), "--batch must be from 1 to 4 here, but is 5"),
-        (ScenarioOptions("tiny", batch=0), "--batch must be from 1 to "),
-        (ScenarioOptions("tiny", layers=0), "--layers must be from 1 to "),
-        (ScenarioOptions("tiny", lengths="8x"), "--lengths '8x' names no batch. Give it as 8x1024"),
-        (ScenarioOptions("tiny", lengths="100,0"), "--lengths '100,0' names no batch"),
-        (ScenarioOptions("tiny", lengths="70000x1"), "--lengths '70000x1' names no batch"),
-        (ScenarioOptions("tiny", lengths="65536x9999"), "the sum of --lengths must be from 1 to 1000000 here"),
-        (ScenarioOptions("tiny", tokens=8, lengths="8x1"), "--lengths 8x1 and --tokens say the same twice"),
-        (ScenarioOptions("tiny", batch=8, lengths="8x1"), "Leave --batch out"),
-        (ScenarioOptions("tiny", regime="balance"), "no regime 'balance'. Did you mean balanced"),
-        (ScenarioOptions("tiny", regime="x"), "Regimes: gpu-bound, balanced, host-bound"),
+        (PrefillOptions("qwen3.5-397"), "no preset 'qwen3.5-397'. Did you mean qwen3.5-397b"),
+        (PrefillOptions("gpt"), "Choose from tiny, "),
+        (PrefillOptions("tiny", tokens=0), "--tokens must be from 1 to "),
+        (PrefillOptions("tiny", tokens=4, batch=5), "--batch must be from 1 to 4 here, but is 5"),
+        (PrefillOptions("tiny", batch=0), "--batch must be from 1 to "),
+        (PrefillOptions("tiny", layers=0), "--layers must be from 1 to "),
+        (PrefillOptions("tiny", lengths="8x"), "--lengths '8x' names no batch. Give it as 8x1024"),
+        (PrefillOptions("tiny", lengths="100,0"), "--lengths '100,0' names no batch"),
+        (PrefillOptions("tiny", lengths="70000x1"), "--lengths '70000x1' names no batch"),
+        (PrefillOptions("tiny", lengths="65536x9999"), "the sum of --lengths must be from 1 to 1000000 here"),
+        (PrefillOptions("tiny", tokens=8, lengths="8x1"), "--lengths 8x1 and --tokens say the same twice"),
+        (PrefillOptions("tiny", batch=8, lengths="8x1"), "Leave --batch out"),
+        (PrefillOptions("tiny", regime="balance"), "no regime 'balance'. Did you mean balanced"),
+        (PrefillOptions("tiny", regime="x"), "Choose from gpu-bound, balanced, host-bound"),
     ],
 )
-def test_options_out_of_range_are_refused(options: ScenarioOptions, sentence: str) -> None:
+def test_options_out_of_range_are_refused(options: PrefillOptions, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         scenario.build(options, CPU)
 
 
 def test_presets_and_defaults() -> None:
-    assert scenario.default_preset(virtual=True) == "tiny"
-    assert scenario.default_preset(virtual=False) in scenario.presets
-    assert build().parameters["layers"] == "5 GDN, 1 in place of attention"
+    workload = build()
+
+    assert scenario.read({}, virtual=True).preset == "tiny"
+    assert scenario.read({}, virtual=False).preset in PRESETS
+    assert isinstance(workload, OwnParameters)
+    assert workload.parameters["layers"] == "5 GDN, 1 in place of attention"
     for shape in PRESETS.values():
         assert shape.value_heads % shape.key_heads == 0

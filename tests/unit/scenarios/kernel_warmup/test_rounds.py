@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from syncwatch_scenarios.kernel_warmup import SCENARIO, WarmupOptions
 from syncwatch_scenarios.kernel_warmup import fresh as kernel_warmup_fresh
 from syncwatch_scenarios.kernel_warmup import workload as kernel_warmup_workload
 from syncwatch_scenarios.kernel_warmup.chain import Heads
@@ -16,12 +17,10 @@ from syncwatch_scenarios.kernel_warmup.counts import Counts, Served, Warmup
 from syncwatch_scenarios.kernel_warmup.figures import described, figures_of
 from syncwatch_scenarios.kernel_warmup.fresh import Measured, measure
 from syncwatch_scenarios.kernel_warmup.rounds import KernelWarmupRun
-from syncwatch_scenarios.kernel_warmup.scenario import SCENARIO
 from syncwatch_scenarios.kernel_warmup.warm_process import Job
 from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload
 
 from syncwatch.bench.runner import Plan
-from syncwatch.bench.scenario import OwnProcesses, ScenarioOptions
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import DeviceKind, Environment
@@ -231,10 +230,11 @@ def test_only_what_was_really_compiled_is_counted() -> None:
 
 
 def test_it_runs_itself_and_refuses_what_means_nothing() -> None:
-    assert isinstance(SCENARIO, OwnProcesses)
     plan = Plan(("naive",), steps=1, warmup=0)
-    for options in (ScenarioOptions("tiny", tokens=8), ScenarioOptions("tiny", lengths="1x8")):
+    for given in ({"tokens": "8"}, {"lengths": "1x8"}):
         with pytest.raises(UsageError, match="means nothing in kernel-warmup"):
-            SCENARIO.open_run(options, Device(), plan, lambda *_: None)
+            SCENARIO.read(given, virtual=True)
+    options = WarmupOptions("tiny")
+    assert isinstance(SCENARIO.open_own_run(options, Device(), plan, lambda *_: None), KernelWarmupRun)
     with pytest.raises(UsageError, match="--what-if means nothing"):
-        SCENARIO.open_run(ScenarioOptions("tiny"), Device(), replace(plan, lines_of=lambda _: ()), lambda *_: None)
+        SCENARIO.open_own_run(options, Device(), replace(plan, lines_of=lambda _: ()), lambda *_: None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from syncwatch_scenarios.seq_lens.traffic import DRAW_ROWS, TRAFFIC, accepted_of, draw_table
+from syncwatch_scenarios.seq_lens.async_scheduler import accepted_of, draw_table
+from syncwatch_scenarios.seq_lens.traffic import DRAW_ROWS, TRAFFIC
 
 from tests.unit.scenarios.seq_lens.truth import SMALL, scheduler_of, steps
 

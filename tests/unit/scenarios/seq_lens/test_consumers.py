@@ -9,6 +9,7 @@ import pytest
 import torch
 from syncwatch_scenarios.hybrid_model.layers import FeedForward
 from syncwatch_scenarios.hybrid_model.sizes import PRESETS
+from syncwatch_scenarios.seq_lens.async_scheduler import draw_table
 from syncwatch_scenarios.seq_lens.batch import SeqBatch, SlotStates, padded_rows
 from syncwatch_scenarios.seq_lens.context import cross_attention, mla_context, plan_context
 from syncwatch_scenarios.seq_lens.planning import (
@@ -19,7 +20,7 @@ from syncwatch_scenarios.seq_lens.planning import (
     micro_batches,
 )
 from syncwatch_scenarios.seq_lens.serving_steps import HostLengths, Serving
-from syncwatch_scenarios.seq_lens.traffic import BLOCK_TOKENS, draw_table
+from syncwatch_scenarios.seq_lens.traffic import BLOCK_TOKENS
 
 from tests.unit.scenarios.seq_lens.truth import SMALL, scheduler_of, steps
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from syncwatch_scenarios.serving.requests import draw_requests
 from syncwatch_scenarios.serving.scheduler import Request, Row, ScheduledStep, Scheduler, StepKind
+from syncwatch_scenarios.spec_decode import SCENARIO, SpecDecodeOptions
 from syncwatch_scenarios.spec_decode import decode_layers as spec_decode_layers
 from syncwatch_scenarios.spec_decode import metadata as spec_decode_metadata
 from syncwatch_scenarios.spec_decode.decode_layers import TokenInputs
 from syncwatch_scenarios.spec_decode.metadata import CommonMetadata, build_gdn_metadata
 from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
 from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape
-from syncwatch_scenarios.spec_decode.workload import SCENARIO
 
 import syncwatch
-from syncwatch.bench.scenario import Scenario, ScenarioOptions
+from syncwatch.bench import Scenario
 from syncwatch.errors import UsageError
 from tests.spec_decode_fixtures import CUDA, Run, hidden_error, serve, small_shape, state_error
 
@@ -241,7 +241,7 @@ def tensor(values: Any) -> torch.Tensor:
 
 
 def test_a_workload_begins_anew_at_step_0_and_catches_up_elsewhere() -> None:
-    workload: Any = scenario.build(ScenarioOptions("tiny", batch=2, tokens=16, layers=2), CUDA)
+    workload: Any = scenario.build(SpecDecodeOptions("tiny", batch=2, tokens=16, layers=2), CUDA)
 
     first = [workload.step("precomputed", index) for index in range(3)]
 
@@ -249,7 +249,7 @@ def test_a_workload_begins_anew_at_step_0_and_catches_up_elsewhere() -> None:
     assert torch.equal(workload.step("naive", 2), first[2])
     figures = workload.figures("naive")
     assert figures["tokens_per_s"] > 0 and figures["ttft_ms_p50"] > 0
-    assert len(workload.step_kinds("naive")) == 3
+    assert len(workload._loops["naive"].transcript.kinds) == 3
     # After the figures the loop knows more than it should, so that the next step makes it begin anew.
     third = workload.step("naive", 3)
     workload.step("precomputed", 1)
@@ -260,23 +260,27 @@ def test_a_workload_begins_anew_at_step_0_and_catches_up_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (ScenarioOptions("qwen3.5"), "no preset 'qwen3.5'. Did you mean qwen3.5-"),
-        (ScenarioOptions("gpt"), "Presets: tiny, "),
-        (ScenarioOptions("tiny", batch=0), "--batch must be from 1 to "),
-        (ScenarioOptions("tiny", batch=4, tokens=11), "--tokens must be from 12 to 1000000 here, but is 11"),
-        (ScenarioOptions("tiny", layers=0), "--layers must be from 1 to "),
-        (ScenarioOptions("tiny", cache_miss=True), "--cache-miss means nothing in spec-decode"),
-        (ScenarioOptions("tiny", regime="balanced"), "--regime means nothing in spec-decode"),
+        (SpecDecodeOptions("qwen3.5"), "no preset 'qwen3.5'. Did you mean qwen3.5-"),
+        (SpecDecodeOptions("gpt"), "Choose from tiny, "),
+        (SpecDecodeOptions("tiny", batch=0), "--batch must be from 1 to "),
+        (SpecDecodeOptions("tiny", batch=4, tokens=11), "--tokens must be from 12 to 1000000 here, but is 11"),
+        (SpecDecodeOptions("tiny", layers=0), "--layers must be from 1 to "),
     ],
 )
-def test_options_out_of_range_are_refused(options: ScenarioOptions, sentence: str) -> None:
+def test_options_out_of_range_are_refused(options: SpecDecodeOptions, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         scenario.build(options, CUDA)
 
 
+@pytest.mark.parametrize("name", ["cache_miss", "regime"])
+def test_what_means_nothing_here_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} means nothing in spec-decode. Leave it out."):
+        scenario.read({name: "balanced"}, virtual=True)
+
+
 def test_presets_and_defaults() -> None:
-    assert scenario.default_preset(virtual=True) == "tiny"
-    assert scenario.default_preset(virtual=False) in scenario.presets
+    assert scenario.read({}, virtual=True).preset == "tiny"
+    assert scenario.read({}, virtual=False).preset in PRESETS
     for shape in PRESETS.values():
         assert shape.model.value_heads % shape.model.key_heads == 0
         assert shape.model.tokens >= shape.model.batch * (shape.drafts + 1)
