@@ -218,8 +218,8 @@ def read_options(scenario: str, declared: type, given: Mapping[str, str | bool],
 
 def unknown_option(scenario: str, flag: str, options: tuple[Option, ...]) -> str:
     """Return the sentence for an option that `scenario` does not have."""
-    near = difflib.get_close_matches(flag, [each.flag for each in options], n=1)
-    hint = f" Did you mean {near[0]}?" if near else " Leave it out."
+    near = difflib.get_close_matches(flag.lstrip("-"), [each.flag.lstrip("-") for each in options], n=1)
+    hint = f" Did you mean --{near[0]}?" if near else " Leave it out."
     return f"{flag} means nothing in {scenario}.{hint} `syncwatch list {scenario}` shows its options."
 
 
