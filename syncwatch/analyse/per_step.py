@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from syncwatch.analyse.account import Account
 from syncwatch.analyse.price import Prices
@@ -20,7 +21,7 @@ def per_step(
 ) -> PerStep:
     """Return the figures of a step of `recording`, whose GPU time is told by `account`."""
     if not window.steps:
-        return PerStep(0.0, 0.0, 0.0, *(None for _ in range(14)))
+        return PerStep(*(None for _ in fields(PerStep)))
     counted = [item for item in found if window.counts(item.sync.step)]
     syncs = [item for item in counted if item.sync.kind is not SyncKind.ALLOCATION]
     # No wait and no sensor that counts is silence, not health.
