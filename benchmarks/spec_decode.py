@@ -64,7 +64,7 @@ class Server:
 
     def begin(self, variant: str, requests: int) -> ServingLoop:
         """Return a server that has served nobody yet."""
-        from syncwatch_scenarios.serving.requests import draw_requests
+        from syncwatch_scenarios.serving.scheduler import draw_requests
         from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop
 
         load = replace(self.shape.load, requests=requests)

@@ -15,5 +15,5 @@ kernel_warmup  cold kernels in fresh processes: `rounds` is their order, `fresh`
 Shared by them:
 
 hybrid_model   `sizes` of the served models, and the `layers` that stand for theirs
-serving        an engine's `scheduler` of continuous batches, its `requests`, and the `metrics` of its clients
+serving        an engine's requests and `scheduler` of continuous batches, and the `metrics` of its clients
 """

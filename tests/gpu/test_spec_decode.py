@@ -9,8 +9,7 @@ from itertools import islice
 
 import pytest
 import torch
-from syncwatch_scenarios.serving.requests import Load, draw_requests
-from syncwatch_scenarios.serving.scheduler import Request, StepKind
+from syncwatch_scenarios.serving.scheduler import Load, Request, StepKind, draw_requests
 from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
 from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape
 from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop

@@ -7,11 +7,16 @@ here reads a clock: the same results, told in the same order, give the same sche
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from itertools import accumulate
+
+_LONGEST = 8
+"""Lengths are cut at this many times their mean, which takes 0.03 % of them."""
 
 
 class StepKind(str, Enum):
@@ -213,3 +218,24 @@ def _kind(rows: Sequence[Row]) -> StepKind:
     if with_drafts:
         return StepKind.MIXED
     return StepKind.DECODE if all(row.prompt_start is None for row in rows) else StepKind.PREFILL
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How long prompts and outputs are; all requests are there from the start, as at an infinite request rate."""
+
+    prompt_mean: int
+    output_mean: int
+    requests: int | None = None
+    """None: without end."""
+
+
+def draw_requests(load: Load, seed: int) -> Iterator[Request]:
+    """Yield the requests; lengths are exponential, which is about as uneven as those of chat traces."""
+    for number in itertools.count() if load.requests is None else range(load.requests):
+        generator = random.Random(f"{seed}, request {number}")
+        yield Request(number, _length(generator, load.prompt_mean), _length(generator, load.output_mean))
+
+
+def _length(generator: random.Random, mean: int) -> int:
+    return min(1 + int(generator.expovariate(1 / max(mean - 0.5, 0.5))), _LONGEST * mean)

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 from syncwatch_scenarios.hybrid_model.sizes import PRESETS as MODELS
 from syncwatch_scenarios.hybrid_model.sizes import ModelShape
-from syncwatch_scenarios.serving.requests import Load
-from syncwatch_scenarios.serving.scheduler import Limits
+from syncwatch_scenarios.serving.scheduler import Limits, Load
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 
 from syncwatch.bench import require_range
 from syncwatch_scenarios.serving.metrics import serving_figures
-from syncwatch_scenarios.serving.requests import draw_requests
+from syncwatch_scenarios.serving.scheduler import draw_requests
 from syncwatch_scenarios.spec_decode import MAX_TOKENS, SpecDecodeOptions
 from syncwatch_scenarios.spec_decode.model import GROUPS, SpecDecodeModel, gdn_layers
 from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape

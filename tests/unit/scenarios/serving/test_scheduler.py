@@ -7,8 +7,16 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import pytest
-from syncwatch_scenarios.serving.requests import Load, draw_requests
-from syncwatch_scenarios.serving.scheduler import Limits, Request, Row, ScheduledStep, Scheduler, StepKind
+from syncwatch_scenarios.serving.scheduler import (
+    Limits,
+    Load,
+    Request,
+    Row,
+    ScheduledStep,
+    Scheduler,
+    StepKind,
+    draw_requests,
+)
 from syncwatch_scenarios.spec_decode.inputs import draw_prompt
 
 LIMITS = Limits(seats=4, tokens=20, drafts=2, row_multiple=4)

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from syncwatch_scenarios.serving.requests import draw_requests
-from syncwatch_scenarios.serving.scheduler import Request, Row, ScheduledStep, Scheduler, StepKind
+from syncwatch_scenarios.serving.scheduler import Request, Row, ScheduledStep, Scheduler, StepKind, draw_requests
 from syncwatch_scenarios.spec_decode import SCENARIO, SpecDecodeOptions
 from syncwatch_scenarios.spec_decode import decode_layers as spec_decode_layers
 from syncwatch_scenarios.spec_decode import metadata as spec_decode_metadata
