@@ -84,7 +84,7 @@ for part in $parts; do
     traces)  # needs nsys: NSYS names one that is not on PATH
       check "$python" benchmarks/nsys_live.py "$out/nsys_live.json" --nsys "${NSYS:-nsys}"
       ;;
-    pace)  # what the regimes of gdn-prefill rest on; compare with scenarios/syncwatch_scenarios/host_work_regimes.py
+    pace)  # what the regimes of gdn-prefill rest on; compare with scenarios/syncwatch_scenarios/gdn_prefill/host_work.py
       check "$python" benchmarks/prefill_pace.py
       ;;
     *)

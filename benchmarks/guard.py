@@ -23,10 +23,9 @@ import numpy as np
 import torch
 import typer
 from scipy.stats import bootstrap
+from syncwatch_scenarios.gdn_prefill import SCENARIO, PrefillOptions
 
 import syncwatch
-from syncwatch.bench import registry
-from syncwatch.bench.scenario import ScenarioOptions
 
 LAYERS, WIDTH = 48, 256
 MANY = 200_000
@@ -94,8 +93,8 @@ def _interval(watched: list[float], plain: list[float]) -> tuple[float, float]:
 
 def _prefill_step() -> Callable[[], None]:
     """Return a step of gdn-prefill's precomputed variant, Qwen3-Next-80B with 8,192 tokens."""
-    options = ScenarioOptions(preset="qwen3-next-80b", tokens=8192)
-    workload = registry.load("gdn-prefill").build(options, torch.device("cuda"))
+    options = PrefillOptions(preset="qwen3-next-80b", tokens=8192)
+    workload = SCENARIO.build(options, torch.device("cuda"))
     number = itertools.count()
 
     def step() -> None:

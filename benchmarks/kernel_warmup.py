@@ -22,11 +22,11 @@ import torch
 import triton
 import typer
 from scipy.stats import bootstrap
-from syncwatch_scenarios.gdn_models import PRESETS
-from syncwatch_scenarios.kernel_warmup_chain import Heads
-from syncwatch_scenarios.kernel_warmup_events import Warmup
-from syncwatch_scenarios.kernel_warmup_variants import VARIANTS
-from syncwatch_scenarios.kernel_warmup_workload import KernelWarmupWorkload
+from syncwatch_scenarios.hybrid_model.sizes import PRESETS
+from syncwatch_scenarios.kernel_warmup.chain import Heads
+from syncwatch_scenarios.kernel_warmup.counts import Warmup
+from syncwatch_scenarios.kernel_warmup.variants import VARIANTS
+from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload
 
 from syncwatch.analyse.compare import ratio_interval
 

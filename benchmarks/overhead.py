@@ -23,12 +23,11 @@ import numpy as np
 import torch
 import typer
 from scipy.stats import bootstrap
+from syncwatch_scenarios.gdn_prefill import SCENARIO, PrefillOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from syncwatch.bench import registry  # noqa: E402
-from syncwatch.bench.scenario import ScenarioOptions  # noqa: E402
 from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
 from syncwatch.sense.ranges import step  # noqa: E402
 
@@ -63,8 +62,7 @@ class Results(msgspec.Struct, frozen=True):
 def main(output: Path, preset: str = "qwen3.5-397b", tokens: int = 8192) -> None:
     """Measure, print and write."""
     device = open_device(DeviceChoice.CUDA)
-    scenario = registry.load("gdn-prefill")
-    workload = scenario.build(ScenarioOptions(preset=preset, tokens=tokens), torch.device("cuda"))
+    workload = SCENARIO.build(PrefillOptions(preset=preset, tokens=tokens), torch.device("cuda"))
     number = iter(range(1_000_000))
 
     def steps() -> float:

@@ -2,7 +2,7 @@
 
     python benchmarks/prefill_pace.py [PRESET...]
 
-Prints, beside what `host_work_regimes.py` states: GPU nanoseconds a layer and token at the tokens of the balanced
+Prints, beside what `gdn_prefill/host_work.py` states: GPU nanoseconds a layer and token at the tokens of the balanced
 regime and at 8,192, with steps enqueued back to back; and the host's microseconds a layer to launch 64 tokens, the
 queue empty before each step. Measure again where kernels have become faster: 20 % are enough to lose the balance.
 """
@@ -14,11 +14,11 @@ import sys
 import time
 
 import torch
-from syncwatch_scenarios.gdn_prefill import SCENARIO
-from syncwatch_scenarios.gdn_prefill_run import prefill_run
-from syncwatch_scenarios.host_work_regimes import LAUNCH_US_PER_LAYER, PACES
+from syncwatch_scenarios.gdn_prefill import SCENARIO, PrefillOptions
+from syncwatch_scenarios.gdn_prefill.host_work import LAUNCH_US_PER_LAYER, PACES
+from syncwatch_scenarios.gdn_prefill.prefill_run import prefill_run
 
-from syncwatch.bench.scenario import ScenarioOptions, Workload
+from syncwatch.bench import Workload
 
 VARIANT = "precomputed"
 WARMUP, STEPS = 3, 10
@@ -27,7 +27,7 @@ LAUNCHED_TOKENS = 64
 
 def gpu_ns(preset: str, tokens: int) -> float:
     """Return the GPU time of one token in one layer, in ns."""
-    options = ScenarioOptions(preset, tokens=tokens)
+    options = PrefillOptions(preset, tokens=tokens)
     workload = SCENARIO.build(options, torch.device("cuda"))
     warm_up(workload)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -42,7 +42,7 @@ def gpu_ns(preset: str, tokens: int) -> float:
 
 def launch_us(preset: str) -> float:
     """Return the host's time to launch one layer, in us."""
-    options = ScenarioOptions(preset, tokens=LAUNCHED_TOKENS)
+    options = PrefillOptions(preset, tokens=LAUNCHED_TOKENS)
     workload = SCENARIO.build(options, torch.device("cuda"))
     warm_up(workload)
     taken = []

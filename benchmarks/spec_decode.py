@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from scipy.stats import bootstrap
+from syncwatch_scenarios.spec_decode import SCENARIO, SpecDecodeOptions
 
 import syncwatch
-from syncwatch.bench.scenario import ScenarioOptions
 from syncwatch.sense.device import DeviceChoice
 
 if TYPE_CHECKING:
-    from syncwatch_scenarios.spec_decode_loop import ServingLoop
-    from syncwatch_scenarios.spec_decode_model import SpecDecodeModel
-    from syncwatch_scenarios.spec_decode_models import ServingShape
+    from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
+    from syncwatch_scenarios.spec_decode.presets import ServingShape
+    from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop
 
 VARIANTS = ("naive", "precomputed")
 PUBLISHED = {
@@ -51,21 +51,21 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 class Server:
     """The model of a preset, and one fixed trace for it."""
 
-    def __init__(self, preset: str, options: ScenarioOptions) -> None:
+    def __init__(self, options: SpecDecodeOptions) -> None:
         # Not before the device is chosen: it decides how Triton kernels are run.
         import torch
-        from syncwatch_scenarios.spec_decode_model import SpecDecodeModel
-        from syncwatch_scenarios.spec_decode_models import shape_for
+        from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
+        from syncwatch_scenarios.spec_decode.workload import shape_for
 
         torch.manual_seed(options.seed)
         self._seed = options.seed
-        self.shape: ServingShape = shape_for(preset, options)
+        self.shape: ServingShape = shape_for(options)
         self._model: SpecDecodeModel = SpecDecodeModel(self.shape, torch.device("cuda"))
 
     def begin(self, variant: str, requests: int) -> ServingLoop:
         """Return a server that has served nobody yet."""
-        from syncwatch_scenarios.serving_load import draw_requests
-        from syncwatch_scenarios.spec_decode_loop import ServingLoop
+        from syncwatch_scenarios.serving.scheduler import draw_requests
+        from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop
 
         load = replace(self.shape.load, requests=requests)
         trace = draw_requests(load, self._seed)
@@ -94,7 +94,9 @@ def run(
 ) -> None:
     """Measure both variants and write what was found."""
     with on_device(device):
-        server = Server(preset, ScenarioOptions(preset, batch=batch, layers=layers, seed=seed))
+        options = SpecDecodeOptions(preset, batch=batch, layers=layers, seed=seed)
+        SCENARIO.check(options)
+        server = Server(options)
         tokens = {variant: server.serve(variant, min(requests, counted)).transcript.tokens for variant in VARIANTS}
         figures, parts, traces = measure(server, requests, 1 if device is DeviceChoice.VIRTUAL else rounds)
         waits = {variant: count_waits(server, variant, counted, device) for variant in VARIANTS}
@@ -149,7 +151,7 @@ def measure(
     server: Server, requests: int, rounds: int
 ) -> tuple[Rounds, dict[str, dict[str, int]], dict[str, dict[int, list[int]]]]:
     """Return the figures of each round, the number of steps of each class, and the tokens of the last round."""
-    from syncwatch_scenarios.serving_metrics import serving_figures
+    from syncwatch_scenarios.serving.metrics import serving_figures
 
     figures: Rounds = {variant: [] for variant in VARIANTS}
     parts, tokens = {}, {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from syncwatch.analyse.account import Account
 from syncwatch.analyse.sites import counted_copies
@@ -18,7 +19,7 @@ from syncwatch.model.wait import Wait
 def per_step(waits: Sequence[Wait], recording: Recording, window: Window, account: Account | None) -> PerStep:
     """Return the figures of a step of `recording`, whose GPU time is told by `account`."""
     if not window.steps:
-        return PerStep(0.0, 0.0, 0.0, *(None for _ in range(14)))
+        return PerStep(*(None for _ in fields(PerStep)))
     counted = [wait for wait in waits if wait.finding is not None and window.counts(wait.sync.step)]
     syncs = [wait for wait in counted if wait.sync.kind is not SyncKind.ALLOCATION]
     # No wait and no sensor that counts is silence, not health.

@@ -99,7 +99,9 @@ def writing(path: Path) -> Iterator[None]:
 class Stdout(Protocol):
     """Where what has no file of its own goes."""
 
-    screen: Screen
+    @property
+    def screen(self) -> Screen:
+        """What it shows."""
 
     def write(self, text: str) -> object:
         """Write `text` at once.

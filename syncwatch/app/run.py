@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncwatch.app.checkpoints import Checkpoints, terminable
 from syncwatch.app.console import Console
 from syncwatch.app.outcome import Finish, Outcome, ended, interrupted
+from syncwatch.bench.options import Given, not_for_code
+from syncwatch.bench.registry import is_scenario
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED, SyncwatchError, UsageError
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from syncwatch.bench.plan import Plan
     from syncwatch.bench.scenario import Scenario
     from syncwatch.bench.target import Target
-
-SCENARIOS = "syncwatch.scenarios"
-"""The group under which packages offer them; here without `bench`, which needs torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +37,8 @@ class Request:
     """Empty for the caller's default."""
     steps: int | None
     warmup: int | None
-    preset: str | None
-    tokens: int | None
-    batch: int | None
-    layers: int | None
-    cache_miss: bool
-    seed: int
-    regime: str | None = None
-    lengths: str | None = None
+    options: Given = field(default_factory=dict)
+    """What was typed of the scenario's own options, by name."""
     rounds: int | None = None
     what_if: bool = False
     prices: bool | None = None
@@ -110,11 +102,6 @@ def target_file(words: tuple[str, ...], module: str | None) -> Path | None:
     return path.absolute() if path is not None and _is_there(path) else None
 
 
-def is_scenario(name: str) -> bool:
-    """Return whether an installed scenario is called `name`, whatever lies in the folder under that name."""
-    return bool(entry_points(group=SCENARIOS, name=name))
-
-
 def _refuse_other_files(text: str) -> None:
     """Refuse a file that is no Python file: what it holds might run as some program by accident.
 
@@ -146,49 +133,27 @@ def _refuse_what_only_scenarios_take(request: Request) -> None:
             "--what-if runs the same step many times, which only a scenario can. Make your step a scenario first."
         )
     asked = {
-        "--variant": request.variants,
+        "--variant": request.variants or None,
         "--steps": request.steps,
         "--warmup": request.warmup,
         "--rounds": request.rounds,
-        "--preset": request.preset,
-        "--tokens": request.tokens,
-        "--batch": request.batch,
-        "--layers": request.layers,
-        "--cache-miss": request.cache_miss,
-        "--regime": request.regime,
-        "--lengths": request.lengths,
-        "--seed": request.seed,
     }
-    meaningless = next((option for option, value in asked.items() if value not in (None, (), False)), None)
+    # Not by truth: 0 is a count that was asked for.
+    meaningless = next((option for option, value in asked.items() if value is not None), None)
     if meaningless is not None:
-        raise UsageError(
-            f"{meaningless} means nothing for code of your own, which runs once as it is. Leave it out; "
-            "`with syncwatch.step():` in the code marks its steps."
-        )
+        raise UsageError(not_for_code(meaningless))
 
 
 def _run_scenario(request: Request, console: Console, candidate_only: bool) -> Outcome:
     from syncwatch.bench import registry
     from syncwatch.bench.runner import ScenarioRun
-    from syncwatch.bench.scenario import OwnProcesses, ScenarioOptions
 
     name, *rest = request.words
     if rest:
         raise UsageError(f"A scenario takes no arguments, and {rest[0]!r} is one. See syncwatch run --help.")
-    registry.require(name)
+    scenario = registry.load(name)
     with closing(open_device(request.device)) as device:
-        # After the device: it decides how the scenario's Triton kernels are run.
-        scenario = registry.load(name)
-        options = ScenarioOptions(
-            preset=request.preset or scenario.default_preset(device.kind is DeviceKind.VIRTUAL),
-            tokens=request.tokens,
-            batch=request.batch,
-            layers=request.layers,
-            cache_miss=request.cache_miss,
-            seed=request.seed,
-            regime=request.regime,
-            lengths=request.lengths,
-        )
+        options = scenario.read(request.options, virtual=device.kind is DeviceKind.VIRTUAL)
         plan = _plan(request, scenario, device.kind, candidate_only)
         with console.progress(f"{name} on {device.kind.value}") as show:
 
@@ -198,10 +163,9 @@ def _run_scenario(request: Request, console: Console, candidate_only: bool) -> O
                     checkpoints.write()
                 show(phase, done, total)
 
-            scenario_run = (
-                scenario.open_run(options, device, plan, advance)
-                if isinstance(scenario, OwnProcesses)
-                else ScenarioRun(scenario, options, device, plan, advance)
+            # After the device, which decides how the scenario's Triton kernels are run.
+            scenario_run = scenario.open_own_run(options, device, plan, advance) or ScenarioRun(
+                scenario, options, device, plan, advance
             )
             checkpoints = Checkpoints(request.output, scenario_run.session)
             try:
@@ -219,19 +183,18 @@ def _run_scenario(request: Request, console: Console, candidate_only: bool) -> O
 
 def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_only: bool) -> Plan:
     from syncwatch.bench.plan import Plan
-    from syncwatch.bench.scenario import OwnProcesses, variants_of
 
-    unknown = [name for name in request.variants if name not in variants_of(scenario)]
+    unknown = [name for name in request.variants if name not in scenario.every_variant]
     if unknown:
-        offered = ", ".join(variants_of(scenario))
+        offered = ", ".join(scenario.every_variant)
         raise UsageError(f"{scenario.name} has no variant {unknown[0]!r}. Choose from {offered}.")
     default = scenario.variants[-1:] if candidate_only else scenario.variants
-    # A modelled step is exact at once, and takes the interpreter seconds.
-    steps, warmup = (20, 5) if device is DeviceKind.CUDA else (3, 1)
-    if isinstance(scenario, OwnProcesses):
-        steps, warmup = scenario.default_steps(device is DeviceKind.VIRTUAL), 0
+    steps, warmup = (
+        each.virtual if device is DeviceKind.VIRTUAL else each.cuda for each in (scenario.steps, scenario.warmup)
+    )
     return Plan(
-        variants=request.variants or default,
+        # Once each: a variant that is named twice is one.
+        variants=tuple(dict.fromkeys(request.variants)) or default,
         steps=request.steps if request.steps is not None else steps,
         warmup=request.warmup if request.warmup is not None else warmup,
         rounds=request.rounds,

@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 
 from syncwatch.bench.plan import Plan, Progress
-from syncwatch.bench.scenario import OwnFigures, Scenario, ScenarioOptions, Workload
+from syncwatch.bench.scenario import OwnFigures, Scenario, Workload, parameters_of
 from syncwatch.bench.what_if import WhatIf
 from syncwatch.model.session import DeviceKind, Recording, Replay, Session
 from syncwatch.sense.base import Sensed, WatchedDevice
@@ -29,9 +30,7 @@ _RUN_AHEAD = 1
 class ScenarioRun:
     """One run of a scenario; `session` gives what there is, also after an exception ended it early."""
 
-    def __init__(
-        self, scenario: Scenario, options: ScenarioOptions, device: WatchedDevice, plan: Plan, progress: Progress
-    ) -> None:
+    def __init__(self, scenario: Scenario, options: Any, device: WatchedDevice, plan: Plan, progress: Progress) -> None:
         self._scenario = scenario
         self._options = options
         self._device = device
@@ -57,7 +56,7 @@ class ScenarioRun:
         """
         self._enter("build", 0)
         workload = self._scenario.build(self._options, torch.device("cuda"))
-        self._parameters = dict(workload.parameters)
+        self._parameters = parameters_of(workload, self._options)
         self._compare(workload)
         # Every variant is sensed before the first is priced: torch.profiler keeps CUPTI's callbacks once it has run.
         sensed = [self._sense(workload, variant) for variant in self._plan.variants]

@@ -1,46 +1,29 @@
-"""Answers: what must a scenario provide? The contract between the runner and one file of `scenarios/`."""
+"""What a scenario declares, and what it does when it runs: the contract between a scenario and the runner.
+
+A `Scenario` is data: its name, variants and options can be read without torch. The work is named as `module:callable`
+and imported only when it runs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-import torch
-
+from syncwatch.bench.options import NoOptions, Option, described, options_of, read_options
 from syncwatch.errors import UsageError
-from syncwatch.model.session import Session
 
 if TYPE_CHECKING:
+    import torch
+
     from syncwatch.bench.plan import Plan, Progress
+    from syncwatch.model.session import Session
     from syncwatch.sense.base import WatchedDevice
 
 
-@dataclass(frozen=True, slots=True)
-class ScenarioOptions:
-    """What the user chose; None where the preset decides."""
-
-    preset: str | None = None
-    tokens: int | None = None
-    """Prefill tokens a step, over all sequences."""
-    batch: int | None = None
-    """Sequences a step."""
-    layers: int | None = None
-    cache_miss: bool = False
-    """Whether identity caches are defeated, so that a cached host read happens once a layer."""
-    seed: int = 0
-    regime: str | None = None
-    """How much the host has to do beside launching: a name that the scenario knows."""
-    lengths: str | None = None
-    """The sequences of a step, as `8x1024`, `512,1024` or `ragged`."""
-
-
 class Workload(Protocol):
-    """A scenario that was built: weights on the device, and the batches of every step decided by the seed."""
-
-    @property
-    def parameters(self) -> Mapping[str, str]:
-        """What is run, for the report: preset, shapes, dtypes."""
+    """A scenario that was built: its data on the device, and the input of every step decided by the options."""
 
     def step(self, variant: str, index: int) -> torch.Tensor:
         """Enqueue step `index` of `variant` and return its output, without waiting for the device.
@@ -48,12 +31,21 @@ class Workload(Protocol):
         The metadata of a step is built anew each call. The same `index` gives the same inputs for every variant.
 
         Args:
-            variant: a name from `Scenario.variants`.
+            variant: a name from `Scenario.every_variant`.
             index: number of the step, from 0.
 
         Returns:
             The output that is compared between variants; any shape, on the device.
         """
+
+
+@runtime_checkable
+class OwnParameters(Protocol):
+    """A workload that says what is run in words of its own; for the others the report has the values of the options."""
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """What is run, for the report: preset, shapes, dtypes."""
 
 
 @runtime_checkable
@@ -65,45 +57,6 @@ class OwnFigures(Protocol):
 
         Called behind a synchronization. A name ends in its unit: `tokens_per_s`, `ttft_ms_p99`.
         """
-
-
-class Scenario(Protocol):
-    """One entry of `syncwatch list`."""
-
-    @property
-    def name(self) -> str:
-        """The name on the command line."""
-
-    @property
-    def summary(self) -> str:
-        """One line for `syncwatch list`."""
-
-    @property
-    def variants(self) -> tuple[str, ...]:
-        """The ways to run it, the baseline first, the best last."""
-
-    @property
-    def presets(self) -> tuple[str, ...]:
-        """The names that `--preset` takes."""
-
-    def default_preset(self, virtual: bool) -> str:
-        """Return the preset that runs where none was named."""
-
-    def build(self, options: ScenarioOptions, device: torch.device) -> Workload:
-        """Build the weights and the batches on `device`.
-
-        Raises:
-            UsageError: if an option is out of range, with the range.
-        """
-
-
-@runtime_checkable
-class MoreVariants(Protocol):
-    """A scenario with variants that run only where they are asked for by name."""
-
-    @property
-    def extra_variants(self) -> tuple[str, ...]:
-        """Their names."""
 
 
 class Run(Protocol):
@@ -121,43 +74,112 @@ class Run(Protocol):
         """Return everything that was recorded so far."""
 
 
-@runtime_checkable
-class OwnProcesses(Protocol):
-    """A scenario whose step is a process of its own: it runs itself, a few steps of each variant."""
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """A count where the user gives none."""
 
-    def default_steps(self, virtual: bool) -> int:
-        """Return how many steps of each variant run where the user does not say."""
+    cuda: int
+    virtual: int
+    """A modelled step is exact at once, and may take Triton's interpreter seconds."""
 
-    def open_run(self, options: ScenarioOptions, device: WatchedDevice, plan: Plan, progress: Progress) -> Run:
-        """Prepare a run; nothing is started.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One entry of `syncwatch list`, offered under the entry point group `syncwatch.scenarios`.
+
+    Raises:
+        TypeError: if `options` declares no options, with what is wrong.
+        ValueError: if there is no variant, one is there twice, or `workload` is not of the form `module:callable`.
+    """
+
+    name: str
+    """What `syncwatch run` takes; that of the entry point."""
+    summary: str
+    """One line for `syncwatch list`."""
+    variants: tuple[str, ...]
+    """The ways to run it, the baseline first, the best last."""
+    workload: str
+    """What builds the `Workload`, as `module:callable`; called with the options and the `torch.device`.
+
+    It raises `UsageError` if options contradict each other.
+    """
+    options: type = NoOptions
+    """The dataclass that declares its options; see `syncwatch.bench.option`."""
+    extra_variants: tuple[str, ...] = ()
+    """Variants that run only where they are asked for by name."""
+    steps: Defaults = Defaults(cuda=20, virtual=3)
+    """Measured steps of each variant."""
+    warmup: Defaults = Defaults(cuda=5, virtual=1)
+    """Steps before the measured ones."""
+    own_run: str | None = None
+    """What opens a `Run`, as `module:callable`, of a scenario whose steps are processes of their own.
+
+    Called with the options, the device, the plan and what hears of progress; nothing may be started by it.
+    """
+    declared: tuple[Option, ...] = field(init=False)
+    """Its options, one by one."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "declared", options_of(self.options))
+        if not self.variants or len(set(self.every_variant)) < len(self.every_variant):
+            raise ValueError(f"The variants of {self.name!r} must be at least one, each of another name.")
+        for place in (self.workload, self.own_run):
+            if place is not None and not all(place.partition(":")):
+                raise ValueError(f"{place!r} names no callable. Write it as module:callable.")
+
+    @property
+    def every_variant(self) -> tuple[str, ...]:
+        """Every variant that `--variant` takes: those that run by default, then the others."""
+        return self.variants + self.extra_variants
+
+    def read(self, given: Mapping[str, str | bool], *, virtual: bool) -> Any:
+        """Return the options with what the user gave, by the names of the fields; the rest has its defaults.
 
         Raises:
-            UsageError: if an option is out of range, with the range.
+            UsageError: if a name is none of them, or a value is refused.
         """
+        return read_options(self.name, self.options, given, virtual=virtual)
+
+    def build(self, options: Any, device: torch.device) -> Workload:
+        """Import the work, and build it on `device`.
+
+        Raises:
+            UsageError: if an option is out of range, with the range, or two contradict each other.
+        """
+        self.check(options)
+        return cast("Workload", _imported(self.workload)(options, device))
+
+    def open_own_run(self, options: Any, device: WatchedDevice, plan: Plan, progress: Progress) -> Run | None:
+        """Prepare the run of a scenario that runs itself; None of one that does not.
+
+        Raises:
+            UsageError: as `build`, and where the plan asks what it cannot give.
+        """
+        if self.own_run is None:
+            return None
+        self.check(options)
+        return cast("Run", _imported(self.own_run)(options, device, plan, progress))
+
+    def check(self, options: Any) -> None:
+        """Refuse options that are not this scenario's, or are out of their range.
+
+        Raises:
+            UsageError: with what it takes.
+        """
+        if type(options) is not self.options:
+            raise UsageError(f"{self.name} takes {self.options.__name__}, and not {type(options).__name__}.")
+        for each in self.declared:
+            each.check(getattr(options, each.name), self.name)
 
 
-def variants_of(scenario: Scenario) -> tuple[str, ...]:
-    """Return every variant that `--variant` takes: those that run by default, then the others."""
-    return scenario.variants + (scenario.extra_variants if isinstance(scenario, MoreVariants) else ())
+def parameters_of(workload: Workload, options: Any) -> dict[str, str]:
+    """Return what is run, for the report: in the workload's own words, or else the options."""
+    return dict(workload.parameters) if isinstance(workload, OwnParameters) else dict(described(options))
 
 
-def refuse_options(scenario: str, options: ScenarioOptions, *fields: str) -> None:
-    """Refuse options that mean nothing in `scenario`.
-
-    Raises:
-        UsageError: naming the first that was given.
-    """
-    for field in fields:
-        given = getattr(options, field)
-        if given is not None and given is not False:
-            raise UsageError(f"--{field.replace('_', '-')} means nothing in {scenario}. Leave it out.")
-
-
-def require_range(option: str, value: int, low: int, high: int) -> None:
-    """Refuse a value outside `low` to `high`.
-
-    Raises:
-        UsageError: with the range.
-    """
-    if not low <= value <= high:
-        raise UsageError(f"{option} must be from {low} to {high} here, but is {value}.")
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found

@@ -138,10 +138,6 @@ class _Taped:
     workload: Workload
     tape: Tape
 
-    @property
-    def parameters(self) -> Mapping[str, str]:
-        return self.workload.parameters
-
     def step(self, variant: str, index: int) -> torch.Tensor:
         self.tape.begin(index)
         return self.workload.step(variant, index)

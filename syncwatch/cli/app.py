@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from syncwatch.cli import compare, doctor, explain, export, gate, listing, probe, report, run
+from syncwatch.cli.commands import CommandGroup
 from syncwatch.cli.screen import say
 from syncwatch.cli.streams import kept
 from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED
@@ -14,6 +14,7 @@ from syncwatch.version import __version__
 
 app = typer.Typer(
     name="syncwatch",
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -21,15 +22,6 @@ app = typer.Typer(
     help="Find the lines of PyTorch code that make the CPU wait for the GPU, and say what each costs.",
     epilog="Exit codes: 0 clean, 1 over policy, 2 usage, 3 could not measure, 130 interrupted, 143 terminated.",
 )
-app.command(name="run")(run.run)
-app.command(name="gate")(gate.gate)
-app.command(name="report")(report.report)
-app.command(name="compare")(compare.compare)
-app.command(name="export")(export.export)
-app.command(name="explain")(explain.explain)
-app.command(name="list")(listing.list_scenarios)
-app.command(name="doctor")(doctor.doctor)
-app.command(name="probe")(probe.probe)
 
 
 def _version(wanted: bool) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from importlib.metadata import entry_points
 
-from syncwatch.app.run import SCENARIOS
-from syncwatch.attribute.causes import CAUSES
-from syncwatch.report.formats import Format
+from syncwatch.bench import registry
 
 _RUN = (".py",)
 _READ = (".py", ".json", ".gz", ".sqlite", ".nsys-rep")
@@ -19,6 +16,11 @@ def scenarios(incomplete: str) -> list[str]:
     return [*_scenarios(incomplete), *_files(incomplete, _RUN)]
 
 
+def only_scenarios(incomplete: str) -> list[str]:
+    """Return the scenarios that begin with `incomplete`."""
+    return _scenarios(incomplete)
+
+
 def scenarios_and_runs(incomplete: str) -> list[str]:
     """Return the scenarios that begin with `incomplete`, and the Python files, runs, traces and folders."""
     return [*_scenarios(incomplete), *_files(incomplete, _READ)]
@@ -26,16 +28,20 @@ def scenarios_and_runs(incomplete: str) -> list[str]:
 
 def causes(incomplete: str) -> list[tuple[str, str]]:
     """Return the cause codes that begin with `incomplete`, each with its title."""
+    from syncwatch.attribute.causes import CAUSES
+
     return [(code, cause.title) for code, cause in CAUSES.items() if code.startswith(incomplete.upper())]
 
 
 def forms(incomplete: str) -> list[str]:
     """Return the formats that begin with `incomplete`."""
+    from syncwatch.report.formats import Format
+
     return [form.value for form in Format if form.value.startswith(incomplete)]
 
 
 def _scenarios(incomplete: str) -> list[str]:
-    return sorted(name for name in entry_points(group=SCENARIOS).names if name.startswith(incomplete))
+    return [name for name in registry.names() if name.startswith(incomplete)]
 
 
 def _files(incomplete: str, endings: tuple[str, ...]) -> list[str]:

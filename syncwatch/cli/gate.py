@@ -13,24 +13,18 @@ from syncwatch.app.outcome import Finish
 from syncwatch.app.outcome import Outcome as Run
 from syncwatch.app.project.config import read_settings
 from syncwatch.app.report import show_and_keep
-from syncwatch.app.run import Request, is_scenario, record, target_file, words_of
+from syncwatch.app.run import Request, record, target_file, words_of
+from syncwatch.bench.options import Given
+from syncwatch.bench.registry import is_scenario
 from syncwatch.cli import completion, console
 from syncwatch.cli.baseline_changes import sentences
 from syncwatch.cli.options import (
-    BatchOption,
-    CacheMissOption,
     DeviceOption,
     FormatOption,
-    LayersOption,
-    LengthsOption,
     ModuleOption,
     OutputOption,
-    PresetOption,
-    RegimeOption,
-    SeedOption,
     StepRangeOption,
     StepsOption,
-    TokensOption,
     WarmupOption,
     formats,
     only_report,
@@ -100,22 +94,17 @@ def gate(
     ] = None,
     steps: StepsOption = None,
     warmup: WarmupOption = None,
-    preset: PresetOption = None,
-    tokens: TokensOption = None,
-    batch: BatchOption = None,
-    layers: LayersOption = None,
-    cache_miss: CacheMissOption = False,
-    regime: RegimeOption = None,
-    lengths: LengthsOption = None,
-    seed: SeedOption = 0,
     step_range: StepRangeOption = None,
     output: OutputOption = None,
     form: FormatOption = None,
+    options: Given | None = None,
 ) -> None:
     """Run a target, or take a saved run, and judge it by policy, budgets and baseline.
 
     Exit codes: 0 clean, 1 over policy, 2 usage, 3 could not measure. A scenario's candidate is judged: of gdn-prefill
     that is precomputed, since naive is there to be bad.
+
+    A scenario has options of its own: `syncwatch list NAME` and `syncwatch gate NAME --help` show them.
 
     A trace of nsys or torch.profiler is judged as it is, every process of it.
 
@@ -143,14 +132,7 @@ def gate(
         variants=tuple(variant or ()),
         steps=steps,
         warmup=warmup,
-        preset=preset,
-        tokens=tokens,
-        batch=batch,
-        layers=layers,
-        cache_miss=cache_miss,
-        seed=seed,
-        regime=regime,
-        lengths=lengths,
+        options=options or {},
         output=output.absolute() if output is not None else None,
     )
 
@@ -188,7 +170,7 @@ def _run(request: Request, reached: Reached, finish: Finish, step_range: str | N
     return Run(open_session(saved, step_range))
 
 
-_NOTHING_ASKED = Request((), None, DeviceChoice.AUTO, (), None, None, None, None, None, None, False, 0)
+_NOTHING_ASKED = Request((), None, DeviceChoice.AUTO, (), None, None)
 
 
 def _saved(request: Request) -> Path | None:

@@ -59,23 +59,6 @@ WarmupOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=0, help="Steps before the measured ones.", show_default="5, virtual 1"),
 ]
-PresetOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="Model shapes of a scenario; see syncwatch list."),
-]
-TokensOption = Annotated[Optional[int], typer.Option(min=1, help="Tokens a step.")]  # noqa: UP045
-BatchOption = Annotated[Optional[int], typer.Option(min=1, help="Sequences a step.")]  # noqa: UP045
-LayersOption = Annotated[Optional[int], typer.Option(min=1, help="Layers of the stack.")]  # noqa: UP045
-CacheMissOption = Annotated[bool, typer.Option("--cache-miss", help="Defeat identity caches: one host read a layer.")]
-RegimeOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="The host's own work a step: gpu-bound, balanced or host-bound.", show_default="none"),
-]
-LengthsOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="Sequences of a step: 1x8192, 8x1024, 512,100 or ragged.", show_default="ragged"),
-]
-SeedOption = Annotated[int, typer.Option(help="Seed of weights and batches.")]
 StepRangeOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(

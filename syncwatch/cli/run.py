@@ -9,25 +9,18 @@ import typer
 from syncwatch.app.outcome import Outcome
 from syncwatch.app.report import show_and_keep
 from syncwatch.app.run import Request, record, target_file, words_of
+from syncwatch.bench.options import Given
 from syncwatch.cli import console
 from syncwatch.cli.hints import hints
 from syncwatch.cli.options import (
     ArgumentsArgument,
-    BatchOption,
-    CacheMissOption,
     DeviceOption,
     FormatOption,
-    LayersOption,
-    LengthsOption,
     ModuleOption,
     OutputOption,
-    PresetOption,
-    RegimeOption,
     RoundsOption,
-    SeedOption,
     StepsOption,
     TargetArgument,
-    TokensOption,
     WarmupOption,
     formats,
     only_report,
@@ -53,14 +46,6 @@ def run(
     steps: StepsOption = None,
     warmup: WarmupOption = None,
     rounds: RoundsOption = None,
-    preset: PresetOption = None,
-    tokens: TokensOption = None,
-    batch: BatchOption = None,
-    layers: LayersOption = None,
-    cache_miss: CacheMissOption = False,
-    regime: RegimeOption = None,
-    lengths: LengthsOption = None,
-    seed: SeedOption = 0,
     what_if: Annotated[
         bool, typer.Option("--what-if", help="Also time the steps with each host value replayed: the ceiling of a fix.")
     ] = False,
@@ -74,8 +59,11 @@ def run(
     ] = None,
     output: OutputOption = None,
     form: FormatOption = None,
+    options: Given | None = None,
 ) -> None:
     """Watch a scenario, or your own code, and say which lines make the CPU wait.
+
+    A scenario has options of its own: `syncwatch list NAME` and `syncwatch run NAME --help` show them.
 
     Examples: syncwatch run gdn-prefill; syncwatch run train.py -- --epochs 1; syncwatch run -m pkg.mod.
     """
@@ -91,14 +79,7 @@ def run(
         steps=steps,
         warmup=warmup,
         rounds=rounds,
-        preset=preset,
-        tokens=tokens,
-        batch=batch,
-        layers=layers,
-        cache_miss=cache_miss,
-        seed=seed,
-        regime=regime,
-        lengths=lengths,
+        options=options or {},
         what_if=what_if,
         prices=prices,
         # The target may leave this folder.

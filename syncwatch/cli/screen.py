@@ -9,13 +9,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from syncwatch.cli.streams import err, out, settle
-from syncwatch.model.session import Session
 from syncwatch.report.text import plural, shown
+
+if TYPE_CHECKING:
+    from syncwatch.model.session import Session
 
 _OURS = (str(Path(__file__).resolve().parents[1]) + os.sep, runpy.__file__, "<frozen ")
 
@@ -76,6 +78,9 @@ def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
     Yields:
         A function of the phase, the steps done and the steps to do.
     """
+    # Here, since every command would pay for the import.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     console = err().console()
     columns = (
         SpinnerColumn(),

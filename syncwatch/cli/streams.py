@@ -16,12 +16,14 @@ import select
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
 
 from syncwatch.errors import UsageError
-from syncwatch.report.formats import Screen
+
+if TYPE_CHECKING:
+    from syncwatch.report.formats import Screen
 
 _HIGH = 512
 """Duplicates lie here or above, out of the way of programs that close every descriptor from 3 up to 256."""
@@ -40,8 +42,15 @@ class Kept(io.TextIOBase):
         self._descriptor = _duplicate(stream)
         self._identity = None if self._descriptor is None else _identity(self._descriptor)
         first = Console(file=cast("IO[str]", self))
-        self.screen = Screen(first.width, shows_colour(first), self._encoding.lower().startswith("utf"))
+        self._width, self._color = first.width, shows_colour(first)
         self._color_system: Any = first.color_system
+
+    @property
+    def screen(self) -> Screen:
+        """What the stream shows; what makes reports is imported only for a report."""
+        from syncwatch.report.formats import Screen
+
+        return Screen(self._width, self._color, self._encoding.lower().startswith("utf"))
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute in the base class
@@ -60,10 +69,10 @@ class Kept(io.TextIOBase):
         """Return a console that writes here as one made at the start would have."""
         return Console(
             file=cast("IO[str]", self),
-            width=self.screen.width,
+            width=self._width,
             force_terminal=self._tty,
             color_system=self._color_system,
-            no_color=not self.screen.color,
+            no_color=not self._color,
             **options,
         )
 

@@ -66,7 +66,8 @@ class CudaDevice:
     @contextlib.contextmanager
     def price(self, sensed: Sensed) -> Iterator[None]:
         """Watch the times with CUPTI's activity records."""
-        hooks = self._hooked.pop(sensed.variant)
+        # Kept: what was sensed may be priced again.
+        hooks = self._hooked[sensed.variant]
         priced = _Priced(Recorder(now_ns=time.time_ns))
         try:
             with _listening(priced.recorder), _runtime(priced):

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from syncwatch_scenarios.kernel_warmup_chain import Heads, tried
-from syncwatch_scenarios.kernel_warmup_process import SERVED
-from syncwatch_scenarios.kernel_warmup_variants import VARIANTS
-from syncwatch_scenarios.kernel_warmup_workload import KernelWarmupWorkload
+from syncwatch_scenarios.kernel_warmup.chain import Heads, tried
+from syncwatch_scenarios.kernel_warmup.variants import VARIANTS
+from syncwatch_scenarios.kernel_warmup.warm_process import SERVED
+from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload
 
 from tests.helpers.command import ROOT, syncwatch
 

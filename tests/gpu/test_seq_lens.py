@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from syncwatch_scenarios.seq_lens_batch import SlotStates
-from syncwatch_scenarios.seq_lens_serving import HostLengths, Serving
-from syncwatch_scenarios.seq_lens_traffic import draw_table
+from syncwatch_scenarios.seq_lens.async_scheduler import draw_table
+from syncwatch_scenarios.seq_lens.batch import SlotStates
+from syncwatch_scenarios.seq_lens.serving_steps import HostLengths, Serving
 
 from tests.helpers.command import ROOT
 from tests.helpers.command import syncwatch as command

@@ -9,11 +9,10 @@ from itertools import islice
 
 import pytest
 import torch
-from syncwatch_scenarios.serving_load import Load, draw_requests
-from syncwatch_scenarios.serving_scheduler import Request, StepKind
-from syncwatch_scenarios.spec_decode_loop import ServingLoop
-from syncwatch_scenarios.spec_decode_model import SpecDecodeModel
-from syncwatch_scenarios.spec_decode_models import PRESETS, ServingShape
+from syncwatch_scenarios.serving.scheduler import Load, Request, StepKind, draw_requests
+from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
+from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape
+from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop
 
 from tests.helpers.spec_decode_fixtures import CUDA, SEED, hidden_error, serve, small_shape, state_error
 

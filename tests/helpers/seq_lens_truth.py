@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from syncwatch_scenarios.seq_lens_scheduler import Row, Scheduler
-from syncwatch_scenarios.seq_lens_traffic import Traffic, accepted_of, draw_table
+from syncwatch_scenarios.seq_lens.async_scheduler import Row, Scheduler, accepted_of, draw_table
+from syncwatch_scenarios.seq_lens.traffic import Traffic
 
 SMALL = Traffic(5, 40, 2, 700, (3, 90), (1, 30), arrivals=2, lead_in=0)
 
@@ -47,3 +47,26 @@ def steps(scheduler: Scheduler, count: int) -> Iterator[tuple[tuple[Row, ...], n
         rows = scheduler.schedule()
         yield rows, truth.lengths(rows), truth
         truth.settle(scheduler, rows)
+
+
+def violations(
+    bound: npt.NDArray[np.int32],
+    truth: npt.NDArray[np.int32],
+    prefill: npt.NDArray[np.bool_],
+    drafts_in_flight: int,
+) -> list[str]:
+    """Return what is wrong with the bound of one step, a sentence for each rule that it breaks.
+
+    Args:
+        bound: int32 [R], without padding.
+        truth: int32 [R], the lengths on the GPU.
+        prefill: bool [R], whether a row computes a piece of its prompt.
+        drafts_in_flight: drafts of a row in all the steps whose outcome the scheduler does not know: k times those.
+    """
+    over = bound.astype(np.int64) - truth
+    rules = {
+        "the bound is not exact on a prefill row": prefill & (over != 0),
+        "the bound is below the truth": over < 0,
+        f"the bound is more than {drafts_in_flight} above the truth": over > drafts_in_flight,
+    }
+    return [f"{rule}: row {int(broken.argmax())}" for rule, broken in rules.items() if broken.any()]

@@ -15,15 +15,14 @@ from syncwatch_kernels.gdn.reference import (
     reference_l2norm,
     reference_recurrent,
 )
-from syncwatch_scenarios.gdn_batches import StepMetadata
-from syncwatch_scenarios.gdn_layers import rms_norm
-from syncwatch_scenarios.gdn_models import ATTENTION_INTERVAL
-from syncwatch_scenarios.serving_load import draw_prompt
-from syncwatch_scenarios.serving_scheduler import Request
-from syncwatch_scenarios.spec_decode_layers import SpecDecodeLayer
-from syncwatch_scenarios.spec_decode_loop import ServingLoop, StepOutput
-from syncwatch_scenarios.spec_decode_model import GROUPS, SpecDecodeModel
-from syncwatch_scenarios.spec_decode_models import PRESETS, ServingShape
+from syncwatch_scenarios.hybrid_model.layers import StepMetadata, rms_norm
+from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL
+from syncwatch_scenarios.serving.scheduler import Request
+from syncwatch_scenarios.spec_decode.decode_layers import SpecDecodeLayer
+from syncwatch_scenarios.spec_decode.inputs import draw_prompt
+from syncwatch_scenarios.spec_decode.model import GROUPS, SpecDecodeModel
+from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape
+from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop, StepOutput
 
 from tests.helpers.kernel_fixtures import relative_rmse
 

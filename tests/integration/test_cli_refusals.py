@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,20 @@ def test_usage_is_exit_2_and_help_is_exit_0() -> None:
     assert syncwatch("run", "gdn-prefill", "--steps", "0").code == 2
     assert syncwatch("--help").code == 0
     assert syncwatch("--version").out.startswith("syncwatch ")
+
+
+@pytest.mark.parametrize("words", ["--help", "list", "list gdn-prefill", "--version"])
+def test_what_only_tells_of_the_commands_imports_nothing_that_is_large(words: str) -> None:
+    script = (
+        f"import sys; sys.argv = {['syncwatch', *words.split()]!r}; from syncwatch.cli.app import run_app\n"
+        "code = run_app()\n"
+        "large = {'torch', 'triton', 'numpy', 'scipy', 'jinja2'}\n"
+        "print(code, {name.partition('.')[0] for name in sys.modules} & large)"
+    )
+
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert told.stdout.splitlines()[-1] == "0 set()"
 
 
 def test_help_needs_no_torch(tmp_path: Path) -> None:

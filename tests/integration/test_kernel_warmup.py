@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from syncwatch_scenarios.kernel_warmup_chain import Heads
-from syncwatch_scenarios.kernel_warmup_events import Warmup
-from syncwatch_scenarios.kernel_warmup_fresh import measure
-from syncwatch_scenarios.kernel_warmup_process import Job
+from syncwatch_scenarios.kernel_warmup.chain import Heads
+from syncwatch_scenarios.kernel_warmup.counts import Warmup
+from syncwatch_scenarios.kernel_warmup.fresh import measure
+from syncwatch_scenarios.kernel_warmup.warm_process import Job
 
 from syncwatch.errors import NotMeasuredError
 from tests.helpers.command import ROOT, syncwatch
@@ -22,8 +22,9 @@ HEADS = Heads(1, 1, 16)
 
 WITH_ONE_CONFIGURATION_EACH = """
 import sys, msgspec, torch
-from syncwatch_scenarios import kernel_warmup_process as process, kernel_warmup_variants as variants
-from syncwatch_scenarios.kernel_warmup_chain import chain, draw_inputs
+from syncwatch_scenarios.kernel_warmup import warm_process as process
+from syncwatch_scenarios.kernel_warmup import variants as variants
+from syncwatch_scenarios.kernel_warmup.chain import chain, draw_inputs
 
 tried = variants.tried
 variants.tried = lambda size: {name: configs[:1] for name, configs in tried(size).items()}

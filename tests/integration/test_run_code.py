@@ -139,7 +139,9 @@ def test_doctor_says_what_works_here_and_why_the_rest_does_not() -> None:
     assert "measured on NVIDIA H200 with torch 2.11" in ended.out
 
 
-@pytest.mark.parametrize("option", [("--steps", "3"), ("--rounds", "2"), ("--preset", "tiny"), ("--cache-miss",)])
+@pytest.mark.parametrize(
+    "option", [("--steps", "3"), ("--warmup", "0"), ("--rounds", "2"), ("--preset", "tiny"), ("--cache-miss",)]
+)
 def test_what_only_a_scenario_takes_is_refused_before_the_code_runs(script: Path, option: tuple[str, ...]) -> None:
     code, report, said = run(script.parent, "prog.py", *option)
 

@@ -11,13 +11,13 @@ import pytest
 from tests.helpers.command import ROOT, syncwatch
 
 CONSUMERS = {
-    "input_batch": "seq_lens_planning.py",
-    "common_metadata": "seq_lens_planning.py",
-    "flex_attention": "seq_lens_planning.py",
-    "cross_attention": "seq_lens_context.py",
-    "mla_context": "seq_lens_context.py",
-    "micro_batches": "seq_lens_halves.py",
-    "draft_loop": "seq_lens_drafts.py",
+    "input_batch": "planning.py",
+    "common_metadata": "planning.py",
+    "flex_attention": "planning.py",
+    "cross_attention": "context.py",
+    "mla_context": "context.py",
+    "micro_batches": "planning.py",
+    "draft_loop": "planning.py",
 }
 
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import syncwatch
-from syncwatch.bench.scenario import ScenarioOptions
 from tests.helpers.command import ROOT
 from tests.helpers.command import syncwatch as command
 
@@ -30,15 +29,15 @@ GROUPS = 3
 
 @pytest.mark.parametrize(("variant", "mixed", "speculative"), [("naive", 24, 6), ("precomputed", 0, 0)])
 def test_waits_of_each_class_of_step(variant: str, mixed: int, speculative: int) -> None:
-    from syncwatch_scenarios.spec_decode import SCENARIO
+    from syncwatch_scenarios.spec_decode import SCENARIO, SpecDecodeOptions
 
     with syncwatch.watch(device="virtual"):
-        workload = SCENARIO.build(ScenarioOptions("tiny"), torch.device("cuda"))
+        workload = SCENARIO.build(SpecDecodeOptions("tiny"), torch.device("cuda"))
         with syncwatch.watch(device="virtual") as watch:
             for index in range(4):
                 with syncwatch.step():
                     workload.step(variant, index)
-        kinds: list[str] = [kind.value for kind in workload.step_kinds(variant)]  # type: ignore[attr-defined]
+        kinds: list[str] = [kind.value for kind in workload._loops[variant].transcript.kinds]  # type: ignore[attr-defined]
 
     waits = Counter(sync.step for sync in watch.session.recordings[0].syncs if not sync.explicit)
     asked_for = Counter(sync.step for sync in watch.session.recordings[0].syncs if sync.explicit)
@@ -61,7 +60,7 @@ def test_the_lines_and_the_comparison(tmp_path: Path) -> None:
         line = (ROOT / site["file"]).read_text().splitlines()[site["line"] - 1].strip()
         assert line == site["source"]
         if not site["explicit"]:
-            assert site["file"].endswith("spec_decode_metadata.py")
+            assert site["file"].endswith("spec_decode/metadata.py")
             found[line] += site["calls"]
     # The three steps are mixed, speculative and mixed.
     expected = {line: 2 * GROUPS * calls for line, calls in MASKS.items()}

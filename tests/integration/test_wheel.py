@@ -20,7 +20,7 @@ def test_the_installed_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
 
     ended = syncwatch("list", cwd=tmp_path, env={"PYTHONPATH": str(target)})
 
-    assert {"syncwatch/py.typed", "syncwatch_kernels/py.typed", "syncwatch_scenarios/gdn_prefill.py"} <= names
+    assert {"syncwatch/py.typed", "syncwatch_kernels/py.typed", "syncwatch_scenarios/gdn_prefill/workload.py"} <= names
     native = ROOT / "syncwatch" / "sense" / "virtual" / "native"
     parts = [path for path in native.rglob("*") if path.suffix in {".cpp", ".h", ".so"}]
     assert parts and {str(path.relative_to(ROOT)) for path in parts} <= names

@@ -17,12 +17,6 @@ REQUEST = Request(
     variants=(),
     steps=None,
     warmup=None,
-    preset=None,
-    tokens=None,
-    batch=None,
-    layers=None,
-    cache_miss=False,
-    seed=0,
 )
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from syncwatch.analyse.build import merge
+from syncwatch.model.events import Step
 from syncwatch.model.session import Coverage
 from syncwatch.pipeline import report_of
 from tests.helpers.fakes import gdn_session, recording, session
@@ -26,6 +29,15 @@ def test_the_first_variant_is_the_baseline_and_the_last_the_candidate() -> None:
 def test_a_single_variant_is_not_compared() -> None:
     assert report_of(session(recording())).comparison is None
     assert report_of(session()).variants == ()
+
+
+def test_where_no_step_was_measured_every_figure_of_a_step_is_unknown() -> None:
+    warmup = replace(recording(), steps=(Step(0, warmup=True, start_ns=0, end_ns=10),))
+
+    (variant,) = report_of(session(warmup)).variants
+
+    assert variant.steps == 0
+    assert set(asdict(variant.per_step).values()) == {None}
 
 
 def test_the_report_says_what_the_session_says_of_itself() -> None:
