@@ -26,7 +26,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from syncwatch.sense.device import DeviceChoice  # noqa: E402
+from syncwatch.sense.choose_device import DeviceChoice  # noqa: E402
 
 
 class Answers(msgspec.Struct):

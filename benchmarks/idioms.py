@@ -28,7 +28,7 @@ from benchmarks.worker_pool import Ended, jobs_here, run_all  # noqa: E402
 from syncwatch.bench.probing.measured import Call, Measured  # noqa: E402
 from syncwatch.model.codec import write_json  # noqa: E402
 from syncwatch.model.session import Environment  # noqa: E402
-from syncwatch.sense.device import DeviceChoice  # noqa: E402
+from syncwatch.sense.choose_device import DeviceChoice  # noqa: E402
 
 if TYPE_CHECKING:
     from benchmarks.idiom_set import Idiom

@@ -28,8 +28,8 @@ from syncwatch_scenarios.gdn_prefill import SCENARIO, PrefillOptions
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
-from syncwatch.sense.ranges import step  # noqa: E402
+from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
+from syncwatch.sense.scopes.ranges import step  # noqa: E402
 
 _ROUNDS, _STEPS, _READS = 9, 3, 2000
 _PROFILED_ROUNDS = 5

@@ -24,8 +24,8 @@ from syncwatch.model.finding import Variant  # noqa: E402
 from syncwatch.model.session import DeviceKind, Session  # noqa: E402
 from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import Sensed  # noqa: E402
-from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
-from syncwatch.sense.ranges import pacing, step  # noqa: E402
+from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
+from syncwatch.sense.scopes.ranges import pacing, step  # noqa: E402
 from tests.helpers.price_programs import PROGRAMS, Clock, Program, Stall, drained  # noqa: E402
 
 _STEPS, _WARMUP = 20, 3

@@ -42,7 +42,7 @@ from syncwatch.model.codec import write_json  # noqa: E402
 from syncwatch.model.session import DeviceKind, Environment, Session  # noqa: E402
 from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import WatchedDevice  # noqa: E402
-from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
+from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
 
 _PATH = re.compile(r" \(/[^)]*\)")
 """Where something lay on the machine of a measurement."""

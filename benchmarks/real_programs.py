@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 import syncwatch  # noqa: E402
 from benchmarks.torch_changes import SITES, in_force  # noqa: E402
-from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
+from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
 
 Sites = dict[str, int]
 """`file:line` to the number of synchronizations there."""

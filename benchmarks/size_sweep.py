@@ -18,7 +18,7 @@ import typer
 from syncwatch.bench.probing import sweep_compare
 from syncwatch.bench.probing.sweep import Sweep
 from syncwatch.bench.probing.sweep_run import Plan, sweep
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -26,7 +26,7 @@ from scipy.stats import bootstrap
 from syncwatch_scenarios.spec_decode import SCENARIO, SpecDecodeOptions
 
 import syncwatch
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 
 if TYPE_CHECKING:
     from syncwatch_scenarios.spec_decode.model import SpecDecodeModel

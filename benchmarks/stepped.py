@@ -11,7 +11,7 @@ import syncwatch
 from syncwatch.bench.probing.measured import Call, Measured, _measured, measure
 from syncwatch.model.session import Environment, Recording
 from syncwatch.sense.base import WatchedDevice
-from syncwatch.sense.device import DeviceChoice, open_device
+from syncwatch.sense.choose_device import DeviceChoice, open_device
 
 
 class Stepped:

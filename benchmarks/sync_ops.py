@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.torch_changes import IDIOMS, in_force  # noqa: E402
 from syncwatch.bench.probing.measured import Call, Measured, measure  # noqa: E402
-from syncwatch.sense.device import DeviceChoice, open_device  # noqa: E402
+from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.helpers.sync_ops import Specimen

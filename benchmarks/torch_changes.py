@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from syncwatch.sense.tried import numbers
+from syncwatch.compat.tried import numbers
 
 Counts = Mapping[str, int]
 

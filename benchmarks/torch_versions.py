@@ -27,8 +27,8 @@ from benchmarks.real_programs import Results as Programs  # noqa: E402
 from benchmarks.sync_ops import Table as Idioms  # noqa: E402
 from benchmarks.torch_rows import HEADING, Agreement, Row, line  # noqa: E402
 from benchmarks.virtual_ops import Differences as Operators  # noqa: E402
+from syncwatch.compat.tried import installed  # noqa: E402
 from syncwatch.model.session import Session  # noqa: E402
-from syncwatch.sense.tried import installed  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 SCENARIOS = ("gdn-prefill", "spec-decode", "seq-lens")

@@ -21,7 +21,7 @@ import typer
 
 from syncwatch.bench.probing.probe import probe
 from syncwatch.bench.probing.table import SHIPPED, ProbedTable
-from syncwatch.sense.device import DeviceChoice, open_device
+from syncwatch.sense.choose_device import DeviceChoice, open_device
 
 
 @dataclass(slots=True)

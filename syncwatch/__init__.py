@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from syncwatch.model.finding import Report, Site
     from syncwatch.model.session import Session
     from syncwatch.model.verdict import Policy, Verdict
-    from syncwatch.sense.ranges import annotate, step
+    from syncwatch.sense.scopes.ranges import annotate, step
 
 __all__ = [
     "Policy",
@@ -49,9 +49,9 @@ _HOMES = {
     "SyncError": "syncwatch.errors",
     "Verdict": "syncwatch.model.verdict",
     "allow": "syncwatch.app.guard",
-    "annotate": "syncwatch.sense.ranges",
+    "annotate": "syncwatch.sense.scopes.ranges",
     "guard": "syncwatch.app.guard",
-    "step": "syncwatch.sense.ranges",
+    "step": "syncwatch.sense.scopes.ranges",
     "watch": "syncwatch.app.watch",
 }
 

@@ -10,8 +10,8 @@ import msgspec
 
 from benchmarks.sources.cpp import Place
 from benchmarks.sources.operators import Graph
-from syncwatch.sense.virtual import blocking_rows
-from syncwatch.sense.virtual.blocking_ops import row_of
+from syncwatch.sense.virtual.operators.rows import FAMILIES
+from syncwatch.sense.virtual.operators.table import row_of
 
 REASONS = Path(__file__).resolve().parents[1] / "data" / "inventory_reasons.toml"
 
@@ -89,7 +89,7 @@ _CALLS_OPERATORS = frozenset(
 def cover(package: str, place: Place, graph: Graph, reasons: Reasons) -> Entry:
     """Say what covers a place: a reason that names it, else rows of all operators there, else the dispatcher."""
     # The families enter their rows on import.
-    assert blocking_rows.FAMILIES
+    assert FAMILIES
     csrc = place.file.startswith("torch/csrc")
     reached = None if csrc else graph.reaching(place.function)
     kernels = reached.kernels if reached else ()

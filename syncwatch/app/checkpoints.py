@@ -15,7 +15,7 @@ from typing import Union
 from syncwatch.app.report import write_run
 from syncwatch.model.session import Session
 from syncwatch.pipeline import analysed
-from syncwatch.sense.forks import is_child
+from syncwatch.sense.processes.forks import is_child
 
 _FIRST_S = 1.0
 """The first file is written after a second, each later one after twice the time, so that long runs hardly notice."""

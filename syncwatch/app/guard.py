@@ -23,7 +23,7 @@ from syncwatch.model.verdict import Level
 from syncwatch.model.wait import Finding
 from syncwatch.sense.guard import TOLD, Told, Wait
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.scope import ALLOWED, Block
+from syncwatch.sense.scopes.scope import ALLOWED, Block
 
 _LOG = logging.getLogger("syncwatch.guard")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -113,7 +113,7 @@ class _Guard(_Block):
 
     def __enter__(self) -> Self:
         if self._told is not None:
-            from syncwatch.sense.guard_cuda import HOOKS
+            from syncwatch.sense.cuda.guard_hooks import HOOKS
 
             HOOKS.enter()
         self._blocks.append(TOLD.enter(self._told))
@@ -124,7 +124,7 @@ class _Guard(_Block):
     ) -> None:
         TOLD.leave(TOLD.latest(self._blocks))
         if self._told is not None:
-            from syncwatch.sense.guard_cuda import HOOKS
+            from syncwatch.sense.cuda.guard_hooks import HOOKS
 
             HOOKS.leave()
 

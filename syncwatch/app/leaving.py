@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from syncwatch.sense.commands import named
-from syncwatch.sense.virtual.patching import Patches
+from syncwatch.sense.patching import Patches
+from syncwatch.sense.processes.commands import named
 
 
 @dataclass(frozen=True, slots=True)

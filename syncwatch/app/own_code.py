@@ -18,8 +18,8 @@ from syncwatch.bench.target import Target
 from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, NotMeasuredError, SyncwatchError
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Session
-from syncwatch.sense.block import WatchedBlock
-from syncwatch.sense.forks import is_child
+from syncwatch.sense.processes.forks import is_child
+from syncwatch.sense.scopes.block import WatchedBlock
 
 _OURS = Path(__file__).resolve().parents[1]
 

@@ -17,7 +17,7 @@ from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import DeviceKind, Line, Recording
 from syncwatch.pipeline import analysed_recording, sense
-from syncwatch.sense.device import DeviceChoice, open_device, require_torch
+from syncwatch.sense.choose_device import DeviceChoice, open_device, require_torch
 
 if TYPE_CHECKING:
     from syncwatch.bench.plan import Plan

@@ -13,10 +13,10 @@ import torch
 from syncwatch.bench.plan import Plan, Progress
 from syncwatch.bench.scenario import OwnFigures, Scenario, Workload, parameters_of
 from syncwatch.bench.what_if import WhatIf
+from syncwatch.compat.tried import newer_than_tried
 from syncwatch.model.session import DeviceKind, Recording, Replay, Session
 from syncwatch.sense.base import Sensed, WatchedDevice
-from syncwatch.sense.ranges import annotate, pacing, step
-from syncwatch.sense.tried import newer_than_tried
+from syncwatch.sense.scopes.ranges import annotate, pacing, step
 
 ROUNDS = 5
 """Interleaved rounds of the time pass, where nothing else was asked; the interval of the ratio is drawn over them."""

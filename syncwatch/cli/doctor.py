@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from syncwatch.compat import self_check
-from syncwatch.sense.device import require_torch
+from syncwatch.sense.choose_device import require_torch
 from syncwatch.version import __version__
 
 _PACKAGES = ("torch", "triton", "nvtx", "rich", "typer", "pytest", "transformers")
@@ -18,8 +18,8 @@ def doctor() -> None:
     """Say what is installed, which sensors work here, and why the others do not."""
     require_torch()
     from syncwatch.bench.probing.table import SHIPPED, ProbedTable
+    from syncwatch.compat.tried import installed, newer_here
     from syncwatch.sense.survey import survey
-    from syncwatch.sense.tried import installed, newer_here
     from syncwatch.sense.virtual.native import library
 
     console = Console(highlight=False)

@@ -37,7 +37,7 @@ from syncwatch.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, NotMeasuredError
 from syncwatch.model.verdict import Outcome
 from syncwatch.pipeline import analysed
 from syncwatch.report.verdict import conclusion
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 from syncwatch.sense.reached import Reached
 from syncwatch.traces.opening import meant_as_run, open_session
 

@@ -12,7 +12,7 @@ import typer
 from syncwatch.app.report import Output, outputs_of
 from syncwatch.cli import completion
 from syncwatch.cli.outputs import require_apart, require_writable
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 
 FormatOption = Annotated[
     Optional[list[str]],  # noqa: UP045  # typer evaluates this on Python 3.10

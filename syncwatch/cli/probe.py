@@ -12,7 +12,7 @@ from syncwatch.cli.outputs import require_apart
 from syncwatch.cli.probe_sizes import compare_files, sweep_sizes
 from syncwatch.cli.probe_tables import show_table
 from syncwatch.cli.screen import progress
-from syncwatch.sense.device import DeviceChoice, open_device, require_torch
+from syncwatch.sense.choose_device import DeviceChoice, open_device, require_torch
 
 
 def probe(

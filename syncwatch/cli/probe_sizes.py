@@ -10,7 +10,7 @@ from rich.console import Console
 from syncwatch.cli.probe_tables import show_table
 from syncwatch.cli.screen import progress
 from syncwatch.errors import SessionError
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 
 if TYPE_CHECKING:
     from syncwatch.bench.probing.sweep import Sweep

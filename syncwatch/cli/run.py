@@ -31,7 +31,7 @@ from syncwatch.cli.screen import advise, announce_analysis, say
 from syncwatch.cli.streams import out, settle
 from syncwatch.pipeline import analysed
 from syncwatch.report.formats import Format
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 
 
 def run(

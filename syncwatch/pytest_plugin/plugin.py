@@ -238,7 +238,7 @@ def _watching(config: pytest.Config) -> Watching:
     known = config.stash.get(_WATCHING, None)
     if known is None:
         from syncwatch.pytest_plugin.watched import Watching
-        from syncwatch.sense.device import DeviceChoice
+        from syncwatch.sense.choose_device import DeviceChoice
 
         # Before the conftests are loaded the configuration is not whole.
         given = config.known_args_namespace

@@ -13,7 +13,7 @@ from syncwatch.model.verdict import KnownSite
 from syncwatch.pytest_plugin.judging import Judged, judge_test
 from syncwatch.pytest_plugin.marks import Limit
 from syncwatch.sense.base import WatchedDevice
-from syncwatch.sense.device import DeviceChoice, open_device
+from syncwatch.sense.choose_device import DeviceChoice, open_device
 
 
 @dataclass

@@ -6,8 +6,8 @@ import platform
 
 import torch
 
+from syncwatch.compat.tried import installed
 from syncwatch.model.session import DeviceKind, Environment
-from syncwatch.sense.tried import installed
 from syncwatch.version import __version__
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.sense.scope import Around
+from syncwatch.sense.scopes.scope import Around
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from syncwatch.model.compact import CompactCopies, CompactKernels, CompactSyncs
 from syncwatch.model.events import Call, Direction, HostMemory, RangeEvent, Step, SyncEvent, SyncKind
 from syncwatch.model.names import BUILD_RANGE
 from syncwatch.model.session import Coverage, Recording
-from syncwatch.sense import scope
-from syncwatch.sense.forks import on_gpu_work
-from syncwatch.sense.open_steps import OpenStep, number_for
+from syncwatch.sense.processes.forks import on_gpu_work
+from syncwatch.sense.scopes import scope
+from syncwatch.sense.scopes.open_steps import OpenStep, number_for
 from syncwatch.sense.stacks import StackTable
-from syncwatch.sense.threads import thread_name
+from syncwatch.sense.thread_names import thread_name
 
 
 @dataclass(slots=True)

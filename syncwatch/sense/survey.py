@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from syncwatch.sense.blocking_copies import BlockingCopies
-from syncwatch.sense.cupti import Cupti
-from syncwatch.sense.debug_mode import DebugMode
-from syncwatch.sense.explicit_waits import ExplicitWaits
-from syncwatch.sense.runtime_calls import RuntimeCalls
+from syncwatch.sense.cuda.blocking_copies import BlockingCopies
+from syncwatch.sense.cuda.cupti_records import Cupti
+from syncwatch.sense.cuda.debug_mode import DebugMode
+from syncwatch.sense.cuda.explicit_waits import ExplicitWaits
+from syncwatch.sense.cuda.runtime_calls import RuntimeCalls
 from syncwatch.sense.virtual.device import VirtualDevice
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncwatch.sense.virtual.blocking_ops import OpCall
 from syncwatch.sense.virtual.device import running_engine
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall
-from syncwatch.sense.virtual.traits import known
+from syncwatch.sense.virtual.operators.table import OpCall
+from syncwatch.sense.virtual.operators.traits import known
+from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall
 
 
 def calls(overload: Any, *args: object, **kwargs: object) -> list[RuntimeCall]:

@@ -10,7 +10,7 @@ import torch
 import syncwatch
 from syncwatch.attribute.causes import CAUSES
 from syncwatch.model.finding import Site
-from syncwatch.sense.virtual.rates import h200
+from syncwatch.sense.virtual.clock.rates import h200
 from tests.helpers.causes_forms import NAMES, run
 
 ON_A_GPU_ALONE = {"SW601", "SW602"}

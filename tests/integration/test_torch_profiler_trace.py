@@ -20,9 +20,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recorder
-from syncwatch.sense.join import Hooked
-from syncwatch.sense.join_run import join_run
-from syncwatch.sense.runtime_trace import read_trace
+from syncwatch.sense.cuda.join import Hooked
+from syncwatch.sense.cuda.join_run import join_run
+from syncwatch.sense.cuda.runtime_trace import read_trace
 from syncwatch.traces.kineto.load import collected, load, processes_in
 from syncwatch.traces.kineto.read_file import Trace
 from syncwatch.traces.process import Process

@@ -8,7 +8,7 @@ import torch
 
 from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import SyncKind
-from syncwatch.sense.device import DeviceChoice, open_device
+from syncwatch.sense.choose_device import DeviceChoice, open_device
 
 
 def work(matrix: torch.Tensor, pairs: torch.Tensor, driver: ctypes.CDLL) -> None:

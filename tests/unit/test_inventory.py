@@ -13,7 +13,7 @@ from benchmarks.sources.cover import Reasons, cover
 from benchmarks.sources.cpp import Place, read_source
 from benchmarks.sources.operators import Graph, Operators
 from benchmarks.sources.python import read_python
-from syncwatch.sense.virtual.blocking_ops import table
+from syncwatch.sense.virtual.operators.table import table
 
 SOURCE = """
 #include <cuda.h>

@@ -33,7 +33,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     ),
     "syncwatch_kernels": (),
     "syncwatch_scenarios": ("syncwatch.bench", "syncwatch.sense", "syncwatch.pipeline", "syncwatch_kernels"),
-    "syncwatch": ("syncwatch.app", "syncwatch.sense.ranges"),
+    "syncwatch": ("syncwatch.app", "syncwatch.sense.scopes.ranges"),
     "syncwatch.__main__": ("syncwatch.cli.entry",),
 }
 """What each may import beside itself and `EVERYWHERE`; no later one imports an earlier one back, or there were a cycle.

@@ -7,7 +7,7 @@ import pytest
 from syncwatch.app.outcome import Outcome
 from syncwatch.app.run import Request, judged_by_prices
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 from tests.helpers.fakes import recording, session
 
 REQUEST = Request(

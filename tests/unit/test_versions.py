@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from syncwatch.sense.tried import NEWEST_TORCH, NEWEST_TRITON, OLDEST_TORCH, newer_than_tried, numbers
+from syncwatch.compat.tried import NEWEST_TORCH, NEWEST_TRITON, OLDEST_TORCH, newer_than_tried, numbers
 
 ROOT = Path(__file__).parents[2]
 ROWS = sorted((ROOT / "benchmarks" / "results" / "torch").glob("*.json"))

@@ -24,8 +24,8 @@ from triton.backends.compiler import GPUTarget
 
 from syncwatch.model.codec import write_json
 from syncwatch.model.session import Recording, Session
-from syncwatch.sense.device import DeviceChoice, open_device
-from syncwatch.sense.ranges import annotate, pacing, step
+from syncwatch.sense.choose_device import DeviceChoice, open_device
+from syncwatch.sense.scopes.ranges import annotate, pacing, step
 from syncwatch_scenarios.kernel_warmup.chain import Heads, Inputs, draw_inputs
 from syncwatch_scenarios.kernel_warmup.counts import Counts, Served, Warmup
 from syncwatch_scenarios.kernel_warmup.variants import WarmKernels

@@ -12,7 +12,7 @@ from syncwatch.compat.torch_cuda import spin
 from syncwatch.model.events import CopyEvent, Direction, SyncKind
 from syncwatch.model.session import DeviceKind, Recording
 from syncwatch.sense.base import Sensed, WatchedDevice
-from syncwatch.sense.ranges import step
+from syncwatch.sense.scopes.ranges import step
 
 QUEUED_CYCLES = 10_000_000
 """Clock cycles of queued work to stand still behind: about 5 ms on an H200."""

@@ -24,8 +24,8 @@ from syncwatch.bench.probing.sweep import Did, Operator
 from syncwatch.bench.probing.sweep_cases import Case, cases, tensors_in
 from syncwatch.model.session import DeviceKind
 from syncwatch.sense.base import WatchedDevice
-from syncwatch.sense.device import DeviceChoice, open_device
-from syncwatch.sense.ranges import step
+from syncwatch.sense.choose_device import DeviceChoice, open_device
+from syncwatch.sense.scopes.ranges import step
 
 _POISONED = ("CUDA error", "device-side assert", "AcceleratorError", "CUBLAS_STATUS", "cuDNN error")
 _LARGEST_RESULT = 200_000_000

@@ -23,7 +23,7 @@ from syncwatch.bench.probing.sweep import Operator, Sweep
 from syncwatch.bench.probing.sweep_cases import names
 from syncwatch.bench.probing.sweep_part import Asked
 from syncwatch.errors import NotMeasuredError
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, the operators done and the operators to do."""

@@ -12,14 +12,14 @@ import torch
 from syncwatch.compat.torch_virtual import no_subclass_is_asked
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.copy_plan import Side, plan_copy
-from syncwatch.sense.virtual import op_names
-from syncwatch.sense.virtual.blocking_ops import OpCall
-from syncwatch.sense.virtual.clock import Span, StreamId
+from syncwatch.sense.virtual.clock.clock import Span, StreamId
 from syncwatch.sense.virtual.engine import Engine
-from syncwatch.sense.virtual.fallback import compute_otherwise
 from syncwatch.sense.virtual.native.calls import ASK, FAILED, calls
-from syncwatch.sense.virtual.runtime_calls import RuntimeCall, read, upload
-from syncwatch.sense.virtual.traits import Known, known
+from syncwatch.sense.virtual.operators import op_names
+from syncwatch.sense.virtual.operators.fallback import compute_otherwise
+from syncwatch.sense.virtual.operators.table import OpCall
+from syncwatch.sense.virtual.operators.traits import Known, known
+from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall, read, upload
 
 
 class Question(IntEnum):

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from syncwatch.sense import heard_ranges
+from syncwatch.sense.patching import Patches
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual import (
+from syncwatch.sense.scopes import heard_ranges
+from syncwatch.sense.virtual.bridge import Bridge
+from syncwatch.sense.virtual.clock import thread_times as threads
+from syncwatch.sense.virtual.clock.memory import Memory
+from syncwatch.sense.virtual.clock.rates import Rates, h200
+from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.native import library
+from syncwatch.sense.virtual.native.calls import calls, rates_for
+from syncwatch.sense.virtual.torch_api import (
     backward,
     bad_fork,
     cuda_api,
@@ -16,16 +24,8 @@ from syncwatch.sense.virtual import (
     refusals,
     storages,
     tensor_methods,
-    threads,
-    triton_launch,
 )
-from syncwatch.sense.virtual.bridge import Bridge
-from syncwatch.sense.virtual.engine import Engine
-from syncwatch.sense.virtual.memory import Memory
-from syncwatch.sense.virtual.native import library
-from syncwatch.sense.virtual.native.calls import calls, rates_for
-from syncwatch.sense.virtual.patching import Patches
-from syncwatch.sense.virtual.rates import Rates, h200
+from syncwatch.sense.virtual.triton import launch as triton_launch
 
 
 class VirtualDevice:

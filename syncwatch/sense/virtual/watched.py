@@ -13,8 +13,8 @@ from syncwatch.sense.base import Sensed
 from syncwatch.sense.environment import environment
 from syncwatch.sense.native_code import extensions
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual.cuda_api import DEVICE_NAME
 from syncwatch.sense.virtual.device import VirtualDevice
+from syncwatch.sense.virtual.torch_api.cuda_api import DEVICE_NAME
 
 _SHOWN = 3
 """Names of shared objects that are said; the rest is counted."""

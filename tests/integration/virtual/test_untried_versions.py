@@ -9,10 +9,10 @@ import torch
 
 import syncwatch
 from syncwatch.cli.doctor import doctor
+from syncwatch.compat import tried
 from syncwatch.errors import NotMeasuredError
 from syncwatch.judge.gate import judge
 from syncwatch.model.verdict import Policy, Reason, Severity
-from syncwatch.sense import tried
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_the_innermost_user_line_is_found_with_the_frames_of_torch_below_it() ->
     # GIVEN a wait inside torch, called through the standard library
     inner = torch_frame("functional.py", "unique", "torch._unique2(x)", "torch._unique2(x)")
     plumbing = torch_frame("utils/_contextlib.py", "decorate_context")
-    hook, stdlib = frame(file="syncwatch/sense/debug_mode.py"), frame(file="<stdlib>/functools.py")
+    hook, stdlib = frame(file="syncwatch/sense/cuda/debug_mode.py"), frame(file="<stdlib>/functools.py")
     mine, outer = frame("y = dedupe(x)", file="app/moe.py", line=3), frame(file="app/main.py")
 
     # WHEN

@@ -12,7 +12,7 @@ from syncwatch.bench.probing.sweep import SHIPPED, Did, Operator, Sweep
 from syncwatch.bench.probing.sweep_run import Plan, sweep
 from syncwatch.cli.probe_sizes import compare_files
 from syncwatch.errors import NotMeasuredError, SessionError
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 
 WAITS = Did({"stream": 1}, {"d2h pinned": 1})
 GROUP = "nonzero||float32|contiguous|0|forward"

@@ -7,7 +7,7 @@ import pytest
 from syncwatch.app.run import Request, _plan
 from syncwatch.bench import Defaults, Scenario
 from syncwatch.model.session import DeviceKind
-from syncwatch.sense.device import DeviceChoice
+from syncwatch.sense.choose_device import DeviceChoice
 
 SCENARIO = Scenario(
     name="plain",

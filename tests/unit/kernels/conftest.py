@@ -14,8 +14,8 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-from syncwatch.sense.virtual import triton_numbers
-from syncwatch.sense.virtual.patching import Patches
+from syncwatch.sense.patching import Patches
+from syncwatch.sense.virtual.triton import numbers as triton_numbers
 from tests.helpers.kernel_fixtures import poison_fresh_memory
 
 

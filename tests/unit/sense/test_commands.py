@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.sense.commands import line_runs_python, named, runs_python
+from syncwatch.sense.processes.commands import line_runs_python, named, runs_python
 
 
 @pytest.mark.parametrize(

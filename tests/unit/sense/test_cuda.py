@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from syncwatch.sense import cuda
+from syncwatch.sense.cuda import gpu as cuda
 
 
 def test_a_variant_can_be_priced_again(monkeypatch: pytest.MonkeyPatch) -> None:

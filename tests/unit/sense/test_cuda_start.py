@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from syncwatch.sense.cuda_start import WhenCudaStarts
+from syncwatch.sense.cuda.start import WhenCudaStarts
 
 
 @pytest.fixture

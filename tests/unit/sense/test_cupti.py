@@ -9,7 +9,7 @@ import pytest
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.runtime_trace import RuntimeTrace, read_trace
+from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, read_trace
 
 BASE = 1_000_000_000
 MAIN, BACKWARD = 100, 200

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.runtime_trace import RuntimeTrace, read_trace
+from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, read_trace
 
 PATH = Path(__file__).parent / "data" / "idioms_h200.json.gz"
 

@@ -9,9 +9,9 @@ import torch
 
 from syncwatch.model.events import SyncEvent
 from syncwatch.model.session import Coverage
-from syncwatch.sense.debug_mode import DebugMode
+from syncwatch.sense.cuda.debug_mode import DebugMode
+from syncwatch.sense.cuda.sync_warnings import MESSAGE
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.sync_warnings import MESSAGE
 
 
 class Mode:

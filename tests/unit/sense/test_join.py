@@ -13,8 +13,8 @@ from syncwatch.model.events import (
     SyncEvent,
     SyncKind,
 )
-from syncwatch.sense.join import Hooked, Joined, join
-from syncwatch.sense.runtime_trace import RuntimeTrace, Thread
+from syncwatch.sense.cuda.join import Hooked, Joined, join
+from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, Thread
 from syncwatch.traces.copy_waits import Copy, Wait
 from syncwatch.traces.process import Operator
 

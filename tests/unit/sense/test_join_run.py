@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncwatch.model.events import Step, SyncEvent, SyncKind
-from syncwatch.sense.join import Hooked, Joined
-from syncwatch.sense.join_run import join_run
-from syncwatch.sense.runtime_trace import RuntimeTrace, Thread
+from syncwatch.sense.cuda.join import Hooked, Joined
+from syncwatch.sense.cuda.join_run import join_run
+from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, Thread
 from syncwatch.traces.copy_waits import Wait
 from syncwatch.traces.process import Operator
 

@@ -11,10 +11,11 @@ import pytest
 
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import SyncKind
-from syncwatch.sense import cupti_callbacks, runtime_calls, scope
-from syncwatch.sense.cupti_callbacks import Subscription
+from syncwatch.sense.cuda import cupti_callbacks, runtime_calls
+from syncwatch.sense.cuda.cupti_callbacks import Subscription
+from syncwatch.sense.cuda.runtime_calls import RuntimeCalls
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.runtime_calls import RuntimeCalls
+from syncwatch.sense.scopes import scope
 
 STREAM_SYNCHRONIZE, CONTEXT_SYNCHRONIZE_V2 = 126, 800
 

@@ -15,7 +15,7 @@ import torch
 
 import syncwatch
 from syncwatch.errors import SyncError
-from syncwatch.sense import scope
+from syncwatch.sense.scopes import scope
 
 
 def warm() -> AbstractContextManager[Any]:

@@ -9,8 +9,8 @@ from types import FrameType
 import pytest
 import torch
 
-from syncwatch.sense import sync_warnings
-from syncwatch.sense.sync_warnings import MESSAGE, PROTOTYPE, SyncWarnings
+from syncwatch.sense.cuda import sync_warnings
+from syncwatch.sense.cuda.sync_warnings import MESSAGE, PROTOTYPE, SyncWarnings
 
 
 class WaitsError(Exception):

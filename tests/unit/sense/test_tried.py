@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncwatch.sense import tried
-from syncwatch.sense.tried import NEWEST_TORCH, NEWEST_TRITON, is_too_old, newer_than_tried, numbers
+from syncwatch.compat import tried
+from syncwatch.compat.tried import NEWEST_TORCH, NEWEST_TRITON, is_too_old, newer_than_tried, numbers
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from syncwatch.compat.cpython import set_method
 from syncwatch.model.events import SyncKind
-from syncwatch.sense.waiting_calls import WaitingCalls
+from syncwatch.sense.cuda.waiting_calls import WaitingCalls
 
 
 def test_events_of_torch_itself_are_heard_of_though_their_type_is_written_in_c() -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.virtual import blocking_rows
-from syncwatch.sense.virtual.blocking_ops import Reason, blocks, row_of, table
-from syncwatch.sense.virtual.runtime_calls import (
+from syncwatch.sense.virtual.operators import rows
+from syncwatch.sense.virtual.operators.table import Reason, blocks, row_of, table
+from syncwatch.sense.virtual.operators.waits_and_copies import (
     ALLOCATION,
     WAIT,
     WAIT_DEVICE,
@@ -47,7 +47,7 @@ def test_a_second_row_for_an_operator_is_refused() -> None:
 
 
 def test_every_row_names_an_operator_of_torch_and_says_why() -> None:
-    assert blocking_rows.FAMILIES
+    assert rows.FAMILIES
     for name, row in table().items():
         assert row.why.endswith("."), name
         namespace, _, bare = name.partition(".")

@@ -7,8 +7,9 @@ import torch
 from torch.torch_version import TorchVersion
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.virtual.blocking_ops import OpCall, row_of
-from syncwatch.sense.virtual.runtime_calls import (
+from syncwatch.sense.virtual.operators.table import OpCall, row_of
+from syncwatch.sense.virtual.operators.traits import Trait, known
+from syncwatch.sense.virtual.operators.waits_and_copies import (
     ALLOCATION,
     WAIT,
     WAIT_DEVICE,
@@ -17,7 +18,6 @@ from syncwatch.sense.virtual.runtime_calls import (
     read_pageable,
     upload,
 )
-from syncwatch.sense.virtual.traits import Trait, known
 from tests.helpers.row_calls import calls, waits
 
 aten = torch.ops.aten

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from syncwatch.sense.virtual.clock import DEFAULT_STREAM, DeviceClock, Span, elapsed_ms
+from syncwatch.sense.virtual.clock.clock import DEFAULT_STREAM, DeviceClock, Span, elapsed_ms
 from syncwatch.sense.virtual.device import VirtualDevice
 
 LAUNCH = 5

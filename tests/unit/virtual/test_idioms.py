@@ -13,9 +13,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from syncwatch.compat.tried import numbers
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.tried import numbers
 from syncwatch.sense.virtual.device import VirtualDevice
 from tests.unit.virtual.recorded import waits_in
 

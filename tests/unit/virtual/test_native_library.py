@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import torch
 
+from syncwatch.compat.tried import NEWEST_TORCH
 from syncwatch.errors import NotMeasuredError
-from syncwatch.sense.tried import NEWEST_TORCH
 from syncwatch.sense.virtual.native import build, library, places
 from tests.helpers.command import ROOT, syncwatch
 

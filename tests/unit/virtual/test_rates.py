@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 
-from syncwatch.sense.virtual.rates import SCHEMA, h200, parse
+from syncwatch.sense.virtual.clock.rates import SCHEMA, h200, parse
 
 
 def test_a_small_kernel_takes_the_shortest_time_and_a_big_one_its_bytes() -> None:

@@ -11,8 +11,8 @@ import torch
 
 from syncwatch.sense.guard import TOLD
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual.blocking_ops import BlockingOp
 from syncwatch.sense.virtual.device import VirtualDevice
+from syncwatch.sense.virtual.operators.table import BlockingOp
 from tests.unit.virtual.recorded import waits_in
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from syncwatch.errors import NotMeasuredError
-from syncwatch.sense.virtual.native.places import CACHE, HERE, SHIPPED, digest, file_name, is_safe, shipped_for
+from syncwatch.sense.virtual.native.places import CACHE, FLAGS, HERE, SHIPPED, digest, file_name, is_safe, shipped_for
 
 _COMPILERS = ("g++", "clang++", "c++")
 _TICK_S = 1.0
@@ -107,9 +107,7 @@ def command(chosen: Sequence[str], output: Path, options: Sequence[str] = _QUICK
     torch_folder = Path(torch.__file__).parent
     return [
         *chosen,
-        *("-std=c++20", "-fPIC", "-shared", "-w", "-pipe", "-D_GLIBCXX_USE_CXX11_ABI=1"),
-        # As torch itself: some of its classes are larger without.
-        "-DNDEBUG",
+        *FLAGS,
         # Messages name the sources, and must not tell where they lay.
         *(f"-ffile-prefix-map={folder}={name}" for folder, name in ((torch_folder, "torch"), (HERE, "syncwatch"))),
         f"-I{torch_folder / 'include'}",

@@ -8,8 +8,8 @@ from dataclasses import astuple
 from functools import cache
 from typing import Any
 
+from syncwatch.sense.virtual.clock.rates import Rates
 from syncwatch.sense.virtual.native.library import load
-from syncwatch.sense.virtual.rates import Rates
 
 ASK = ctypes.CFUNCTYPE(c_int64, c_int64, ctypes.POINTER(c_int64))
 """What C++ calls: a question, and the numbers that belong to it."""

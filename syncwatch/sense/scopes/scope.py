@@ -1,0 +1,197 @@
+"""Answers: what holds for the code that runs now? Ranges, step and permission of this thread or asyncio task."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from enum import Enum
+from types import CodeType, FrameType
+from typing import Generic, TypeVar
+
+from syncwatch.sense.scopes.owner import Owner, owner_of
+
+_T = TypeVar("_T")
+
+
+class Block(Generic[_T]):
+    """What code has entered and not left."""
+
+    __slots__ = ("open", "owner", "value")
+
+    def __init__(self, value: _T, frame: FrameType | None) -> None:
+        self.value = value
+        self.owner: Owner | None = owner_of(frame)
+        self.open = True
+
+    def holds(self) -> bool:
+        """Return whether it is around the code that runs in the calling thread."""
+        return self.open and (self.owner is None or self.owner.runs())
+
+
+class Around(Generic[_T]):
+    """The blocks of one kind around the running code, in this thread or task and in tasks that it starts."""
+
+    def __init__(self, name: str) -> None:
+        self._blocks: ContextVar[tuple[Block[_T], ...]] = ContextVar(name, default=())
+
+    def enter(self, value: _T) -> Block[_T]:
+        """Let `value` hold from now on, and return by what to leave it."""
+        block = Block(value, sys._getframe(1))
+        self._blocks.set((*self._blocks.get(), block))
+        return block
+
+    def leave(self, block: Block[_T]) -> None:
+        """End `block`, which need not be the innermost: generators leave in the order in which they are closed.
+
+        Tasks that were started inside keep it, unless it is left elsewhere than it was entered.
+        """
+        known = self._blocks.get()
+        if block in known:
+            self._blocks.set(tuple(each for each in known if each is not block))
+        else:
+            block.open = False
+
+    def latest(self, blocks: list[Block[_T]]) -> Block[_T]:
+        """Take out of `blocks` the one that the calling thread or task entered last."""
+        known = self._blocks.get()
+        mine = next((each for each in reversed(blocks) if each in known), blocks[-1])
+        blocks.remove(mine)
+        return mine
+
+    def innermost(self) -> Block[_T] | None:
+        """Return the innermost block that holds."""
+        known = self._blocks.get()
+        return next((each for each in reversed(known) if each.holds()), None) if known else None
+
+    def all(self) -> tuple[Block[_T], ...]:
+        """Return the blocks that hold, innermost last."""
+        known = self._blocks.get()
+        return tuple(each for each in known if each.holds()) if known else ()
+
+
+STEPS: Around[tuple[tuple[object, int], ...]] = Around("syncwatch_steps")
+"""Recorders and numbers of the steps around the running code."""
+
+ALLOWED: Around[str] = Around("syncwatch_allowed")
+"""The reasons of the `syncwatch.allow` around the running code."""
+
+
+def allowed() -> str | None:
+    """Return the reason of the innermost `syncwatch.allow` around the running code."""
+    block = ALLOWED.innermost()
+    return None if block is None else block.value
+
+
+_era = 0
+"""Counts the stretches of time in which the ranges of torch and nvtx were heard."""
+
+
+class Ends(Enum):
+    """How a range ends."""
+
+    WITH_ITS_BLOCK = "a `with` block"
+    BY_POP = "the next pop of its kind"
+    BY_HANDLE = "whoever has its handle, in any thread"
+
+
+class Entered:
+    """A range that code has entered and not left."""
+
+    __slots__ = ("block", "code", "ends", "era", "frame", "key", "name", "open", "owner")
+
+    def __init__(
+        self, name: str, key: object, ends: Ends, within: FrameType | None = None, *, block: bool | None = None
+    ) -> None:
+        """Set up.
+
+        Args:
+            name: what it is called.
+            key: by what it is left again; of equal keys the innermost is left first.
+            ends: how it ends.
+            within: the frame that it does not outlive: a decorator that forgets to pop when its function raises.
+            block: whether it belongs to the code that entered it, as a `with` block does; None: if it ends with one.
+        """
+        self.name = name
+        self.key = key
+        self.ends = ends
+        self.open = True
+        self.era: int | None = _era
+        """In which stretch of listening it was heard, since its end is heard in that one alone; None for our own."""
+        # Not the frame itself, which would keep every tensor in it alive.
+        self.frame = None if within is None else id(within)
+        self.code: CodeType | None = None if within is None else within.f_code
+        self.block = ends is Ends.WITH_ITS_BLOCK if block is None else block
+        self.owner: Owner | None = None
+
+    def holds(self) -> bool:
+        """Return whether it is still around the code that runs in the calling thread."""
+        if not self.open or self.era not in (None, _era):
+            return False
+        if self.owner is not None and not self.owner.runs():
+            return False
+        if self.frame is None:
+            return True
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            if id(frame) == self.frame and frame.f_code is self.code:
+                return True
+            frame = frame.f_back
+        return False
+
+
+_RANGES: ContextVar[tuple[Entered, ...]] = ContextVar("syncwatch_ranges", default=())
+"""Every range around the running code, outermost first."""
+
+
+_handled: dict[object, Entered] = {}
+"""The ranges that are open and may be ended from another thread, by their keys."""
+
+
+def ranges() -> tuple[str, ...]:
+    """Return the names of the ranges around the running code, outermost first."""
+    entered = _RANGES.get()
+    return tuple(each.name for each in entered if each.holds()) if entered else ()
+
+
+def depth(key: object) -> int:
+    """Return how many ranges with `key` are around the running code."""
+    return sum(each.key == key for each in _RANGES.get() if each.holds())
+
+
+def forget_heard() -> None:
+    """End every range that was heard of torch or nvtx: nobody hears any more when the program leaves it."""
+    global _era
+    _era += 1
+    _handled.clear()
+
+
+def enter(entered: Entered) -> None:
+    """Let `entered` hold from now on, in this thread or task and in tasks that it starts."""
+    kept = [
+        each
+        for each in _RANGES.get()
+        if each.open and each.era in (None, _era) and (entered.frame is None or each.frame != entered.frame)
+    ]
+    _RANGES.set((*kept, entered))
+    if entered.ends is Ends.BY_HANDLE:
+        _handled[entered.key] = entered
+
+
+def leave(key: object) -> tuple[Entered, ...]:
+    """End the innermost range with `key`, and return what ended: with a block also what was pushed in it and stayed."""
+    elsewhere = _handled.pop(key, None)
+    known = _RANGES.get()
+    index = next((place for place in range(len(known) - 1, -1, -1) if known[place].key == key), None)
+    if index is None and elsewhere is not None:
+        elsewhere.open = False
+        return (elsewhere,)
+    if index is None:
+        return ()
+    after = known[index + 1 :]
+    lost = tuple(each for each in after if each.ends is Ends.BY_POP) if known[index].ends is Ends.WITH_ITS_BLOCK else ()
+    _RANGES.set((*known[:index], *(each for each in after if each not in lost)))
+    ended = (known[index], *lost)
+    for each in ended:
+        # Contexts that were copied from this one still have it.
+        each.open = False
+    return ended

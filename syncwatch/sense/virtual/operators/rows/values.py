@@ -1,0 +1,119 @@
+"""Answers: which operators read a value back? Scalars, truth values, scalar arguments that lie on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from syncwatch.sense.virtual.operators.table import OpCall, Reason, blocks
+from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall, read, upload, upload_pinned
+
+_BOOL = 1
+
+
+@blocks(
+    "aten._local_scalar_dense",
+    reason=Reason.VALUE,
+    why="copies one element into a pinned buffer and waits for the stream.",
+)
+def scalar(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of one element; one on the host, such as the size that a factory is given, is no wait."""
+    return (read(call.tensor("self").element_size()),) if call.resident("self") else ()
+
+
+@blocks("aten.equal", reason=Reason.VALUE, why="reads `(a == b).all()`, unless sizes or identity decide.")
+def equal(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the verdict."""
+    first, second = call.tensor("self"), call.tensor("other")
+    if first.shape != second.shape or first.numel() == 0 or _same_memory(first, second):
+        return ()
+    return (read(_BOOL),)
+
+
+def _same_memory(first: torch.Tensor, second: torch.Tensor) -> bool:
+    # A NaN differs from itself, but `cuda_equal` takes this shortcut all the same.
+    return first.data_ptr() == second.data_ptr() and first.stride() == second.stride() and first.dtype == second.dtype
+
+
+@blocks("aten.allclose", reason=Reason.VALUE, why="reads `isclose(...).all()`.")
+def allclose(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the verdict."""
+    return (read(_BOOL),)
+
+
+@blocks("aten.linspace", "aten.logspace", reason=Reason.VALUE, why="reads tensor end points with `.item()`.")
+def end_points(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return one read for each end point on the device."""
+    return tuple(read(call.tensor(name).element_size()) for name in ("start", "end") if call.resident(name))
+
+
+@blocks(
+    "aten.masked_fill",
+    "aten.masked_fill_",
+    "aten.index_fill",
+    "aten.index_fill_",
+    reason=Reason.VALUE,
+    why="turns a tensor value on the device into a number with `.item()`.",
+    by_form=True,
+)
+def fill_value(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the value, where it is a tensor on the device."""
+    return (read(call.tensor("value").element_size()),) if call.resident("value") else ()
+
+
+@blocks(
+    "aten.fill",
+    "aten.fill_",
+    reason=Reason.VALUE,
+    why="reads a value on the device to fill a tensor on the host.",
+    host=True,
+)
+def fill(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the value; on one device it is copied there."""
+    if call.resident("self") or not call.resident("value"):
+        return ()
+    return (read(call.tensor("value").element_size()),)
+
+
+@blocks(
+    "aten.normal",
+    reason=Reason.CHECK,
+    why="checks twice that every standard deviation is at least zero: `std.min().ge(0).item()`.",
+)
+def normal(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the read of the check, where `std` is a tensor."""
+    std = call.get("std")
+    return (read(_BOOL),) * 2 if call.resident("std") and std.numel() else ()
+
+
+@blocks("aten.batch_norm_gather_stats", reason=Reason.UPLOAD, why="sends how many elements each process counted.")
+def gather_stats(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload of a number for each process."""
+    return (upload(8 * call.tensor("mean").shape[0]),)
+
+
+@blocks("aten._chunk_cat", reason=Reason.UPLOAD, why="sends sizes and addresses through pinned memory.")
+def chunk_cat(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload that nobody waits for."""
+    return (upload_pinned(32 * len(call.get("tensors"))),)
+
+
+@blocks(
+    "aten.segment_reduce",
+    reason=Reason.CHECK,
+    why="checks that lengths are not negative and sum to the size of the axis.",
+)
+def segment_reduce(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the reads of both checks."""
+    if not call.resident("lengths") or call.get("unsafe", False):
+        return ()
+    return read(8), read(_BOOL)
+
+
+@blocks("aten.where", reason=Reason.UPLOAD, why="copies a scalar tensor of the host to the device.", host=True)
+def where(call: OpCall) -> Sequence[RuntimeCall]:
+    """Return the upload of each scalar that lies on the host; one of the user's own numbers is made on the device."""
+    values = (call.get("self"), call.get("other"))
+    scalars = [each for each in values if isinstance(each, torch.Tensor) and not each.is_cuda and not each.dim()]
+    return tuple(upload(each.element_size()) for each in scalars)
