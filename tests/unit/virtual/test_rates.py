@@ -34,7 +34,7 @@ def test_pinned_memory_copies_faster() -> None:
 
 
 def test_every_shipped_rate_states_its_source() -> None:
-    text = resources.files("syncwatch.sense.virtual").joinpath("rates_h200.json").read_text(encoding="utf-8")
+    text = resources.files("syncwatch.sense.virtual.clock").joinpath("rates_h200.json").read_text(encoding="utf-8")
 
     for name, (_, source) in json.loads(text)["rates"].items():
         assert source.split(":")[0] in ("measured", "derived", "assumed") or source.startswith("assumed"), name
