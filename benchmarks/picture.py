@@ -42,7 +42,7 @@ def main(
 ) -> None:
     """Draw the timeline."""
     drawn = Session.load(session) if session is not None else recorded()
-    said = words_of(drawn)
+    said = target_words(drawn)
     beside = PICTURES / "timeline.txt"
     if check:
         stale = not beside.exists() or beside.read_text(encoding="utf-8") != said
@@ -62,7 +62,7 @@ def recorded() -> Session:
         return Session.load(path)
 
 
-def words_of(session: Session) -> str:
+def target_words(session: Session) -> str:
     """Return what the picture shows, without the versions that it was recorded with."""
     versions = replace(session.environment, torch="", triton=None, driver=None, python="", syncwatch="")
     lines = rendered(Format.TERMINAL, report_of(replace(session, environment=versions))).splitlines()

@@ -40,7 +40,7 @@ class Checkpoints:
         self._writing = threading.Lock()
 
     @contextlib.contextmanager
-    def every_now_and_then(self) -> Iterator[None]:
+    def periodically(self) -> Iterator[None]:
         """Write from a thread of its own while the block runs."""
         thread = threading.Thread(target=self._write_until_ended, name="syncwatch checkpoints", daemon=True)
         if self._path is not None:

@@ -21,7 +21,7 @@ from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
 from syncwatch.model.wait import Finding
-from syncwatch.sense.guard import TOLD, Told, Wait
+from syncwatch.sense.guard import ACTIVE_GUARDS, Wait, WaitHandler
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes.scope import ALLOWED, Block
 
@@ -87,17 +87,17 @@ class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
             raise UsageError('An allow needs a reason beside its date. Write it as syncwatch.allow("why until ...").')
         self._reason = reason.strip()
         self._reasons: list[Block[str]] = []
-        self._told: list[Block[Told | None]] = []
+        self._told: list[Block[WaitHandler | None]] = []
 
     def __enter__(self) -> Self:
         self._reasons.append(ALLOWED.enter(self._reason))
-        self._told.append(TOLD.enter(None))
+        self._told.append(ACTIVE_GUARDS.enter(None))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        TOLD.leave(TOLD.latest(self._told))
+        ACTIVE_GUARDS.leave(ACTIVE_GUARDS.latest(self._told))
         ALLOWED.leave(ALLOWED.latest(self._reasons))
 
     def _again(self) -> Self:
@@ -107,22 +107,22 @@ class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
 class _Guard(_Block):
     """A guard; see `guard`."""
 
-    def __init__(self, told: Told | None) -> None:
+    def __init__(self, told: WaitHandler | None) -> None:
         self._told = told
-        self._blocks: list[Block[Told | None]] = []
+        self._blocks: list[Block[WaitHandler | None]] = []
 
     def __enter__(self) -> Self:
         if self._told is not None:
             from syncwatch.sense.cuda.guard_hooks import HOOKS
 
             HOOKS.enter()
-        self._blocks.append(TOLD.enter(self._told))
+        self._blocks.append(ACTIVE_GUARDS.enter(self._told))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        TOLD.leave(TOLD.latest(self._blocks))
+        ACTIVE_GUARDS.leave(ACTIVE_GUARDS.latest(self._blocks))
         if self._told is not None:
             from syncwatch.sense.cuda.guard_hooks import HOOKS
 
@@ -174,7 +174,7 @@ def guard(level: str = "disallow", *, enabled: bool = True) -> _Block:
         raise UsageError(f"There is no guard level {level!r}. Choose one of {levels}.") from None
 
 
-def _told_of(level: Level) -> Told | None:
+def _told_of(level: Level) -> WaitHandler | None:
     if level is Level.DISALLOW:
         return _raise
     if level is Level.LOG:

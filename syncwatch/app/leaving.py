@@ -20,7 +20,7 @@ from syncwatch.sense.processes.commands import named
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class ExitInfo:
     """How the target leaves."""
 
     status: int | None
@@ -29,11 +29,11 @@ class Left:
     """What that is called."""
 
 
-Conclude = Callable[[Left], int]
+Conclude = Callable[[ExitInfo], int]
 """Ends the watch, reports, tells whoever started the process, and returns the exit code."""
 
 
-class Leaving:
+class ExitHooks:
     """Inside the block, what leaves the watched process reports first.
 
     Args:
@@ -48,7 +48,7 @@ class Leaving:
         self._lock = threading.Lock()
         self._patches = Patches()
 
-    def __enter__(self) -> Leaving:
+    def __enter__(self) -> ExitHooks:
         global _on
         _hook()
         for owner in {os, sys.modules[os.name]}:
@@ -80,7 +80,7 @@ class Leaving:
                 plain(status)
             if not self._claim():
                 threading.Event().wait()
-            plain(self._conclude(Left(int(status))))
+            plain(self._conclude(ExitInfo(int(status))))
 
         return _exit
 
@@ -90,10 +90,10 @@ class Leaving:
         program = Path(os.fsdecode(path))
         runs = program.is_file() and os.access(program, os.X_OK)
         if os.getpid() == self._owner and runs and self._claim():
-            self._conclude(Left(None, named([os.fsdecode(path), *(os.fsdecode(word) for word in list(words)[1:])])))
+            self._conclude(ExitInfo(None, named([os.fsdecode(path), *(os.fsdecode(word) for word in list(words)[1:])])))
 
 
-_on: Leaving | None = None
+_on: ExitHooks | None = None
 _hooked = False
 
 

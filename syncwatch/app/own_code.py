@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from syncwatch.app.checkpoints import Checkpoints, terminable
 from syncwatch.app.console import Console
-from syncwatch.app.leaving import Leaving, Left
+from syncwatch.app.leaving import ExitHooks, ExitInfo
 from syncwatch.app.outcome import Finish, Outcome, ended, interrupted
 from syncwatch.bench.target import Target
 from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, NotMeasuredError, SyncwatchError
@@ -47,7 +47,7 @@ def run_code(
     """
     checkpoints = Checkpoints(output, watching.snapshot)
 
-    def conclude(left: Left) -> int:
+    def conclude(left: ExitInfo) -> int:
         def rest() -> int:
             checkpoints.close()
             return finish(_left(target.name, watching, left))
@@ -59,15 +59,15 @@ def run_code(
 
     status: object = None
     try:
-        with checkpoints.every_now_and_then(), terminable(), watching, Leaving(conclude):
+        with checkpoints.periodically(), terminable(), watching, ExitHooks(conclude):
             console.announce(f"watching {target.name} on {watching.device_name()} ...")
             status = target.run(arguments, on_error=console.print_user_traceback)
             _keep_listening(watching, console)
             if console.is_supervised():
                 # This process was started for the command alone.
-                from syncwatch.bench.ending import spare_the_last_looks
+                from syncwatch.bench.ending import skip_final_collections
 
-                spare_the_last_looks()
+                skip_final_collections()
     except SyncwatchError:
         raise
     except KeyboardInterrupt as error:
@@ -92,7 +92,7 @@ def run_code(
     return Outcome(watching.session)
 
 
-def _left(name: str, watching: WatchedBlock, left: Left) -> Outcome:
+def _left(name: str, watching: WatchedBlock, left: ExitInfo) -> Outcome:
     """Return how a run ended whose target leaves the process without coming back."""
     if left.status == 0:
         return Outcome(watching.cut(()))

@@ -47,7 +47,7 @@ class Request:
     """Where the run is kept, now and then while it goes on."""
 
 
-def words_of(target: str | None, arguments: list[str] | None, module: str | None) -> tuple[str, ...]:
+def target_words(target: str | None, arguments: list[str] | None, module: str | None) -> tuple[str, ...]:
     """Return what was typed beside the options.
 
     Raises:

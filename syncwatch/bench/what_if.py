@@ -12,7 +12,7 @@ import torch
 
 from syncwatch.bench.replay.readers import Reader, readers
 from syncwatch.bench.replay.tape import Calls, Mode, Tape
-from syncwatch.bench.replay.values import Kept
+from syncwatch.bench.replay.values import RecordedValue
 from syncwatch.bench.replay.wrapping import wrapped
 from syncwatch.bench.scenario import Workload
 from syncwatch.model.session import Line, Replay
@@ -150,8 +150,8 @@ def _differing(first: Calls, second: Calls) -> frozenset[Line]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Kept):
-        return isinstance(other, Kept) and _same(one.value, other.value)
+    if isinstance(one, RecordedValue):
+        return isinstance(other, RecordedValue) and _same(one.value, other.value)
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, tuple | list):

@@ -13,7 +13,7 @@ from syncwatch.app.outcome import Finish
 from syncwatch.app.outcome import Outcome as Run
 from syncwatch.app.project.config import read_settings
 from syncwatch.app.report import show_and_keep
-from syncwatch.app.run import Request, record, target_file, words_of
+from syncwatch.app.run import Request, record, target_file, target_words
 from syncwatch.bench.options import Given
 from syncwatch.bench.registry import is_scenario
 from syncwatch.cli import completion, console
@@ -39,7 +39,7 @@ from syncwatch.pipeline import analysed
 from syncwatch.report.verdict import conclusion
 from syncwatch.sense.choose_device import DeviceChoice
 from syncwatch.sense.reached import Reached
-from syncwatch.traces.opening import meant_as_run, open_session
+from syncwatch.traces.opening import is_recording_file, open_session
 
 
 def gate(
@@ -116,7 +116,7 @@ def gate(
     settings = read_settings(Path.cwd(), config)
     policy = adjusted(settings.policy, max_syncs, tuple(variant or ()), strict=strict)
     path, known = baseline_for(settings, baseline, updating=update)
-    words = words_of(target, arguments, module)
+    words = target_words(target, arguments, module)
     require_files_apart(
         outputs,
         output,
@@ -178,4 +178,4 @@ def _saved(request: Request) -> Path | None:
     if request.module is not None or is_scenario(request.words[0]):
         return None
     path = Path(request.words[0])
-    return path if meant_as_run(path) else None
+    return path if is_recording_file(path) else None

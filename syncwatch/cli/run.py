@@ -8,7 +8,7 @@ import typer
 
 from syncwatch.app.outcome import Outcome
 from syncwatch.app.report import show_and_keep
-from syncwatch.app.run import Request, record, target_file, words_of
+from syncwatch.app.run import Request, record, target_file, target_words
 from syncwatch.bench.options import Given
 from syncwatch.cli import console
 from syncwatch.cli.hints import hints
@@ -69,7 +69,7 @@ def run(
     """
     require_writable(output)
     outputs = formats(form)
-    words = words_of(target, arguments, module)
+    words = target_words(target, arguments, module)
     require_files_apart(outputs, output, the_target_itself=target_file(words, module))
     request = Request(
         words=words,

@@ -30,7 +30,7 @@ _HIGH = 512
 _STDOUT, _STDERR = 1, 2
 
 
-class Kept(io.TextIOBase):
+class SavedStream(io.TextIOBase):
     """A standard stream as it was at the start; what its encoding cannot hold is replaced, never raised."""
 
     def __init__(self, number: int, stream: TextIO | None) -> None:
@@ -129,8 +129,8 @@ class Kept(io.TextIOBase):
 
 @dataclass(slots=True)
 class _Streams:
-    out: Kept
-    err: Kept
+    out: SavedStream
+    err: SavedStream
     for_good: bool
     """Whether nothing comes after in this process, so that nothing has to be put back."""
     diverted: bool = False
@@ -144,14 +144,14 @@ class _Streams:
 _kept: _Streams | None = None
 
 
-def out() -> Kept:
+def out() -> SavedStream:
     """Return stdout as it was when the command began."""
-    return Kept(_STDOUT, sys.stdout) if _kept is None else _kept.out
+    return SavedStream(_STDOUT, sys.stdout) if _kept is None else _kept.out
 
 
-def err() -> Kept:
+def err() -> SavedStream:
     """Return stderr as it was when the command began."""
-    return Kept(_STDERR, sys.stderr) if _kept is None else _kept.err
+    return SavedStream(_STDERR, sys.stderr) if _kept is None else _kept.err
 
 
 @contextlib.contextmanager
@@ -165,7 +165,7 @@ def kept(*, for_good: bool = False) -> Iterator[None]:
     if _kept is not None:
         yield
         return
-    _kept = _Streams(Kept(_STDOUT, sys.stdout), Kept(_STDERR, sys.stderr), for_good)
+    _kept = _Streams(SavedStream(_STDOUT, sys.stdout), SavedStream(_STDERR, sys.stderr), for_good)
     try:
         yield
     finally:

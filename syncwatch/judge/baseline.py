@@ -73,7 +73,7 @@ def entries_of(target: str, scope: str, sites: Iterable[Site]) -> tuple[KnownSit
     )
 
 
-def known_to(baseline: Sequence[KnownSite], target: str, scope: str) -> Mapping[SiteKey, KnownSite]:
+def entries_for(baseline: Sequence[KnownSite], target: str, scope: str) -> Mapping[SiteKey, KnownSite]:
     """Return the entries for one scope of `target`; where a merge left two for one key, the larger one counts."""
     known: dict[SiteKey, KnownSite] = {}
     for entry in baseline:

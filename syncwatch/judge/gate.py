@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import date
 
 from syncwatch.judge.allows import expired
-from syncwatch.judge.baseline import entries_of, known_to, larger, variant_scope
+from syncwatch.judge.baseline import entries_for, entries_of, larger, variant_scope
 from syncwatch.judge.budgets import judge_budgets
 from syncwatch.judge.rules import Files, judge_rules
 from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
@@ -59,7 +59,7 @@ def judge(
             if baseline is None:
                 rulings += by_budget(part, policy)
                 continue
-            known = known_to(baseline, report.target, part.scope)
+            known = entries_for(baseline, report.target, part.scope)
             rulings += by_baseline(part, known, report.target)
             # What part of a run did not reach is not gone, nor what another process of one entry still does.
             if whole and shared[variant_scope(variant)] == 1:

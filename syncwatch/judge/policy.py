@@ -17,7 +17,7 @@ _LOOSENESS = {Level.ALLOW: 0, Level.LOG: 1, Level.DISALLOW: 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Ruled:
+class LevelDecision:
     """A level and where it comes from."""
 
     level: Level
@@ -27,7 +27,7 @@ class Ruled:
     """Whether no rule spoke of it."""
 
 
-def level_of(site: Site, policy: Policy, *, outside: bool = False) -> Ruled:
+def level_of(site: Site, policy: Policy, *, outside: bool = False) -> LevelDecision:
     """Return the level of `site`: a range says more than a path, a path more than a cause, a cause more than a default.
 
     What the user asked for, and calls of the allocator, are only ever loosened by a range or a path: the causes and the
@@ -37,11 +37,11 @@ def level_of(site: Site, policy: Policy, *, outside: bool = False) -> Ruled:
     nests = site.nests or (site.ranges,)
     ruled = max((_level_in(site, nest, policy) for nest in nests), key=lambda ruled: _LOOSENESS[ruled.level])
     if outside and _LOOSENESS[policy.outside_steps] < _LOOSENESS[ruled.level]:
-        return Ruled(policy.outside_steps, "outside_steps", default=False)
+        return LevelDecision(policy.outside_steps, "outside_steps", default=False)
     return ruled
 
 
-def _level_in(site: Site, nest: Sequence[str], policy: Policy) -> Ruled:
+def _level_in(site: Site, nest: Sequence[str], policy: Policy) -> LevelDecision:
     scoped = _by_range(nest, policy.ranges) or _by_path(site, policy.paths)
     base = _by_cause(site, policy.causes) or _default(site, policy)
     if scoped is None:
@@ -75,7 +75,7 @@ def _compiled(pattern: str) -> GitIgnoreSpec:
     return GitIgnoreSpec.from_lines([pattern])
 
 
-def _by_range(nest: Sequence[str], rules: Sequence[Rule]) -> Ruled | None:
+def _by_range(nest: Sequence[str], rules: Sequence[Rule]) -> LevelDecision | None:
     for name in reversed(nest):
         for rule in reversed(rules):
             if fnmatchcase(name, rule.pattern):
@@ -83,26 +83,26 @@ def _by_range(nest: Sequence[str], rules: Sequence[Rule]) -> Ruled | None:
     return None
 
 
-def _by_path(site: Site, rules: Sequence[Rule]) -> Ruled | None:
+def _by_path(site: Site, rules: Sequence[Rule]) -> LevelDecision | None:
     for rule in reversed(rules):
         if matches_path(site.file, rule.pattern):
             return _ruled("paths", rule)
     return None
 
 
-def _by_cause(site: Site, rules: Sequence[Rule]) -> Ruled | None:
+def _by_cause(site: Site, rules: Sequence[Rule]) -> LevelDecision | None:
     matching = [rule for rule in rules if matches_code(site.code, rule.pattern)]
     return _ruled("causes", max(matching, key=lambda rule: len(rule.pattern))) if matching else None
 
 
-def _default(site: Site, policy: Policy) -> Ruled:
+def _default(site: Site, policy: Policy) -> LevelDecision:
     if site.kind is SyncKind.ALLOCATION:
         # Counted apart from the synchronizations, and a matter of how full the GPU is.
-        return Ruled(Level.ALLOW, "the default for allocator calls", default=True)
+        return LevelDecision(Level.ALLOW, "the default for allocator calls", default=True)
     if site.explicit:
-        return Ruled(policy.explicit, "the default for explicit waits", default=True)
-    return Ruled(policy.implicit, "the default for implicit waits", default=True)
+        return LevelDecision(policy.explicit, "the default for explicit waits", default=True)
+    return LevelDecision(policy.implicit, "the default for implicit waits", default=True)
 
 
-def _ruled(table: str, rule: Rule) -> Ruled:
-    return Ruled(rule.level, f'{table}."{rule.pattern}"', default=False)
+def _ruled(table: str, rule: Rule) -> LevelDecision:
+    return LevelDecision(rule.level, f'{table}."{rule.pattern}"', default=False)

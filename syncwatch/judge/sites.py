@@ -24,7 +24,7 @@ _ADVICE = (
 
 
 @dataclass(slots=True)
-class Sorted:
+class SiteGroups:
     """The sites of one variant, by what the allows and levels say of them."""
 
     variant: Variant
@@ -59,7 +59,7 @@ class Sorted:
 
 def sort_sites(
     variant: Variant, policy: Policy, allows: Sequence[Allow], today: date, *, outside: bool = False
-) -> Sorted:
+) -> SiteGroups:
     """Return the sites of `variant`, those that are settled with their ruling.
 
     Args:
@@ -69,7 +69,7 @@ def sort_sites(
         today: the day that expiries are held against.
         outside: whether to take the sites outside every step.
     """
-    found = Sorted(variant, outside)
+    found = SiteGroups(variant, outside)
     for site in variant.outside_sites if outside else variant.sites:
         entries = covering(site, allows)
         found.used.update(entries)
@@ -89,7 +89,7 @@ def sort_sites(
     return found
 
 
-def _by_level(found: Sorted, site: Site, policy: Policy) -> None:
+def _by_level(found: SiteGroups, site: Site, policy: Policy) -> None:
     ruled = level_of(site, policy, outside=found.outside)
     if ruled.level is Level.DISALLOW:
         found.disallowed.append((site, ruled.by))
@@ -99,7 +99,7 @@ def _by_level(found: Sorted, site: Site, policy: Policy) -> None:
         found.rulings.append(_ruling(Severity.NOTE, Reason.ALLOWED, site, found, f"allowed by {ruled.by}"))
 
 
-def by_budget(found: Sorted, policy: Policy) -> Iterator[Ruling]:
+def by_budget(found: SiteGroups, policy: Policy) -> Iterator[Ruling]:
     """Yield the rulings on the disallowed sites where there is no baseline: together they keep the budget or not."""
     limit = 0.0 if found.outside else policy.budgets.syncs or 0.0
     over = not found.most_syncs <= limit
@@ -111,7 +111,7 @@ def by_budget(found: Sorted, policy: Policy) -> Iterator[Ruling]:
             yield _ruling(Severity.NOTE, Reason.WITHIN_BUDGET, site, found, f"within the budget of {limit:g}")
 
 
-def by_baseline(found: Sorted, known: Mapping[SiteKey, KnownSite], target: str) -> Iterator[Ruling]:
+def by_baseline(found: SiteGroups, known: Mapping[SiteKey, KnownSite], target: str) -> Iterator[Ruling]:
     """Yield the rulings on the disallowed sites where there is a baseline, of which `known` is their part."""
     by_key: dict[SiteKey, list[Site]] = defaultdict(list)
     for site, _ in found.disallowed:
@@ -121,7 +121,7 @@ def by_baseline(found: Sorted, known: Mapping[SiteKey, KnownSite], target: str) 
         yield from _against(known.get(key), now[key], sites, found)
 
 
-def _against(before: KnownSite | None, now: KnownSite, sites: Sequence[Site], found: Sorted) -> Iterator[Ruling]:
+def _against(before: KnownSite | None, now: KnownSite, sites: Sequence[Site], found: SiteGroups) -> Iterator[Ruling]:
     if before is None:
         for site in sites:
             said = f"new: it is not in the baseline{_ADVICE if found.outside else ''}"
@@ -139,7 +139,7 @@ def _against(before: KnownSite | None, now: KnownSite, sites: Sequence[Site], fo
             yield _ruling(Severity.FAIL, Reason.RISEN, site, found, said, measured=more.measured, limit=more.known)
 
 
-def gone(found: Sorted, known: Mapping[SiteKey, KnownSite], target: str, *, strict: bool) -> Iterator[Ruling]:
+def gone(found: SiteGroups, known: Mapping[SiteKey, KnownSite], target: str, *, strict: bool) -> Iterator[Ruling]:
     """Yield a ruling for each entry of `known` that has more lines or calls than were seen."""
     now = _now(found, target)
     for key, before in known.items():
@@ -165,7 +165,7 @@ def gone(found: Sorted, known: Mapping[SiteKey, KnownSite], target: str, *, stri
         )
 
 
-def _now(found: Sorted, target: str) -> dict[SiteKey, KnownSite]:
+def _now(found: SiteGroups, target: str) -> dict[SiteKey, KnownSite]:
     return {entry.key: entry for entry in entries_of(target, found.scope, [site for site, _ in found.disallowed])}
 
 
@@ -173,7 +173,7 @@ def _ruling(
     severity: Severity,
     reason: Reason,
     site: Site,
-    found: Sorted,
+    found: SiteGroups,
     said: str,
     *,
     measured: float | None = None,

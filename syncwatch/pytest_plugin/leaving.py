@@ -14,7 +14,7 @@ from syncwatch.errors import EXIT_NOT_MEASURED
 
 
 @contextlib.contextmanager
-def never_in_silence(item: pytest.Item) -> Iterator[None]:
+def report_early_exit(item: pytest.Item) -> Iterator[None]:
     """Let the end of pytest inside the block say which test it was; a status of 0 becomes 3: nothing was judged."""
     plain, owner = os._exit, os.getpid()
 

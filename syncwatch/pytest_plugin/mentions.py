@@ -14,7 +14,7 @@ _WORDS = frozenset({*HELP, FIXTURE})
 
 
 @cache
-def speaks_of_us(path: Path) -> bool:
+def uses_markers(path: Path) -> bool:
     """Return whether the file at `path` names our markers or our fixture; False where it cannot be read."""
     try:
         with tokenize.open(path) as file:

@@ -13,9 +13,9 @@ import pytest
 from syncwatch.errors import SyncwatchError
 from syncwatch.pytest_plugin.asked import Asked
 from syncwatch.pytest_plugin.idle import idle_sentence, skipped_for_want_of_a_gpu
-from syncwatch.pytest_plugin.leaving import never_in_silence
+from syncwatch.pytest_plugin.leaving import report_early_exit
 from syncwatch.pytest_plugin.marks import HELP, Limit, limit_of
-from syncwatch.pytest_plugin.mentions import FIXTURE, speaks_of_us
+from syncwatch.pytest_plugin.mentions import FIXTURE, uses_markers
 from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results
 from syncwatch.pytest_plugin.threads import Threads
 
@@ -121,7 +121,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     from syncwatch.model.codec import encode
 
     watching, threads = _watching(item.config), Threads()
-    with never_in_silence(item), watch(watching.device().kind.value, prices=False) as watched:
+    with report_early_exit(item), watch(watching.device().kind.value, prices=False) as watched:
         result = yield
         left = threads.left()
     try:
@@ -213,7 +213,7 @@ def _is_ours(node: pytest.Item | pytest.Collector) -> bool:
     if node.config.known_args_namespace.syncwatch_device == "virtual":
         return True
     module = node.getparent(pytest.Module)
-    return module is not None and speaks_of_us(module.path)
+    return module is not None and uses_markers(module.path)
 
 
 def _asked(config: pytest.Config) -> Asked:

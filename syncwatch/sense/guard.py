@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.sense.scopes.scope import Around
+from syncwatch.sense.scopes.scope import ScopeStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,21 @@ class Wait:
     """Its bytes."""
 
 
-Told = Callable[[Wait], None]
+WaitHandler = Callable[[Wait], None]
 """Raises to forbid it."""
 
-TOLD: Around[Told | None] = Around("syncwatch_guard")
+ACTIVE_GUARDS: ScopeStack[WaitHandler | None] = ScopeStack("syncwatch_guard")
 """Whom the guards around the running code tell; None where waiting is nobody's business."""
 
 
 def is_told() -> bool:
     """Return whether somebody is told of waits of the running code."""
-    block = TOLD.innermost()
+    block = ACTIVE_GUARDS.innermost()
     return block is not None and block.value is not None
 
 
 def tell(wait: Wait) -> None:
     """Tell the guard around the running code that it waits; raises what the guard raises."""
-    block = TOLD.innermost()
+    block = ACTIVE_GUARDS.innermost()
     if block is not None and block.value is not None:
         block.value(wait)

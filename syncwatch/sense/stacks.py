@@ -214,7 +214,7 @@ def nearest_frame(frame: FrameType | None) -> FrameType | None:
     return waiting[0] if len(waiting) == 1 else None
 
 
-def asked_for(frame: FrameType | None) -> bool:
+def is_explicit(frame: FrameType | None) -> bool:
     """Return whether a `synchronize` of torch's own Python called: the user asked for this wait."""
     if frame is None or frame.f_code.co_name != "synchronize":
         return False

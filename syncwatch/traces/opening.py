@@ -54,7 +54,7 @@ def open_session(path: Path, step_range: str | None = None) -> Session:
         return session_in(file.read(), path)
 
 
-def meant_as_run(path: Path) -> bool:
+def is_recording_file(path: Path) -> bool:
     """Return whether `path` is meant as a file of a run or a trace: any that is there and is no Python file.
 
     A damaged run is one too: it must be refused by whoever reads it, and never be taken for a program.

@@ -40,11 +40,11 @@ def test_waits_of_each_class_of_step(variant: str, mixed: int, speculative: int)
         kinds: list[str] = [kind.value for kind in workload._loops[variant].transcript.kinds]  # type: ignore[attr-defined]
 
     waits = Counter(sync.step for sync in watch.session.recordings[0].syncs if not sync.explicit)
-    asked_for = Counter(sync.step for sync in watch.session.recordings[0].syncs if sync.explicit)
+    is_explicit = Counter(sync.step for sync in watch.session.recordings[0].syncs if sync.explicit)
     assert kinds == ["prefill", "mixed", "pure speculative", "mixed"]
     assert [waits[index] for index in range(4)] == [0, mixed, speculative, mixed]
     # The results of a step are waited for two steps later.
-    assert [asked_for[index] for index in range(4)] == [0, 0, 1, 1]
+    assert [is_explicit[index] for index in range(4)] == [0, 0, 1, 1]
 
 
 def test_the_lines_and_the_comparison(tmp_path: Path) -> None:

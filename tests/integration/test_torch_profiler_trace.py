@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recorder
-from syncwatch.sense.cuda.join import Hooked
+from syncwatch.sense.cuda.join import HookedWaits
 from syncwatch.sense.cuda.join_run import join_run
 from syncwatch.sense.cuda.runtime_trace import read_trace
 from syncwatch.traces.kineto.load import collected, load, processes_in
@@ -170,7 +170,7 @@ def test_an_import_and_the_live_sensor_give_the_same_events(path: Path, tmp_path
     (recording,) = load(path).recordings
     trace = read_trace(path)
     native = {each.tid: number for number, each in enumerate(trace.threads) if each.tid is not None}
-    hooked = Hooked((), (), recording.steps, [each.name for each in trace.threads], native)
+    hooked = HookedWaits((), (), recording.steps, [each.name for each in trace.threads], native)
     live = join_run(hooked, trace, 0)
 
     def moment(event: SyncEvent) -> tuple[int, int]:

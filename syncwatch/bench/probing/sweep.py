@@ -13,7 +13,7 @@ from syncwatch.errors import SessionError
 from syncwatch.model.codec import write_bytes
 
 
-class Did(msgspec.Struct, frozen=True):
+class CaseResult(msgspec.Struct, frozen=True):
     """What one case did."""
 
     waits: dict[str, int] = {}
@@ -26,7 +26,7 @@ class Operator(msgspec.Struct):
     """What the cases of one operator did."""
 
     name: str
-    cases: dict[str, Did] = {}
+    cases: dict[str, CaseResult] = {}
     signatures: dict[str, str] = {}
     """Shapes of the sample, by group."""
     failed: dict[str, str] = {}

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from syncwatch.bench.probing.sweep import Did, Operator, Sweep
+from syncwatch.bench.probing.sweep import CaseResult, Operator, Sweep
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ def _of_operator(mine: Counter[str]) -> Counter[str]:
     )
 
 
-def _judge(case: str, did: Did, there: Operator, here: Operator) -> tuple[str, str]:
+def _judge(case: str, did: CaseResult, there: Operator, here: Operator) -> tuple[str, str]:
     """Return what came of a case, and a line where it differs."""
     if case in here.stopped:
         return "cost", ""

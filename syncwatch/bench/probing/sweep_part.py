@@ -20,7 +20,7 @@ import msgspec
 import torch
 
 from syncwatch.bench.probing.measured import _measured
-from syncwatch.bench.probing.sweep import Did, Operator
+from syncwatch.bench.probing.sweep import CaseResult, Operator
 from syncwatch.bench.probing.sweep_cases import Case, cases, tensors_in
 from syncwatch.model.session import DeviceKind
 from syncwatch.sense.base import WatchedDevice
@@ -97,7 +97,7 @@ def _try(device: WatchedDevice, name: str, asked: Asked, at: Any) -> Operator:
         for index, case in enumerate(ran):
             if case.name not in operator.failed:
                 measured = _measured(sensed.recording, index, None)
-                operator.cases[case.name] = Did(measured.syncs, measured.copies)
+                operator.cases[case.name] = CaseResult(measured.syncs, measured.copies)
                 operator.signatures[case.group] = case.signature
     return operator
 

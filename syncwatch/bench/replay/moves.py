@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.bench.replay.values import Kept
+from syncwatch.bench.replay.values import RecordedValue
 from syncwatch.bench.replay.ways import Arguments, Keywords, Original, Result, Way, is_cuda, pinned, uploaded
 
 
@@ -14,7 +14,7 @@ def _record_move(original: Original, args: Arguments, kwargs: Keywords) -> Resul
     result = original(*args, **kwargs)
     if is_cuda(args[0]) == is_cuda(result):
         return result, None
-    return result, Kept(pinned(result)) if is_cuda(result) else Kept.of(result)
+    return result, RecordedValue(pinned(result)) if is_cuda(result) else RecordedValue.of(result)
 
 
 def _replay_move(_original: Original, args: Arguments, _kwargs: Keywords, value: Any) -> Any:
@@ -24,7 +24,7 @@ def _replay_move(_original: Original, args: Arguments, _kwargs: Keywords, value:
 def _record_upload(original: Original, args: Arguments, kwargs: Keywords) -> Result:
     result = original(*args, **kwargs)
     from_host = is_cuda(result) and not any(is_cuda(argument) for argument in args)
-    return result, Kept(pinned(result)) if from_host else None
+    return result, RecordedValue(pinned(result)) if from_host else None
 
 
 def _replay_upload(_original: Original, _args: Arguments, _kwargs: Keywords, value: Any) -> Any:
@@ -36,7 +36,7 @@ def _record_copy(original: Original, args: Arguments, kwargs: Keywords) -> Resul
     source = args[1] if len(args) > 1 else kwargs.get("src")
     if not isinstance(source, torch.Tensor) or is_cuda(source) == is_cuda(args[0]):
         return result, None
-    return result, Kept(pinned(args[0])) if is_cuda(args[0]) else Kept.of(args[0])
+    return result, RecordedValue(pinned(args[0])) if is_cuda(args[0]) else RecordedValue.of(args[0])
 
 
 def _replay_copy(original: Original, args: Arguments, _kwargs: Keywords, value: Any) -> Any:

@@ -12,7 +12,7 @@ from syncwatch.bench.replay.ways import Arguments, Keywords, Original, Result, W
 
 
 @dataclass(slots=True)
-class Kept:
+class RecordedValue:
     """A host value that was read once.
 
     A tensor is handed out as it is, since a copy for every replay would cost what the ceiling must not have; when the
@@ -24,7 +24,7 @@ class Kept:
     _version: int = field(default=0)
 
     @classmethod
-    def of(cls, value: Any) -> Kept:
+    def of(cls, value: Any) -> RecordedValue:
         """Keep `value` so that later changes do not reach it."""
         return cls(value.clone() if isinstance(value, torch.Tensor) else copy.copy(value))
 
@@ -40,7 +40,7 @@ class Kept:
 
 def _record_value(original: Original, args: Arguments, kwargs: Keywords) -> Result:
     result = original(*args, **kwargs)
-    return result, Kept.of(result) if is_cuda(args[0]) and not is_cuda(result) else None
+    return result, RecordedValue.of(result) if is_cuda(args[0]) and not is_cuda(result) else None
 
 
 def _replay_value(_original: Original, _args: Arguments, _kwargs: Keywords, value: Any) -> Any:

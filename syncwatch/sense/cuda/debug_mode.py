@@ -9,7 +9,7 @@ from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda.start import has_gpu
 from syncwatch.sense.cuda.sync_warnings import SyncWarnings
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.stacks import asked_for, in_backward
+from syncwatch.sense.stacks import in_backward, is_explicit
 from syncwatch.sense.thread_names import AUTOGRAD
 
 _DEFAULT, _WARN = 0, 1
@@ -76,7 +76,7 @@ class DebugMode:
         thread = recorder.thread_called(AUTOGRAD) if in_backward(frame) else None
         recorder.sync(
             SyncKind.STREAM,
-            explicit=asked_for(frame),
+            explicit=is_explicit(frame),
             op=None,
             sensor=self.name,
             stack=recorder.stack(frame),

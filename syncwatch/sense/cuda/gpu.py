@@ -18,7 +18,7 @@ from syncwatch.sense.cuda.blocking_copies import BlockingCopies
 from syncwatch.sense.cuda.cupti_records import Cupti
 from syncwatch.sense.cuda.debug_mode import DebugMode
 from syncwatch.sense.cuda.explicit_waits import ExplicitWaits
-from syncwatch.sense.cuda.join import Hooked, join
+from syncwatch.sense.cuda.join import HookedWaits, join
 from syncwatch.sense.cuda.join_run import join_run
 from syncwatch.sense.cuda.runtime_calls import RuntimeCalls
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
@@ -235,7 +235,7 @@ def _recording(variant: str, hooks: _Hooks, priced: _Priced | None, missing: str
         )
         return replace(plain, syncs=hooked)
     plain = recorder.freeze(variant, Coverage((), (), None, 0), modelled=False)
-    seen = Hooked(
+    seen = HookedWaits(
         hooked,
         plain.copies if hooks.sees_driver and plain.copies else (),
         plain.steps,

@@ -1,7 +1,7 @@
 """Answers: how does a guard hear of waits on a CUDA GPU? By torch's sync debug mode, and wrappers where it is silent.
 
 torch's GPU trace would tell more, but it swallows what is raised. All guards of the process share these hooks;
-which thread or task a wait belongs to, `TOLD` says.
+which thread or task a wait belongs to, `ACTIVE_GUARDS` says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from syncwatch.sense.cuda.start import has_gpu
 from syncwatch.sense.cuda.sync_warnings import SyncWarnings
 from syncwatch.sense.cuda.waiting_calls import WaitingCalls
 from syncwatch.sense.guard import Wait, tell
-from syncwatch.sense.stacks import asked_for
+from syncwatch.sense.stacks import is_explicit
 
 _DEFAULT, _WARN = 0, 1
 """Sync debug modes."""
@@ -78,7 +78,7 @@ class CudaHooks:
         tell(Wait(kind, explicit=asked, op=None, frame=frame))
 
     def _on_warning(self, frame: FrameType | None) -> bool:
-        tell(Wait(SyncKind.STREAM, explicit=asked_for(frame), op=None, frame=frame))
+        tell(Wait(SyncKind.STREAM, explicit=is_explicit(frame), op=None, frame=frame))
         # The user did not ask for warnings; a watch that runs inside the guard did.
         return self._set_mode and not active.recorders()
 

@@ -36,7 +36,7 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class Hooked:
+class HookedWaits:
     """What the hooks saw, in order."""
 
     syncs: Sequence[SyncEvent]
@@ -50,7 +50,7 @@ class Hooked:
     """Whether the hooks hear of every wait, so that a row more is another run's and not one that they missed."""
 
 
-def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
+def join(hooked: HookedWaits, trace: RuntimeTrace) -> Joined:
     """Join two passes over the same steps.
 
     The two are matched in order within one step and thread, waits inside copy calls and allocator calls apart from the
@@ -69,12 +69,12 @@ def join(hooked: Hooked, trace: RuntimeTrace) -> Joined:
         if [event.kind for event in found] == [row.kind for row in found_rows]:
             merged = [timed(event, row) for event, row in zip(found, found_rows, strict=True)]
         elif not found or all(copies.knows(row) for row in found_rows):
-            merged = [unhooked(key, row, copies.line_of(row)) for row in found_rows]
+            merged = [without_hook(key, row, copies.line_of(row)) for row in found_rows]
         else:
             merged = [replace(event, start_ns=None, end_ns=None) for event in found]
             if not hooked.complete:
                 # Which of the rows the hooks missed is not known; that they were there is.
-                merged += [_untimed(unhooked(key, row, None)) for row in found_rows[len(found) :]]
+                merged += [_untimed(without_hook(key, row, None)) for row in found_rows[len(found) :]]
             notes.append(_mismatch(key, len(found), len(found_rows)))
         if len(merged) == len(found_rows):
             copies.lend(merged, found_rows)
@@ -198,7 +198,7 @@ def timed(event: SyncEvent, wait: Wait) -> SyncEvent:
     )
 
 
-def unhooked(key: _Key, wait: Wait, copy: CopyEvent | None) -> SyncEvent:
+def without_hook(key: _Key, wait: Wait, copy: CopyEvent | None) -> SyncEvent:
     """Return a synchronization that no hook saw as one: a library under torch, or a copy call that held the host."""
     return SyncEvent(
         step=key[0],

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from syncwatch.model.events import SyncEvent, SyncKind
-from syncwatch.sense.cuda.join import CopyLines, Hooked, Joined, group_of, placed, seen_in, timed, unhooked
-from syncwatch.sense.cuda.match import Matched, announces, match, match_in_order
+from syncwatch.sense.cuda.join import CopyLines, HookedWaits, Joined, group_of, placed, seen_in, timed, without_hook
+from syncwatch.sense.cuda.match import Matched, is_noted_before, match, match_in_order
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
 from syncwatch.sense.cuda.thread_map import ThreadMap
 from syncwatch.sense.thread_names import AUTOGRAD
@@ -16,7 +16,7 @@ from syncwatch.traces.copy_waits import Wait
 from syncwatch.traces.steps import StepClock
 
 
-def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
+def join_run(hooked: HookedWaits, trace: RuntimeTrace, offset_ns: int) -> Joined:
     """Join hooks and rows of one and the same run, by time.
 
     A row that no hook heard of stands without a line, and takes no line or time from the others. A wait that was asked
@@ -42,7 +42,7 @@ def join_run(hooked: Hooked, trace: RuntimeTrace, offset_ns: int) -> Joined:
         found = _best_match(events.get(key, []), rows.get(key, []))
         paired = [timed(event, row) for event, row in found.pairs]
         copies.lend(paired, [row for _, row in found.pairs])
-        kept = [event for event in found.heard if not announces(event)]
+        kept = [event for event in found.heard if not is_noted_before(event)]
         syncs += paired
         syncs += (replace(event, start_ns=None, end_ns=None) for event in kept)
         syncs += _alone(found.recorded, copies, clock, threads)
@@ -94,7 +94,7 @@ def _alone(rows: Iterable[Wait], copies: CopyLines, clock: StepClock, threads: T
     for row in rows:
         copy = copies.line_of(row)
         key = clock.at(row.call_ns), threads.number(row.thread), group_of(row.kind)
-        event = unhooked(key, row, copy)
+        event = without_hook(key, row, copy)
         yield event if copy is not None else replace(event, stack=copies.lent(row.thread, row.operator))
 
 
@@ -123,7 +123,7 @@ class _Pools:
     torch warns of a wait on one of autograd's threads on the thread that called `backward`, behind all of them.
     """
 
-    def __init__(self, hooked: Hooked, trace: RuntimeTrace, threads: ThreadMap) -> None:
+    def __init__(self, hooked: HookedWaits, trace: RuntimeTrace, threads: ThreadMap) -> None:
         self._native = hooked.native_threads
         self._threads = threads
         autograd = [number for number, name in enumerate(hooked.threads) if name.startswith(AUTOGRAD)]

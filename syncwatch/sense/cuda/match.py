@@ -32,7 +32,7 @@ def match(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched:
         events: with `start_ns` where the hook heard of the wait before it, else with `end_ns`; on the clock of `rows`.
         rows: the recorded calls.
     """
-    return _Walk(events, rows).result
+    return _Merge(events, rows).result
 
 
 _NEAR_NS = 2_000_000
@@ -50,18 +50,18 @@ def match_in_order(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched
 
 
 def _fits(event: SyncEvent, row: Wait) -> bool:
-    if announces(event):
+    if is_noted_before(event):
         return event.kind is row.kind and abs(_heard_ns(event) - row.call_ns) <= _NEAR_NS
     # Warnings of backward come long after the waits.
     return _heard_ns(event) >= row.call_ns - _NEAR_NS
 
 
-def announces(event: SyncEvent) -> bool:
+def is_noted_before(event: SyncEvent) -> bool:
     """Return whether the hook heard of the wait before it began."""
     return event.start_ns is not None
 
 
-class _Walk:
+class _Merge:
     """One walk through both, in order of time."""
 
     def __init__(self, events: Sequence[SyncEvent], rows: Sequence[Wait]) -> None:
@@ -81,7 +81,7 @@ class _Walk:
         self.result.recorded += self._loose
 
     def _hear(self, event: SyncEvent) -> None:
-        if announces(event):
+        if is_noted_before(event):
             self._settle()
             self._give_up_announced()
             self._announced = event

@@ -17,7 +17,7 @@ from syncwatch.sense.cuda.cupti_callbacks import OnCall, Subscription
 from syncwatch.sense.cuda.driver_calls import DRIVER_CALLS, DriverCall
 from syncwatch.sense.cuda.start import has_gpu
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.stacks import asked_for, nearest_frame
+from syncwatch.sense.stacks import is_explicit, nearest_frame
 
 _Around = tuple["int | None", int, bool, "int | None", "str | None"]
 """What `Recorder.surroundings` gives."""
@@ -114,7 +114,7 @@ class RuntimeCalls:
                         copied[ident] = (id(frame), frame.f_lasti, stack, around)
                     seen.append((call, around, stack, False, copied_bytes(data), start, end))
                 else:
-                    seen.append((call, around, stack, asked_for(frame), 0, start, end))
+                    seen.append((call, around, stack, is_explicit(frame), 0, start, end))
             except KeyboardInterrupt:
                 # An exception cannot leave a C callback: hand it to the main thread again.
                 _thread.interrupt_main()

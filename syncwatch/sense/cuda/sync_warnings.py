@@ -20,7 +20,7 @@ MESSAGE = "called a synchronizing CUDA operation"
 PROTOTYPE = "Synchronization debug mode is a prototype"
 """What torch says once when the mode is set."""
 
-Hears = Callable[["FrameType | None"], bool]
+WarningHandler = Callable[["FrameType | None"], bool]
 """Takes the frame that waits; returns whether the warning goes no further."""
 
 
@@ -30,8 +30,8 @@ class SyncWarnings:
     Code that assigns a list of its own to `warnings.filters` ends this, which `catch_warnings` does not.
     """
 
-    def __init__(self, hears: Hears) -> None:
-        self._entry = ("ignore", _Pattern(hears), Warning, None, 0)
+    def __init__(self, is_own_call: WarningHandler) -> None:
+        self._entry = ("ignore", _Pattern(is_own_call), Warning, None, 0)
         self._before: list[Any] = []
 
     def start(self) -> None:
@@ -55,8 +55,8 @@ class SyncWarnings:
 class _Pattern:
     """Stands where a filter has the compiled pattern of its message."""
 
-    def __init__(self, hears: Hears) -> None:
-        self._hears = hears
+    def __init__(self, is_own_call: WarningHandler) -> None:
+        self._hears = is_own_call
 
     def match(self, text: str) -> bool:
         """Return whether the warning is to be ignored; raises what the listener raises."""

@@ -15,7 +15,7 @@ from syncwatch.compat.cpython import set_method
 from syncwatch.compat.torch_cuda import SYNCHRONIZE, SYNCHRONIZE_ACCELERATOR
 from syncwatch.model.events import SyncKind
 
-Hears = Callable[[SyncKind, bool, FrameType], None]
+CallHandler = Callable[[SyncKind, bool, FrameType], None]
 """Takes how it waits, whether that was asked for, and the frame that called; called before the wait."""
 
 
@@ -27,7 +27,7 @@ class WaitingCalls:
     engine (vLLM 0.20.0), `torch.Event` too, which is a type written in C.
     """
 
-    hears: Hears
+    is_own_call: CallHandler
     _undo: list[tuple[Any, str, Any, Any]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -49,7 +49,7 @@ class WaitingCalls:
 
         @functools.wraps(before)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            self.hears(kind, asked, sys._getframe(1))
+            self.is_own_call(kind, asked, sys._getframe(1))
             return before(*args, **kwargs)
 
         if _put(owner, name, wrapper):

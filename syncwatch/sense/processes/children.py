@@ -22,7 +22,7 @@ from syncwatch.sense.patching import Patches
 from syncwatch.sense.processes import forks
 from syncwatch.sense.processes.commands import line_runs_python, named, runs_python
 from syncwatch.sense.processes.forked_child import listen
-from syncwatch.sense.processes.forks import Did
+from syncwatch.sense.processes.forks import ForkActivity
 from syncwatch.sense.processes.process_ends import is_running, own_children, peek, times_of_children
 
 _WORKERS = "torch.utils.data._utils.worker"
@@ -114,7 +114,7 @@ class Children:
         found = []
         if forked:
             often = "once" if forked == 1 else f"{forked} times"
-            used = any(did & Did.USED_GPU for did in self._descendants().values())
+            used = any(did & ForkActivity.USED_GPU for did in self._descendants().values())
             more = "" if used else ": they did not use the GPU"
             found.append(f"The process forked {often}; what its children did is not in the report{more}.")
         workers = sum(child.worker and not child.forked for child in self._started)
@@ -122,7 +122,7 @@ class Children:
             found.append(f"{_counted(workers, 'worker')} of a DataLoader ran in processes of their own, not watched.")
         return tuple(found)
 
-    def _descendants(self) -> dict[int, Did]:
+    def _descendants(self) -> dict[int, ForkActivity]:
         return {pid: did for pid, did in forks.forked().items() if pid not in self._forked_before}
 
     def _python(self) -> list[str]:
@@ -137,10 +137,10 @@ class Children:
     def _forked(self) -> list[str]:
         own = self._descendants()
         said = []
-        if used := sum(bool(did & Did.USED_GPU) for did in own.values()):
+        if used := sum(bool(did & ForkActivity.USED_GPU) for did in own.values()):
             what = "A forked child" if used == 1 else f"{used} forked children"
             said.append(f"{what} used the GPU, and what it did there was not watched. {_ADVICE}")
-        if became := sum(bool(did & Did.BECAME_PYTHON) for did in own.values()):
+        if became := sum(bool(did & ForkActivity.BECAME_PYTHON) for did in own.values()):
             what = "A forked child" if became == 1 else f"{became} forked children"
             said.append(f"{what} replaced itself by a program of Python, which was not watched. {_ADVICE}")
         if running := len(self._running):
@@ -156,7 +156,9 @@ class Children:
         said = []
         for child in self._started:
             how = child.failed() if child.python or child.forked else None
-            if how is None or (child.forked and descendants.get(child.pid or 0, Did.NOTHING) & Did.BECAME_OTHER):
+            if how is None or (
+                child.forked and descendants.get(child.pid or 0, ForkActivity.NOTHING) & ForkActivity.BECAME_OTHER
+            ):
                 continue
             said.append(f"{child.name} {how}: a part of the run is missing. Make it end in order, then watch it again.")
         return said
@@ -175,7 +177,7 @@ class Children:
     def _still_running(self) -> frozenset[int]:
         """Return the forked processes that run, but for workers of DataLoaders, which end when they are left alone."""
         excused = {child.pid for child in self._started if child.worker or not child.forked}
-        forked = (pid for pid, did in self._descendants().items() if not did & Did.BECAME_OTHER)
+        forked = (pid for pid, did in self._descendants().items() if not did & ForkActivity.BECAME_OTHER)
         return frozenset(pid for pid in forked if pid not in excused and is_running(pid))
 
     def _started_by_c(self) -> Iterator[str]:
@@ -372,7 +374,11 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "os.exec":
         if _watching and forks.is_child():
             words = [os.fsdecode(word) for word in arguments[1]]
-            forks.note(Did.BECAME_PYTHON if runs_python(words, os.fsdecode(arguments[0])) else Did.BECAME_OTHER)
+            forks.note(
+                ForkActivity.BECAME_PYTHON
+                if runs_python(words, os.fsdecode(arguments[0]))
+                else ForkActivity.BECAME_OTHER
+            )
     elif event in ("os.kill", "os.killpg") and arguments[1] and not forks.is_child():
         for each in _watching:
             for child in each._started:

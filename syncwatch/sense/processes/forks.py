@@ -15,7 +15,7 @@ _SLOTS = 4096
 _SLOT = struct.Struct("=iI")
 
 
-class Did(IntFlag):
+class ForkActivity(IntFlag):
     """What a forked process did."""
 
     NOTHING = 0
@@ -43,20 +43,20 @@ def is_child() -> bool:
     return os.getpid() != _owner
 
 
-def note(what: Did) -> None:
+def note(what: ForkActivity) -> None:
     """Note what this process does, if it was forked from the watched one."""
     if is_child():
         _write(os.getpid(), what)
 
 
-def forked() -> dict[int, Did]:
+def forked() -> dict[int, ForkActivity]:
     """Return what every process did that was forked since `begin`, also from one that was, by its id."""
     if _page is None:
         return {}
-    return {pid: Did(did) for pid, did in _SLOT.iter_unpack(_page[:]) if pid}
+    return {pid: ForkActivity(did) for pid, did in _SLOT.iter_unpack(_page[:]) if pid}
 
 
-def _write(pid: int, what: Did) -> None:
+def _write(pid: int, what: ForkActivity) -> None:
     """Write into the slot of this process; no other writes there, so nothing is locked."""
     if _page is None:
         return
@@ -70,4 +70,4 @@ def _write(pid: int, what: Did) -> None:
 
 def on_gpu_work(_event: object) -> None:
     """Note that this process uses the GPU."""
-    note(Did.USED_GPU)
+    note(ForkActivity.USED_GPU)

@@ -45,4 +45,4 @@ def stop_listening() -> None:
         _watches -= 1
         if not _watches:
             _patches.restore()
-            scope.forget_heard()
+            scope.close_foreign_ranges()

@@ -19,7 +19,7 @@ import nvtx.nvtx as api
 from syncwatch.compat.ranges import NVTX_LIBRARY
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.scopes import scope
-from syncwatch.sense.scopes.range_ledger import Held, begin, deaf, end, hears
+from syncwatch.sense.scopes.range_ledger import IdentityKey, begin, end, is_own_call, suppressed
 
 _library: Any = NVTX_LIBRARY.get()
 _DUMMY: Any = getattr(_library, "dummy_domain", None)
@@ -44,26 +44,26 @@ def _patch_library(patches: Patches) -> None:
 
     def push_range(attributes: Any, handle: Any) -> Any:
         found = push(attributes, handle) if _is_real(attributes) else None
-        if hears():
+        if is_own_call():
             _begin(_name_of(attributes), handle, _decorated(sys._getframe(1)))
         return found
 
     def pop_range(handle: Any) -> Any:
         found = None if isinstance(handle, _Listening) else pop(handle)
-        if hears():
+        if is_own_call():
             frame = _decorated(sys._getframe(1))
             end(_pushed(handle) if frame is None else id(frame))
         return found
 
     def start_range(attributes: Any, handle: Any) -> Any:
         started = start(attributes, handle) if _is_real(attributes) else (next(_NUMBERS), handle)
-        if hears():
+        if is_own_call():
             begin(scope.Entered(_name_of(attributes), ("nvtx", _number(started)), scope.Ends.BY_HANDLE))
         return started
 
     def end_range(*started: Any) -> Any:
         found = None if isinstance(started[-1], _Listening) else finish(*started)
-        if hears():
+        if is_own_call():
             end(("nvtx", _number(started[0] if len(started) == 1 else started)))
         return found
 
@@ -75,17 +75,17 @@ def _patch_annotate(patches: Patches) -> None:
     plain_enter, plain_exit, plain_call = api.annotate.__enter__, api.annotate.__exit__, api.annotate.__call__
 
     def enter(self: Any) -> Any:
-        with deaf():
+        with suppressed():
             found = plain_enter(self)
-        if hears():
-            begin(scope.Entered(_message_of(self), Held(self), scope.Ends.WITH_ITS_BLOCK))
+        if is_own_call():
+            begin(scope.Entered(_message_of(self), IdentityKey(self), scope.Ends.WITH_ITS_BLOCK))
         return found
 
     def leave(self: Any, *exception: Any) -> Any:
-        with deaf():
+        with suppressed():
             found = plain_exit(self, *exception)
-        if hears():
-            end(Held(self))
+        if is_own_call():
+            end(IdentityKey(self))
         return found
 
     def decorate(self: Any, function: Callable[..., Any]) -> Any:
@@ -117,26 +117,26 @@ def _patch_methods(patches: Patches, owner: Any) -> None:
 
     def push_range(self: Any, attributes: Any = None, **named: Any) -> Any:
         found = push(self, attributes, **named)
-        if hears():
+        if is_own_call():
             _begin(_name_of(attributes, named), self, None)
         return found
 
     def pop_range(self: Any) -> Any:
         found = pop(self)
-        if hears():
+        if is_own_call():
             end(_pushed(self))
         return found
 
     def start_range(self: Any, attributes: Any = None, **named: Any) -> Any:
         number = start(self, attributes, **named)
         number = next(_NUMBERS) if dummy else number
-        if hears():
+        if is_own_call():
             begin(scope.Entered(_name_of(attributes, named), ("nvtx", number), scope.Ends.BY_HANDLE))
         return number
 
     def end_range(self: Any, number: Any) -> Any:
         found = finish(self, number)
-        if hears():
+        if is_own_call():
             end(("nvtx", number))
         return found
 
@@ -219,7 +219,7 @@ def _decorated(caller: FrameType) -> FrameType | None:
 
 def _number(started: Any) -> Any:
     """Return by what a started range is known: a number and its domain from 0.2.12 on, an object before."""
-    return started[0] if isinstance(started, tuple) else Held(started)
+    return started[0] if isinstance(started, tuple) else IdentityKey(started)
 
 
 def _message_of(annotation: Any) -> str:

@@ -12,7 +12,7 @@ from syncwatch.sense.scopes import scope
 from syncwatch.sense.scopes.owner import owner_of
 
 
-class Held:
+class IdentityKey:
     """A key that is equal to what holds the same object: tensors compare their values, and handles may have no hash."""
 
     __slots__ = ("_held",)
@@ -21,17 +21,17 @@ class Held:
         self._held = held
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Held) and other._held is self._held
+        return isinstance(other, IdentityKey) and other._held is self._held
 
     def __hash__(self) -> int:
         return id(self._held)
 
 
-class _Hearing(threading.local):
-    deaf = False
+class _Suppression(threading.local):
+    suppressed = False
 
 
-_hearing = _Hearing()
+_suppression = _Suppression()
 
 
 def begin(entered: scope.Entered, *, ours: bool = False) -> None:
@@ -54,16 +54,16 @@ def end(key: object) -> None:
             recorder.range_ends(entered)
 
 
-def hears() -> bool:
+def is_own_call() -> bool:
     """Return whether a call in this thread is the program's own, and not one that a call which was heard makes."""
-    return not _hearing.deaf
+    return not _suppression.suppressed
 
 
 @contextlib.contextmanager
-def deaf() -> Iterator[None]:
+def suppressed() -> Iterator[None]:
     """Hear nothing of this thread inside: one range is often made by several functions that call one another."""
-    before, _hearing.deaf = _hearing.deaf, True
+    before, _suppression.suppressed = _suppression.suppressed, True
     try:
         yield
     finally:
-        _hearing.deaf = before
+        _suppression.suppressed = before

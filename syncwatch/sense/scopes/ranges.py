@@ -31,7 +31,7 @@ class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.
         self._profiled: Any = None
 
     def __enter__(self) -> None:
-        with range_ledger.deaf():
+        with range_ledger.suppressed():
             nvtx.push_range(self._name)
             if active.profiling():
                 self._profiled = torch.autograd.profiler.record_function(self._name)
@@ -42,7 +42,7 @@ class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         range_ledger.end(self)
-        with range_ledger.deaf():
+        with range_ledger.suppressed():
             if self._profiled is not None:
                 self._profiled.__exit__(kind, error, trace)
             nvtx.pop_range()

@@ -28,7 +28,7 @@ class Block(Generic[_T]):
         return self.open and (self.owner is None or self.owner.runs())
 
 
-class Around(Generic[_T]):
+class ScopeStack(Generic[_T]):
     """The blocks of one kind around the running code, in this thread or task and in tasks that it starts."""
 
     def __init__(self, name: str) -> None:
@@ -69,10 +69,10 @@ class Around(Generic[_T]):
         return tuple(each for each in known if each.holds()) if known else ()
 
 
-STEPS: Around[tuple[tuple[object, int], ...]] = Around("syncwatch_steps")
+STEPS: ScopeStack[tuple[tuple[object, int], ...]] = ScopeStack("syncwatch_steps")
 """Recorders and numbers of the steps around the running code."""
 
-ALLOWED: Around[str] = Around("syncwatch_allowed")
+ALLOWED: ScopeStack[str] = ScopeStack("syncwatch_allowed")
 """The reasons of the `syncwatch.allow` around the running code."""
 
 
@@ -158,7 +158,7 @@ def depth(key: object) -> int:
     return sum(each.key == key for each in _RANGES.get() if each.holds())
 
 
-def forget_heard() -> None:
+def close_foreign_ranges() -> None:
     """End every range that was heard of torch or nvtx: nobody hears any more when the program leaves it."""
     global _era
     _era += 1

@@ -19,7 +19,7 @@ import torch.cuda.nvtx
 from syncwatch.compat import ranges as names
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.scopes import scope
-from syncwatch.sense.scopes.range_ledger import Held, begin, deaf, end, hears
+from syncwatch.sense.scopes.range_ledger import IdentityKey, begin, end, is_own_call, suppressed
 
 _PUSHED = "torch.cuda.nvtx"
 _STARTED = "torch.cuda.nvtx, started"
@@ -41,7 +41,7 @@ def _patch_nvtx(patches: Patches) -> None:
     def push(message: Any) -> Any:
         level = scope.depth(_PUSHED)
         found = native_push(message) if real else level
-        if hears():
+        if is_own_call():
             block = _block_of(sys._getframe(1))
             ends = scope.Ends.BY_POP if block is None else scope.Ends.WITH_ITS_BLOCK
             begin(scope.Entered(str(message), _PUSHED if block is None else (_PUSHED, id(block)), ends))
@@ -49,21 +49,21 @@ def _patch_nvtx(patches: Patches) -> None:
 
     def pop() -> Any:
         found = native_pop() if real else scope.depth(_PUSHED) - 1
-        if hears():
+        if is_own_call():
             block = _block_of(sys._getframe(1))
             end(_PUSHED if block is None else (_PUSHED, id(block)))
         return found
 
     def start(message: Any) -> Any:
         handle = native_start(message) if real else next(handles)
-        if hears():
+        if is_own_call():
             begin(scope.Entered(str(message), (_STARTED, handle), scope.Ends.BY_HANDLE))
         return handle
 
     def finish(handle: Any) -> None:
         if real:
             native_end(handle)
-        if hears():
+        if is_own_call():
             end((_STARTED, handle))
 
     calls = ("rangePushA", "rangePop", "rangeStartA", "rangeEnd")
@@ -100,13 +100,13 @@ def _patch_record_function(patches: Patches) -> None:
 def _entering(plain: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(plain)
     def enter(*args: Any, **kwargs: Any) -> Any:
-        if not hears():
+        if not is_own_call():
             return plain(*args, **kwargs)
         # A torch function mode, such as a default device, is called by the operator, and calls it again.
-        with deaf():
+        with suppressed():
             handle = plain(*args, **kwargs)
         name = args[0] if args else kwargs.get("name", "")
-        entered = scope.Entered(str(name), (_RECORDED, Held(handle)), scope.Ends.BY_HANDLE, block=True)
+        entered = scope.Entered(str(name), (_RECORDED, IdentityKey(handle)), scope.Ends.BY_HANDLE, block=True)
         begin(entered)
         return handle
 
@@ -116,12 +116,12 @@ def _entering(plain: Callable[..., Any]) -> Callable[..., Any]:
 def _leaving(plain: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(plain)
     def leave(*args: Any, **kwargs: Any) -> Any:
-        if not hears():
+        if not is_own_call():
             return plain(*args, **kwargs)
-        with deaf():
+        with suppressed():
             found = plain(*args, **kwargs)
         handle = args[0] if args else next(iter(kwargs.values()), None)
-        end((_RECORDED, Held(handle)))
+        end((_RECORDED, IdentityKey(handle)))
         return found
 
     return leave

@@ -18,7 +18,7 @@ _NO_NUMBER = re.compile(rb'(?<=": )-?(?:nan|inf|NaN|Infinity)(?=[,\s}])')
 _ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
 
 
-class Mending:
+class JsonRepair:
     """Reads `file` as it should have been written."""
 
     def __init__(self, file: IO[bytes]) -> None:

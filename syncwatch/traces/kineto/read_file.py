@@ -16,7 +16,7 @@ import msgspec
 
 from syncwatch.errors import SessionError
 from syncwatch.traces.files import refusing, unpacked
-from syncwatch.traces.kineto.mending import Mending
+from syncwatch.traces.kineto.mending import JsonRepair
 
 _NOTHING = msgspec.Raw(b"{}")
 
@@ -142,7 +142,7 @@ class Trace:
     @contextlib.contextmanager
     def _open(self, *, mended: bool) -> Iterator[IO[bytes]]:
         with unpacked(self._path) as file:
-            yield cast("IO[bytes]", Mending(file)) if mended else file
+            yield cast("IO[bytes]", JsonRepair(file)) if mended else file
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:

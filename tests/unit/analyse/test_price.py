@@ -61,8 +61,8 @@ def test_one_wait_without_a_time_leaves_the_sum_unmeasured() -> None:
 
 
 def test_silence_without_a_sensor_that_counts_is_not_zero_time() -> None:
-    deaf = Coverage(("debug_mode",), (), None, 0)
-    assert variant_of(recording(coverage=deaf)).per_step.host_blocked_us is None
+    suppressed = Coverage(("debug_mode",), (), None, 0)
+    assert variant_of(recording(coverage=suppressed)).per_step.host_blocked_us is None
     assert variant_of(recording()).per_step.host_blocked_us == 0
 
 

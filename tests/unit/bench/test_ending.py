@@ -12,7 +12,7 @@ import weakref
 
 import pytest
 
-from syncwatch.bench.ending import Ending, spare_the_last_looks
+from syncwatch.bench.ending import Ending, skip_final_collections
 
 PROGRAM = """
 import atexit, sys, threading, weakref
@@ -118,10 +118,10 @@ def test_python_looks_for_cycles_at_its_end_where_nanobind_counts_what_is_left(m
     frozen: list[bool] = []
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
     monkeypatch.setattr(gc, "get_objects", list)
-    spare_the_last_looks()
+    skip_final_collections()
     assert frozen == [True]
 
     counted = type("nb_type_0", (type,), {"__module__": "nanobind"})("Attribute", (), {})
     monkeypatch.setattr(gc, "get_objects", lambda: [counted])
-    spare_the_last_looks()
+    skip_final_collections()
     assert frozen == [True]

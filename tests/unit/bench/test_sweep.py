@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from syncwatch.bench.probing import sweep_cases, sweep_compare
-from syncwatch.bench.probing.sweep import SHIPPED, Did, Operator, Sweep
+from syncwatch.bench.probing.sweep import SHIPPED, CaseResult, Operator, Sweep
 from syncwatch.bench.probing.sweep_run import Plan, sweep
 from syncwatch.cli.probe_sizes import compare_files
 from syncwatch.errors import NotMeasuredError, SessionError
 from syncwatch.sense.choose_device import DeviceChoice
 
-WAITS = Did({"stream": 1}, {"d2h pinned": 1})
+WAITS = CaseResult({"stream": 1}, {"d2h pinned": 1})
 GROUP = "nonzero||float32|contiguous|0|forward"
 
 
@@ -31,7 +31,7 @@ def swept(**changes: object) -> Sweep:
     ("changes", "outcomes"),
     [
         ({}, {"hit": 2}),
-        ({"cases": {f"{GROUP}|33": Did(), f"{GROUP}|2049": WAITS}}, {"missed": 1, "hit": 1}),
+        ({"cases": {f"{GROUP}|33": CaseResult(), f"{GROUP}|2049": WAITS}}, {"missed": 1, "hit": 1}),
         ({"cases": {f"{GROUP}|33": WAITS}}, {"hit": 1, "absent": 1}),
         ({"cases": {f"{GROUP}|33": WAITS}, "stopped": {f"{GROUP}|2049": "long"}}, {"hit": 1, "cost": 1}),
         ({"cases": {f"{GROUP}|33": WAITS}, "failed": {f"{GROUP}|2049": "no"}}, {"hit": 1, "crashed": 1}),
@@ -47,7 +47,7 @@ def test_every_case_has_one_outcome(changes: dict[str, object], outcomes: dict[s
 
 
 def test_what_waits_here_alone_is_invented_and_named() -> None:
-    quiet = swept(cases={f"{GROUP}|33": Did(), f"{GROUP}|2049": Did()})
+    quiet = swept(cases={f"{GROUP}|33": CaseResult(), f"{GROUP}|2049": CaseResult()})
 
     comparison = sweep_compare.compare(quiet, swept())
 
@@ -118,7 +118,7 @@ def test_a_sweep_of_which_no_process_tells_anything_is_not_measured(monkeypatch:
 
 def test_two_sweeps_are_compared_as_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     swept().save(tmp_path / "a.json")
-    swept(cases={f"{GROUP}|33": Did(), f"{GROUP}|2049": WAITS}).save(tmp_path / "b.json")
+    swept(cases={f"{GROUP}|33": CaseResult(), f"{GROUP}|2049": WAITS}).save(tmp_path / "b.json")
 
     compare_files(tmp_path / "a.json", tmp_path / "b.json", "")
 

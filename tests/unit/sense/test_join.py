@@ -13,7 +13,7 @@ from syncwatch.model.events import (
     SyncEvent,
     SyncKind,
 )
-from syncwatch.sense.cuda.join import Hooked, Joined, join
+from syncwatch.sense.cuda.join import HookedWaits, Joined, join
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, Thread
 from syncwatch.traces.copy_waits import Copy, Wait
 from syncwatch.traces.process import Operator
@@ -63,7 +63,7 @@ STEPS = (Step(0, True, 1, 2), Step(1, False, 3, 4))
 
 
 def joined_of(events: Sequence[SyncEvent], rows: RuntimeTrace, copies: Sequence[CopyEvent] = ()) -> Joined:
-    return join(Hooked(events, copies, STEPS, ("MainThread", "autograd"), THREADS), rows)
+    return join(HookedWaits(events, copies, STEPS, ("MainThread", "autograd"), THREADS), rows)
 
 
 def test_rows_are_joined_in_order_within_their_step_and_thread() -> None:
@@ -182,7 +182,7 @@ def test_autograds_waits_that_were_warned_of_behind_the_fact_are_found_on_its_ow
     native = {MAIN_TID: MAIN, -2: AUTOGRAD}
     rows = trace(call(SyncKind.STREAM, 110), call(SyncKind.STREAM, 120, tid=7777))
 
-    joined = join(Hooked(events, (), STEPS, ("MainThread", "autograd backward"), native), rows)
+    joined = join(HookedWaits(events, (), STEPS, ("MainThread", "autograd backward"), native), rows)
 
     assert [(each.thread, each.stack, each.start_ns) for each in joined.syncs] == [(MAIN, 7, 110), (AUTOGRAD, 9, 120)]
     assert joined.notes == ()

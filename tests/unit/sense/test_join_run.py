@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncwatch.model.events import Step, SyncEvent, SyncKind
-from syncwatch.sense.cuda.join import Hooked, Joined
+from syncwatch.sense.cuda.join import HookedWaits, Joined
 from syncwatch.sense.cuda.join_run import join_run
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, Thread
 from syncwatch.traces.copy_waits import Wait
@@ -43,7 +43,7 @@ def joined(
 ) -> Joined:
     threads = tuple(Thread(tid, (names or {}).get(tid, f"thread {tid}")) for tid in ROW_TIDS)
     trace = RuntimeTrace(tuple(rows), (), (), (), threads, (0, 10_000))
-    return join_run(Hooked(events, (), STEPS, ("MainThread", "output", "autograd backward"), TIDS), trace, ahead)
+    return join_run(HookedWaits(events, (), STEPS, ("MainThread", "output", "autograd backward"), TIDS), trace, ahead)
 
 
 def told(found: Joined) -> list[tuple[int | None, int | None]]:

@@ -13,11 +13,11 @@ from syncwatch.sense.cuda.waiting_calls import WaitingCalls
 def test_events_of_torch_itself_are_heard_of_though_their_type_is_written_in_c() -> None:
     heard: list[tuple[SyncKind, bool, str]] = []
 
-    def hears(kind: SyncKind, asked: bool, frame: FrameType) -> None:
+    def is_own_call(kind: SyncKind, asked: bool, frame: FrameType) -> None:
         heard.append((kind, asked, frame.f_code.co_name))
 
     before = vars(torch.Event)["synchronize"]
-    calls = WaitingCalls(hears)
+    calls = WaitingCalls(is_own_call)
     calls.start()
     try:
         with pytest.raises(TypeError):  # no event can be made without a GPU, and the real method is asked

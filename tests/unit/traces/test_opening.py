@@ -19,7 +19,7 @@ from syncwatch.model.codec import encode
 from syncwatch.model.session import Recorder
 from syncwatch.pipeline import analysed
 from syncwatch.traces import files
-from syncwatch.traces.opening import meant_as_run, open_session
+from syncwatch.traces.opening import is_recording_file, open_session
 from tests.helpers.fakes import gdn_session
 from tests.helpers.nsys_files import NsysExport
 
@@ -156,16 +156,16 @@ def test_a_real_trace_that_packs_well_is_read(tmp_path: Path, monkeypatch: pytes
 def test_what_a_gate_takes_for_a_file(tmp_path: Path) -> None:
     nsys_export(tmp_path / "trace")
     (tmp_path / "train.py").write_text("[print(each) for each in range(3)]")
-    assert meant_as_run(tmp_path / "trace")
-    assert meant_as_run(Path("gone.nsys-rep")) and meant_as_run(Path("gone.json"))
-    assert not meant_as_run(tmp_path / "train.py")
+    assert is_recording_file(tmp_path / "trace")
+    assert is_recording_file(Path("gone.nsys-rep")) and is_recording_file(Path("gone.json"))
+    assert not is_recording_file(tmp_path / "train.py")
     for name in ("notes.txt", "model.pt", "train", "broken"):
         (tmp_path / name).write_text("import torch\n")
-        assert meant_as_run(tmp_path / name), "it is read, and refused; it is never run"
+        assert is_recording_file(tmp_path / name), "it is read, and refused; it is never run"
     assert (
-        not meant_as_run(Path("gdn-prefill"))
-        and not meant_as_run(Path("pkg.mod:function"))
-        and not meant_as_run(Path("\0"))
+        not is_recording_file(Path("gdn-prefill"))
+        and not is_recording_file(Path("pkg.mod:function"))
+        and not is_recording_file(Path("\0"))
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from syncwatch.sense.guard import TOLD
+from syncwatch.sense.guard import ACTIVE_GUARDS
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.operators.table import BlockingOp
@@ -86,12 +86,12 @@ def test_a_read_that_a_guard_forbids_was_copied_and_is_no_wait(device: VirtualDe
         raise SystemError("no")
 
     x = torch.ones(3, device="cuda")
-    block = TOLD.enter(forbid)
+    block = ACTIVE_GUARDS.enter(forbid)
     try:
         with pytest.raises(SystemError):
             x.sum().item()
     finally:
-        TOLD.leave(block)
+        ACTIVE_GUARDS.leave(block)
     assert (len(recorder.copies), len(waits_in(recorder))) == (1, 0)
 
 
@@ -107,10 +107,10 @@ def test_both_ways_of_recording_a_read_say_the_same(device: VirtualDevice) -> No
         # The first read takes page-locked memory from the driver.
         x.sum().item()
         device.record_into(recorder := Recorder(now_ns=device.now_ns))
-        block = TOLD.enter(listener)
+        block = ACTIVE_GUARDS.enter(listener)
         start = device.now_ns()
         x.sum().item()
-        TOLD.leave(block)
+        ACTIVE_GUARDS.leave(block)
         device.record_into(None)
         (copy,), (wait,) = recorder.copies, waits_in(recorder)
         assert None not in (copy.start_ns, copy.end_ns, copy.call, wait.start_ns, wait.end_ns)

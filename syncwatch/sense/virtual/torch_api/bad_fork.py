@@ -57,7 +57,7 @@ def _in_child() -> None:
 
 
 def _refuse(_event: object = None) -> None:
-    forks.note(forks.Did.USED_GPU)
+    forks.note(forks.ForkActivity.USED_GPU)
     raise RuntimeError(REFUSAL)
 
 
