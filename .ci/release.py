@@ -21,9 +21,9 @@ def version() -> str:
     Raises:
         ValueError: if it says none.
     """
-    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "syncwatch" / "__init__.py").read_text(), re.MULTILINE)
+    found = re.search(r'^__version__ = "(.+)"$', (ROOT / "syncwatch" / "version.py").read_text(), re.MULTILINE)
     if found is None:
-        raise ValueError('syncwatch/__init__.py has no line __version__ = "...".')
+        raise ValueError('syncwatch/version.py has no line __version__ = "...".')
     return found[1]
 
 
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         if arguments[0] != f"v{version()}":
-            raise ValueError(f"The tag is {arguments[0]}, but syncwatch/__init__.py says {version()}.")
+            raise ValueError(f"The tag is {arguments[0]}, but syncwatch/version.py says {version()}.")
         notes = notes_of(version(), (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 
 from syncwatch.model.analysis import Analysis
+from syncwatch.model.events import SyncKind
 
 
 def hints(analysis: Analysis, words: tuple[str, ...], module: str | None) -> Iterator[str]:
@@ -21,9 +22,11 @@ def hints(analysis: Analysis, words: tuple[str, ...], module: str | None) -> Ite
         return
     if not any(recording.steps for recording in session.recordings):
         yield "mark the steps with `with syncwatch.step():`; without them each figure is of the whole run."
-    if report.sites:
+    # What an allocator asks of the driver is over with the first steps.
+    first = next((site for site in report.sites if site.kind is not SyncKind.ALLOCATION), None)
+    if first is not None:
         target = f"-m {shlex.quote(module)}" if module is not None else shlex.quote(words[0])
         yield (
-            f"`syncwatch explain {report.sites[0].code}` says what to write instead; `syncwatch gate {target} "
+            f"`syncwatch explain {first.code}` says what to write instead; `syncwatch gate {target} "
             "--update-baseline` keeps what waits today, so that from then on only a new wait fails."
         )

@@ -14,6 +14,7 @@ import pytest
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Session
 from tests.helpers.command import ROOT
+from tests.helpers.waits import waits_of
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals and fork")
 
@@ -63,7 +64,7 @@ def test_a_killed_run_leaves_what_it_had_seen(tmp_path: Path, device: str) -> No
 
     session = Session.load(output)
     assert not session.complete and "ended while it ran" in session.missing[0]
-    assert [len(each.syncs) for each in session.recordings] == [1]
+    assert [len(waits_of(each)) for each in session.recordings] == [1]
 
 
 def test_a_terminated_run_reports_and_says_so(tmp_path: Path, device: str) -> None:

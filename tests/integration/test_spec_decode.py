@@ -13,6 +13,7 @@ import torch
 import syncwatch
 from tests.helpers.command import ROOT
 from tests.helpers.command import syncwatch as command
+from tests.helpers.waits import sites_that_wait, waits_of
 
 MASKS = {
     "token_mask = torch.repeat_interleave(common.speculative, lengths, output_size=output_size)": 2,
@@ -39,8 +40,8 @@ def test_waits_of_each_class_of_step(variant: str, mixed: int, speculative: int)
                     workload.step(variant, index)
         kinds: list[str] = [kind.value for kind in workload._loops[variant].transcript.kinds]  # type: ignore[attr-defined]
 
-    waits = Counter(sync.step for sync in watch.session.recordings[0].syncs if not sync.explicit)
-    is_explicit = Counter(sync.step for sync in watch.session.recordings[0].syncs if sync.explicit)
+    waits = Counter(sync.step for sync in waits_of(watch.session.recordings[0]) if not sync.explicit)
+    is_explicit = Counter(sync.step for sync in waits_of(watch.session.recordings[0]) if sync.explicit)
     assert kinds == ["prefill", "mixed", "pure speculative", "mixed"]
     assert [waits[index] for index in range(4)] == [0, mixed, speculative, mixed]
     # The results of a step are waited for two steps later.
@@ -56,7 +57,7 @@ def test_the_lines_and_the_comparison(tmp_path: Path) -> None:
     report: dict[str, Any] = json.loads(path.read_text())
     naive, precomputed = report["variants"]
     found: Counter[str] = Counter()
-    for site in naive["sites"]:
+    for site in sites_that_wait(naive["sites"]):
         line = (ROOT / site["file"]).read_text().splitlines()[site["line"] - 1].strip()
         assert line == site["source"]
         if not site["explicit"]:
@@ -67,8 +68,8 @@ def test_the_lines_and_the_comparison(tmp_path: Path) -> None:
     for line in ("slots=block_table[mask],", "num_accepted=common.num_accepted[mask],"):
         expected[line] += GROUPS
     assert dict(found) == expected
-    assert [site["source"] for site in precomputed["sites"]] == ["flight.ready.synchronize()"]
-    assert all(site["explicit"] for site in precomputed["sites"])
+    assert [site["source"] for site in sites_that_wait(precomputed["sites"])] == ["flight.ready.synchronize()"]
+    assert all(site["explicit"] for site in sites_that_wait(precomputed["sites"]))
     # One copy a step takes the results out, beside the stream; each wait of naive reads a size.
     assert precomputed["per_step"]["d2h_copies"] == 1
     assert naive["per_step"]["d2h_copies"] == 1 + sum(expected.values()) / 3

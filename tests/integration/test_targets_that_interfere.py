@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.command import LIMIT_S, syncwatch
+from tests.helpers.waits import sites_that_wait
 
 SCRIPT = """
 import torch
@@ -55,7 +56,7 @@ def test_the_report_survives_what_the_target_does_to_stdout(tmp_path: Path, inte
 
     alone = syncwatch("run", "train.py", "--device", "virtual", "--format", "json", cwd=tmp_path)
     assert alone.code == 0, alone.err
-    assert json.loads(alone.out)["variants"][0]["sites"][0]["code"] == "SW101"
+    assert sites_that_wait(json.loads(alone.out)["variants"][0]["sites"])[0]["code"] == "SW101"
     assert "total 28" in alone.err
 
 
@@ -103,7 +104,7 @@ def test_files_go_where_they_were_asked_for_and_comments_are_found(tmp_path: Pat
 
     assert ended.code == 0, ended.err
     report = json.loads((tmp_path / "report.json").read_text())
-    assert [(site["code"], site["file"]) for site in report["variants"][0]["sites"]] == [
+    assert [(site["code"], site["file"]) for site in sites_that_wait(report["variants"][0]["sites"])] == [
         ("SW101", "app/train.py"),
         ("SW102", "app/train.py"),
     ]

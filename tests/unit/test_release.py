@@ -33,5 +33,5 @@ def test_a_changelog_that_is_not_ready_is_refused(changelog: str, said: str) -> 
 
 def test_another_tag_than_the_version_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert RELEASE["main"](["v99.0.0"]) == 1
-    assert "The tag is v99.0.0, but syncwatch/__init__.py says " in capsys.readouterr().err
+    assert "The tag is v99.0.0, but syncwatch/version.py says " in capsys.readouterr().err
     assert RELEASE["main"]([]) == 2

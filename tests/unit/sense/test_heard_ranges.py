@@ -20,6 +20,7 @@ from torch.profiler import record_function as exported_record_function
 import syncwatch
 from syncwatch.model.session import Recording
 from syncwatch.sense.virtual.device import VirtualDevice
+from tests.helpers.waits import waits_of
 
 Watched = Callable[[Callable[[torch.Tensor], object]], Recording]
 
@@ -34,7 +35,7 @@ def recorded(code: Callable[[torch.Tensor], object]) -> Recording:
 def nests(code: Callable[[torch.Tensor], object]) -> list[tuple[str, ...]]:
     """Return the ranges around each wait of `code`, in order."""
     recording = recorded(code)
-    return [() if sync.within is None else recording.range_stacks[sync.within] for sync in recording.syncs]
+    return [() if sync.within is None else recording.range_stacks[sync.within] for sync in waits_of(recording)]
 
 
 @annotate("decorated")  # type: ignore[untyped-decorator]  # nvtx has no types
@@ -131,7 +132,7 @@ def test_a_range_is_recorded_with_its_times(way: str) -> None:
 
     recording = recorded(code)
     spans = [(each.start_ns, each.end_ns) for each in recording.ranges if each.name == "decode"]
-    wait = recording.syncs[0]
+    wait = waits_of(recording)[0]
     assert wait.start_ns is not None
     assert [start <= wait.start_ns < end for start, end in spans] == [True]
 

@@ -16,6 +16,7 @@ import torch
 import syncwatch
 from syncwatch.errors import SyncError
 from syncwatch.sense.scopes import scope
+from tests.helpers.waits import waits_of
 
 
 def warm() -> AbstractContextManager[Any]:
@@ -44,7 +45,7 @@ def watched() -> Iterator[Callable[[], list[bool]]]:
         yield lambda: found
     (recording,) = watch.session.recordings
     warm_up = {step.index for step in recording.steps if step.warmup}
-    for sync in recording.syncs:
+    for sync in waits_of(recording):
         ranges = recording.range_stacks[sync.within] if sync.within is not None else ()
         found.append(sync.step in warm_up or sync.allowed is not None or "loading" in ranges)
 
@@ -345,7 +346,7 @@ def test_another_thread_still_works_for_a_measured_step() -> None:
         other.end()
     (recording,) = watch.session.recordings
     measured = {step.index for step in recording.steps if not step.warmup}
-    assert {sync.step for sync in recording.syncs} == measured
+    assert {sync.step for sync in waits_of(recording)} == measured
 
 
 def test_steps_of_two_threads_that_overlap_leave_nothing_behind() -> None:
