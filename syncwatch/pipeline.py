@@ -22,13 +22,13 @@ from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
 
 if TYPE_CHECKING:
     from syncwatch.report.formats import Format, Screen
-    from syncwatch.sense.scopes.block import WatchedBlock
+    from syncwatch.sense.watched_block import WatchedBlock
 
 
 def sense(device: str, target: str, *, prices: bool = True) -> WatchedBlock:
     """Return a block that records what runs in it, on a `device` that is opened when it is entered."""
     # Imports torch.
-    from syncwatch.sense.scopes.block import WatchedBlock
+    from syncwatch.sense.watched_block import WatchedBlock
 
     return WatchedBlock(device, target=target, prices=prices)
 

@@ -19,7 +19,7 @@ from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, NotMeasuredErr
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Session
 from syncwatch.sense.processes.forks import is_child
-from syncwatch.sense.scopes.block import WatchedBlock
+from syncwatch.sense.watched_block import WatchedBlock
 
 _OURS = Path(__file__).resolve().parents[1]
 

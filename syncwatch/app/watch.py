@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncwatch.model.finding import Report
 from syncwatch.pipeline import report_of
-from syncwatch.sense.scopes.block import WatchedBlock
+from syncwatch.sense.watched_block import WatchedBlock
 
 
 class watch(WatchedBlock):  # noqa: N801  # used as `with syncwatch.watch() as watch:`
