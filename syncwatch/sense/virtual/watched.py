@@ -32,6 +32,8 @@ class WatchedVirtualDevice:
     def __init__(self) -> None:
         self._device = VirtualDevice()
         self._device.start()
+        # Kept, since a checkpoint's thread may look while the device is taken off.
+        self._engine = self._device.engine
 
     def environment(self) -> Environment:
         """Return the versions, and the GPU that the device stands for."""
@@ -48,8 +50,8 @@ class WatchedVirtualDevice:
     @contextlib.contextmanager
     def watch(self, variant: str) -> Iterator[Sensed]:
         """Watch everything inside; see `WatchedDevice.watch`."""
-        recorder = Recorder(now_ns=self._device.now_ns)
-        allocations = self._device.engine.memory.allocations
+        recorder = Recorder(now_ns=self._engine.now_ns)
+        allocations = self._engine.memory.allocations
         sensed = Sensed(variant, snapshot=lambda: self._frozen(variant, recorder, allocations))
         try:
             with self._recording(recorder):
@@ -69,8 +71,7 @@ class WatchedVirtualDevice:
 
     def used(self) -> int | None:
         """Return how many kernels, copies, waits and allocations there were since it is on."""
-        engine = self._device.engine
-        return engine.used + engine.memory.allocations
+        return self._engine.used + self._engine.memory.allocations
 
     def unwatched(self) -> tuple[str, ...]:
         """Return a sentence where native code took part: what its own code for CUDA waits for is not seen here."""
@@ -101,6 +102,6 @@ class WatchedVirtualDevice:
     def _frozen(self, variant: str, recorder: Recorder, allocations: int) -> Recording:
         seen = sum(not event.pacing and event.kind is not SyncKind.ALLOCATION for event in recorder.syncs)
         coverage = Coverage((VirtualDevice.name,), VirtualDevice.blind_to, seen, seen)
-        engine = self._device.engine
+        engine = self._engine
         used = bool(recorder.kernels or recorder.copies or seen) or engine.memory.allocations > allocations
         return recorder.freeze(variant, coverage, modelled=True, used_gpu=used, notes=tuple(sorted(engine.notes)))

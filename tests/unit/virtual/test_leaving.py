@@ -17,6 +17,8 @@ from torch import nn
 
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice, running_engine
+from syncwatch.sense.virtual.watched import WatchedVirtualDevice
+from tests.helpers.waits import waits_of
 from tests.unit.virtual.recorded import waits_in
 
 
@@ -335,3 +337,15 @@ def test_tritons_choice_of_the_interpreter_is_taken_back(monkeypatch: pytest.Mon
     device.stop()
 
     assert (chosen, os.environ.get("TRITON_INTERPRET")) == ("1", None)
+
+
+def test_what_was_recorded_can_be_looked_at_while_and_after_the_device_is_taken_off() -> None:
+    device = WatchedVirtualDevice()
+    with device.watch("code") as sensed:
+        torch.ones(3, device="cuda").sum().item()
+    device.close()
+
+    assert sensed.snapshot is not None
+    recording = sensed.snapshot()
+    assert recording is not None and len(waits_of(recording)) == 1
+    assert device.used()
