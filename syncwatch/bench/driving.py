@@ -1,4 +1,4 @@
-"""Answers: what did a function of the user's return, and is there work in it that has not begun? Then it is done here.
+"""Finishes work that a user's function only returned: awaits coroutines, runs through generators, waits for futures.
 
 Calling an `async def` or a generator function runs none of its code.
 """

@@ -1,4 +1,4 @@
-"""Answers: what does Python still do when a program's code has ended? The same, here, while the program is watched.
+"""Does for a watched program what Python does when a program's code has ended, so that its waits there are seen too.
 
 `Py_FinalizeEx` calls what `threading` was told to call, joins the threads that are no daemons, and then calls what
 `atexit` was told, the last first. Any of it may wait for the GPU, and all of it belongs to the program. What was

@@ -1,4 +1,4 @@
-"""Answers: how does a scenario become a session? Compare, sense, time in rounds, then price."""
+"""Runs a scenario and makes a session of it: compares, senses, times in rounds, then prices."""
 
 from __future__ import annotations
 

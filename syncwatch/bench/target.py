@@ -1,4 +1,4 @@
-"""Answers: which code of the user's does a target name, and how is it run as if it had been started alone?"""
+"""Finds the user's code that a target on the command line names, and runs it as if it had been started alone."""
 
 from __future__ import annotations
 

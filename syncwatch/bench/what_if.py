@@ -1,4 +1,7 @@
-"""Answers: what can removing a wait gain at best? Steps with its host value replayed, in the rounds of plain ones."""
+"""Measures what removing a wait can gain at best.
+
+Steps with its host value replayed run in the rounds of plain ones.
+"""
 
 from __future__ import annotations
 

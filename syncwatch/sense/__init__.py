@@ -1,1 +1,4 @@
-"""Answers: what happened? The only stage, with `bench`, that imports torch."""
+"""Watches a program and records what happened on the host and the device.
+
+With `bench`, the only stage that imports torch.
+"""

@@ -1,4 +1,4 @@
-"""Answers: who is listening? The recorders that steps and ranges report to, innermost last."""
+"""The recorders that are listening now, to which steps and ranges report, innermost last."""
 
 from __future__ import annotations
 

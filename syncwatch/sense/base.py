@@ -1,4 +1,4 @@
-"""Answers: what is a sensor, and what is a device that can be watched?"""
+"""The interfaces of a sensor, which sees the host wait, and of a device that can be watched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which device is watched? Turns a choice into one, and says why when it cannot."""
+"""Turns the user's choice of a device into the device to watch, and says why when it cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what was this measured with? Versions and the device, and nothing private."""
+"""The environment that a measurement belongs to: versions and the device, and nothing private."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: who is told that the running code waits? The guard of its thread or task, which may raise there."""
+"""Tells the guard of the running thread or task that its code waits; the guard may raise there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which native code that works on torch's tensors takes part in this process? From what is mapped into it.
+"""Finds native code in this process that works on torch's tensors, from the files that are mapped into it.
 
 On the virtual device its calls of torch's operators are seen; what its own code for CUDA copies or waits for is not.
 """

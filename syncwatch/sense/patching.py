@@ -1,4 +1,4 @@
-"""Answers: how is a name replaced for a while? Every replacement is undone in reverse order."""
+"""Replaces names for a while, and undoes every replacement in reverse order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: did the run reach these functions? What never ran was not judged, however clean the rest is.
+"""Notes whether a run reached given functions. What never ran was not judged, however clean the rest is.
 
 From Python 3.12 on `sys.monitoring` says it once for each code object and then stays out of the way. Before, a trace
 function is called at each call of a Python function, which makes the run slower; its times then mean less.

@@ -1,4 +1,4 @@
-"""Answers: where do sensors put what they saw? One recorder gathers the events of one variant."""
+"""The recorder that sensors put what they saw into: one gathers the events of one variant."""
 
 from __future__ import annotations
 

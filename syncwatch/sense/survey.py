@@ -1,4 +1,4 @@
-"""Answers: which sensors work here? Asked by `syncwatch doctor`."""
+"""Lists the sensors, and which of them work on this machine, for `syncwatch doctor`."""
 
 from __future__ import annotations
 

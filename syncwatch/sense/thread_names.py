@@ -1,4 +1,4 @@
-"""Answers: what is a thread called, also one that Python did not start, such as autograd's?"""
+"""Finds what a thread is called, also one that Python did not start, such as autograd's."""
 
 from __future__ import annotations
 

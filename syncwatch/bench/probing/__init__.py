@@ -1,1 +1,1 @@
-"""Answers: what do the installed torch and this GPU really do? Measured, not remembered."""
+"""Measures what the installed torch and this GPU really do, instead of relying on what is known of them."""

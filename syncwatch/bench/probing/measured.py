@@ -1,4 +1,4 @@
-"""Answers: what did one call do? Its waits and copies, from every sensor, and whether the host truly stood still."""
+"""Measures single calls: the waits and copies that every sensor saw, and whether the host truly stood still."""
 
 from __future__ import annotations
 

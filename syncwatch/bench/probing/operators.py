@@ -1,4 +1,4 @@
-"""Answers: which operators are there to measure? torch's own samples of every operator, as its tests use them."""
+"""The operators that a probe measures, with torch's own samples of every operator, as its tests use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a probe do? Measures every operator sample, and the rates where there is a GPU."""
+"""Runs a probe: measures every operator sample, and the rates where there is a GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how fast is this GPU at what the virtual clock charges for? Medians, in the units of the rates file."""
+"""Measures how fast this GPU is at what the virtual clock charges for. Medians, in the units of the rates file."""
 
 from __future__ import annotations
 

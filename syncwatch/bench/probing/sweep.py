@@ -1,4 +1,4 @@
-"""Answers: what did every operator do at each size, layout, type and memory? The records of a sweep, and their file."""
+"""The records of a sweep and their file: what every operator did at each size, layout, type and kind of memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: at which sizes, layouts and types is each operator tried? Grown from torch's own samples, and some by hand.
+"""The sizes, layouts and types at which a sweep tries each operator, grown from torch's own samples or made by hand.
 
 A sample of an operator is grown by giving its longest dimension another length, in every tensor of the sample, so that
 its input has about as many elements as asked. The values are those of the sample, repeated: indices stay valid.

@@ -1,4 +1,4 @@
-"""Answers: where do two sweeps differ on whether a case waits, and how far do they agree by layout and type?"""
+"""Compares two sweeps: the cases that wait in only one of them, and how far they agree by layout and type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which calls are tried at each size, beside torch's samples? Copies, indexing, sorts, optimizers."""
+"""The calls that a sweep tries at each size beside torch's samples: copies, indexing, sorts, optimizers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does one process of a sweep do? It tries its operators in turn, and says which case it is at.
+"""One process of a sweep: tries its operators in turn, and says which case it is at.
 
     python -m syncwatch.bench.probing.sweep_part STEM DEVICE
 

@@ -1,4 +1,4 @@
-"""Answers: how is a sweep run? The operators are dealt to processes, so that none can end the others.
+"""Runs a sweep, with the operators dealt to several processes, so that none can end the others.
 
 One that dies is started again behind the case that ended it. Where one size of a group takes too long, or its results
 grow too large, the larger ones are left out, and listed.

@@ -1,4 +1,4 @@
-"""Answers: what was measured, on what, and where do two measurements differ?"""
+"""The table that a probe writes: what was measured and on what machine, and where two such tables differ."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Answers: how fast would a step be if it read nothing back? Host values recorded once, and replayed."""
+"""Finds how fast a step would be if it read nothing back: its host values are recorded once, and replayed."""

@@ -1,4 +1,4 @@
-"""Answers: how is an index replayed without waiting? Masks with their count, host data from pinned memory, bounds."""
+"""Replays indexing without waiting: masks with their recorded count, host data from pinned memory, bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how are copies between host and GPU replayed? Reads as values, uploads from pinned memory."""
+"""Replays copies between host and GPU without waiting: reads as recorded values, uploads from pinned memory."""
 
 from __future__ import annotations
 

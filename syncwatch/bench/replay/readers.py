@@ -1,4 +1,4 @@
-"""Answers: which calls of torch can be replayed? Each with how it is recorded and how it is replayed."""
+"""The calls of torch that can be replayed, each with how it is recorded and how it is replayed."""
 
 from __future__ import annotations
 

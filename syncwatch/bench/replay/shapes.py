@@ -1,4 +1,4 @@
-"""Answers: how are operators replayed that wait only to learn a size? With the size that they had."""
+"""Replays operators that wait only to learn a size, with the size that they had when they were recorded."""
 
 from __future__ import annotations
 

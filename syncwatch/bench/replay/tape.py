@@ -1,4 +1,4 @@
-"""Answers: what did each call at a waiting line give, in each step? Recorded once, played back in the same order."""
+"""Keeps what each call at a waiting line gave in each step: recorded once, played back in the same order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how are host values replayed? As they were, and waits that were asked for are left out."""
+"""Replays host values as they were when recorded; waits that the user asked for are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what is a way to replay a call? How it is recorded, and how its result is given without waiting."""
+"""The ways to replay a call: how it is recorded, and how its result is given without waiting."""
 
 from __future__ import annotations
 

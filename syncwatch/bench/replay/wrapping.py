@@ -1,4 +1,4 @@
-"""Answers: how do calls reach the tape? Only the callables that waited are wrapped, and only while it runs."""
+"""Sends calls of torch to the tape of a replay: only callables that waited are wrapped, and only while it runs."""
 
 from __future__ import annotations
 

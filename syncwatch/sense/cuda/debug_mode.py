@@ -1,4 +1,4 @@
-"""Answers: what does torch's own sync debug mode see? Its warnings, caught with the line that waited."""
+"""The sensor that uses torch's own sync debug mode: catches its warnings, with the line that waited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which driver calls can hold the host, and what does each do? By CUPTI's callback id."""
+"""The driver calls that can hold the host, by CUPTI's callback id, and what each does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which waits did the user ask for? `synchronize()` of the device or an event, with its line."""
+"""The sensor for waits that the user asked for: `synchronize()` of the device or an event, with its line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how is a CUDA GPU watched? Puts the sensors on, takes them off, and joins what they saw."""
+"""Watches a CUDA GPU: puts the sensors on, takes them off, and joins what they saw."""
 
 from __future__ import annotations
 

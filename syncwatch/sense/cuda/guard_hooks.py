@@ -1,4 +1,4 @@
-"""Answers: how does a guard hear of waits on a CUDA GPU? By torch's sync debug mode, and wrappers where it is silent.
+"""Tells guards of waits on a CUDA GPU, through torch's sync debug mode, and through wrappers where it is silent.
 
 torch's GPU trace would tell more, but it swallows what is raised. All guards of the process share these hooks;
 which thread or task a wait belongs to, `ACTIVE_GUARDS` says.

@@ -1,4 +1,4 @@
-"""Answers: which line makes each driver call that can hold the host? CUPTI's callbacks, from any library."""
+"""The sensor for driver calls that can hold the host: CUPTI's callbacks, from any library, with the line of each."""
 
 from __future__ import annotations
 

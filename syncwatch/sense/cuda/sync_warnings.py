@@ -1,4 +1,4 @@
-"""Answers: how are torch's warnings of a wait heard whatever happens to `warnings`? By a filter that stays the first.
+"""Hears torch's warnings of a wait whatever happens to `warnings`, by a filter that stays the first.
 
 torch warns after the operator has run, and what Python raises from the warning comes out of the operator. Hooking
 `warnings.showwarning` does not last: `catch_warnings(record=True)`, as pytest uses it, takes the hook off, and

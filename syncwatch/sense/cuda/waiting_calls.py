@@ -1,4 +1,4 @@
-"""Answers: which calls wait without a word from torch's sync debug mode? The few that its users make themselves."""
+"""The calls that wait without a word from torch's sync debug mode: the few that its users make themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which other processes ran as part of the target, and how did they end? They are not watched.
+"""Notes the other processes that ran as part of the target, which are not watched, and how they ended.
 
 A child that runs no Python has no torch; one that was forked and left the GPU alone has nothing to report. Every other
 could have waited, so that the run was not measured.

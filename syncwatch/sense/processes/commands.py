@@ -1,4 +1,4 @@
-"""Answers: does this command run Python? What runs no Python runs no torch either, as compilers and `git`."""
+"""Tells whether a command runs Python. What runs no Python runs no torch either, as compilers and `git`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which processes were forked from the watched one, and did one of them use the GPU?
+"""Notes which processes were forked from the watched one, and whether one of them used the GPU.
 
 A forked child has the sensors, and nobody who reads what they record. What it does with the GPU it notes in a page of
 memory that it shares with the watched process and with its own children.

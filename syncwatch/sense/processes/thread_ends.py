@@ -1,4 +1,4 @@
-"""Did a thread of the target die of an error? Then a part of it was not seen."""
+"""Notes threads of the target that died of an error: a part of the run was then not seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: when are the ranges of torch and nvtx heard, and the starts of threads? While somebody watches.
+"""Hears the ranges of torch and nvtx, and the starts of threads, while somebody watches.
 
 Nothing stays patched afterwards.
 """

@@ -1,4 +1,4 @@
-"""Answers: which ranges does a program name through the package nvtx? Every way to make one, of every version.
+"""Hears the ranges that a program names through the package nvtx: every way to make one, of every version.
 
 Until 0.2.11 all of them go through four functions of its _library. Newer ones make nothing of a range while no tool is
 attached: their domains are then a `DummyDomain`, and a decorated function is the function itself.

@@ -1,4 +1,4 @@
-"""Answers: for which step does a thread or task work that is in none itself? For a measured one that is open.
+"""Finds the step that a thread or task works for when it is in none itself: a measured one that is open.
 
 A warm-up step excuses waits, so only what belongs to it counts for it: threads that were started in it, and autograd's
 while the thread that is in the step runs backward. All else that waits meanwhile lies outside every step.

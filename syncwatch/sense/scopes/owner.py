@@ -1,4 +1,4 @@
-"""Answers: is the code that entered a block running, or does it wait for its next turn, as a suspended generator does?
+"""Tells whether the code that entered a block runs now, or waits for its turn, as a suspended generator does.
 
 A generator shares the context variables of whoever asks it for values: what it entered would hold for its caller too
 while it is suspended inside. So a block belongs to the generator, or the coroutine, that it was entered in. One that

@@ -1,4 +1,4 @@
-"""Answers: who is told when a range begins or ends around the running code? Every recorder that listens."""
+"""Tells every listening recorder when a range begins or ends around the running code."""
 
 from __future__ import annotations
 

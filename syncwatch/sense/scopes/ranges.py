@@ -1,4 +1,4 @@
-"""Answers: how does a part of the run get a name? NVTX ranges that nsys, torch.profiler and the recorder all see."""
+"""Gives a part of the run a name: NVTX ranges that nsys, torch.profiler and the recorder all see."""
 
 from __future__ import annotations
 

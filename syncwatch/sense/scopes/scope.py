@@ -1,4 +1,4 @@
-"""Answers: what holds for the code that runs now? Ranges, step and permission of this thread or asyncio task."""
+"""Holds what applies to the code that runs now: ranges, step and permission of this thread or asyncio task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: in which steps was a thread started? Noted when it is, while somebody watches."""
+"""Notes in which steps a thread was started, at its start, while somebody watches."""
 
 from __future__ import annotations
 

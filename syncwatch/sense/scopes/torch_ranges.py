@@ -1,4 +1,4 @@
-"""Answers: which ranges does a program name through torch? `torch.cuda.nvtx` and `record_function`, at their bottom.
+"""Hears the ranges that a program names with `torch.cuda.nvtx` and `record_function`, at their bottom.
 
 Patched are the objects that the functions go through, not the names of the functions: a program may have imported
 those before anybody watched.

@@ -1,1 +1,1 @@
-"""Answers: what does a program do on a GPU that is not there? A virtual CUDA device on ordinary CPU tensors."""
+"""What a program would do on a GPU that is not there, shown by a virtual CUDA device on ordinary CPU tensors."""

@@ -1,4 +1,4 @@
-"""Answers: how does the runner use the virtual device? It is on from the start, and one pass gives everything."""
+"""The virtual device as the runner uses it: it is on from the start, and one pass gives everything."""
 
 from __future__ import annotations
 

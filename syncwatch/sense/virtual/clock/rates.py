@@ -1,4 +1,4 @@
-"""Answers: how long does anything take on the virtual device? Stated rates, each with its source."""
+"""How long things take on the virtual device, by stated rates, each with its source."""
 
 from __future__ import annotations
 

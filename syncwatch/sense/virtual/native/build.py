@@ -1,4 +1,4 @@
-"""Answers: how is the native library built? By the C++ compiler of this machine, once, against torch's headers.
+"""Builds the native library with the C++ compiler of this machine, once, against torch's headers.
 
 `python -m syncwatch.sense.virtual.native.build` builds the one that is shipped for the torch it runs with
 (`make prebuilt`).

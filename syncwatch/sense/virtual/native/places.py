@@ -1,4 +1,4 @@
-"""Answers: what is the native library called here, where does it lie, and what is it made of?"""
+"""The native library's name on this machine, the folder where it lies, and the sources that it is made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what if CUDA can and the CPU cannot? The operator is computed by a reference, or in another type."""
+"""Computes operators that CUDA can run and the CPU cannot, by a reference or in another type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how many floating-point operations does an operator do? torch's own formulas, the common ones by hand.
+"""Counts the floating-point operations of an operator: by torch's own formulas, the common ones by hand.
 
 torch's formulas map over every argument, which costs 20 us a call; the four products below are most of what runs.
 """

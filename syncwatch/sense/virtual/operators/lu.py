@@ -1,4 +1,4 @@
-"""Answers: what does a factorization without pivoting give, which only CUDA has? The same numbers, column by column."""
+"""LU factorization without pivoting, which only CUDA has: gives the same numbers, column by column."""
 
 from __future__ import annotations
 

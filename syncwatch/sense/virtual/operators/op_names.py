@@ -1,4 +1,4 @@
-"""Answers: what are operators called in recordings? As torch's profiler calls the innermost one on CUDA.
+"""The names of operators in recordings: as torch's profiler calls the innermost one on CUDA.
 
 `aten.` and the operator, without its overload: `aten.nonzero` for `aten::nonzero`. Every row of the table of blocking
 operators is its own name. What never reaches the dispatcher on the CPU has one of the names below.

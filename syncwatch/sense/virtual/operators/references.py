@@ -1,4 +1,4 @@
-"""Answers: what stands for an operator that the CPU has no kernel of, or not in this type?"""
+"""The functions that stand for operators that the CPU has no kernel of, or not in the type that is asked for."""
 
 from __future__ import annotations
 

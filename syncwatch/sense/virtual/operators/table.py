@@ -1,4 +1,4 @@
-"""Answers: which operator waits for the device, when, and why? The registry; the rows are in `rows/`.
+"""The table of operators that wait for the device, with when and why. The registry; the rows are in `rows/`.
 
 A row belongs to an operator with all its overloads (`aten.nonzero`, `aten.nonzero.out`). It looks at the arguments and
 returns what the CUDA implementation asks of the runtime, in order; nothing where it does not wait. Composite operators

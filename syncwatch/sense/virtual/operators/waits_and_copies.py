@@ -1,4 +1,4 @@
-"""Answers: what can an operator ask of the CUDA runtime that matters here? Copies and waits, in order."""
+"""The copies and waits that an operator can ask of the CUDA runtime, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what may a process do with the device that was forked from one which used it? Nothing, as with CUDA.
+"""Refuses the device to a process that was forked from one which used it, as CUDA does.
 
 CUDA cannot be initialized twice, and torch says so. A process that was forked before the device was used may use it.
 """

@@ -1,4 +1,4 @@
-"""Answers: what does `torch.cuda` say while the device is on? Every name that programs call, put back afterwards."""
+"""Replaces `torch.cuda` while the virtual device is on: every name that programs call, put back afterwards."""
 
 from __future__ import annotations
 

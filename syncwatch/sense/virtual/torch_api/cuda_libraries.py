@@ -1,4 +1,4 @@
-"""Answers: what do programs hear of CUDA's libraries? cuDNN, cuFFT, the runtime, memory pools, copies for DataParallel.
+"""Stands for CUDA's libraries: cuDNN, cuFFT, the runtime, memory pools, copies for DataParallel.
 
 A torch that was built for CUDA calls these libraries, which want a driver; one that was built for the CPU lacks them.
 While the device is on, both say what a machine with one GPU would.

@@ -1,4 +1,4 @@
-"""Answers: what do the memory functions of `torch.cuda` say? The counts of the native allocator."""
+"""The memory functions of `torch.cuda` on the virtual device, with the counts of the native allocator."""
 
 from __future__ import annotations
 

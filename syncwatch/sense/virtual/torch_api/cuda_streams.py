@@ -1,4 +1,4 @@
-"""Answers: what are `torch.cuda.Stream` and `Event` here? The same calls, on the virtual clock."""
+"""`torch.cuda.Stream` and `Event` on the virtual device: the same calls, on the virtual clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how does a name that was imported before the device is on, as `from torch.cuda import Event`, reach it?
+"""Redirects names imported before the virtual device is on, as `from torch.cuda import Event`, to their replacements.
 
 Replacing an attribute of `torch.cuda` leaves such a name with what torch itself put there. So, until all is put back,
 the original function has the code of a call to its replacement, and the original class makes the replacement's objects.

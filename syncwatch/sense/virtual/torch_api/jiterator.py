@@ -1,4 +1,4 @@
-"""Answers: how does `torch.cuda.jiterator` run without a compiler for the GPU? Its arithmetic is done on tensors.
+"""Runs `torch.cuda.jiterator` without a compiler for the GPU: its arithmetic is done on tensors.
 
 The C++ of an element-wise kernel is mostly sums and products, which read the same in Python. Anything else is refused.
 """

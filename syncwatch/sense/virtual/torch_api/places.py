@@ -1,4 +1,4 @@
-"""Answers: which device does an argument name? `"cuda"`, `0`, `torch.device("cuda:0")`, or another."""
+"""Finds the device that an argument names: `"cuda"`, `0`, `torch.device("cuda:0")`, or another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does the device not do? Compiling is left out with a note, distributed work is refused."""
+"""What the virtual device does not do: compiling is left out with a note, distributed work is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how do Triton kernels run without a GPU? In Triton's interpreter; a launch is one kernel on the stream."""
+"""Runs Triton kernels without a GPU, in Triton's interpreter; a launch is one kernel on the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does Triton's interpreter get wrong about numbers? Bfloat16, comparisons, loop bounds that were loaded.
+"""Mends what Triton's interpreter gets wrong about numbers: bfloat16, comparisons, loop bounds that were loaded.
 
 It keeps bfloat16 as bare 16-bit integers, so that sums, products and `tl.dot` work on the bit patterns (Triton's manual
 names it under "Limitations" of `TRITON_INTERPRET`). A kernel has to give here the values that it gives on a GPU, so a

@@ -1,4 +1,4 @@
-"""Answers: which rows does the table have? Importing this package enters all of them, one file a family."""
+"""The rows of the table of operators that wait. Importing this package enters all of them, one file a family."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which operators of torchvision and torchaudio wait?"""
+"""The operators of torchvision and torchaudio that wait for the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which indices make the host wait? Masks on the device, and indices that lie on the host."""
+"""The indexing that makes the host wait: masks on the device, and indices that lie on the host."""
 
 from __future__ import annotations
 

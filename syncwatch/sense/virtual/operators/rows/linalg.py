@@ -1,4 +1,4 @@
-"""Answers: which linear algebra waits? Checks of `info`, and solvers that wait inside.
+"""The linear algebra that waits for the device: checks of `info`, and solvers that wait inside.
 
 The counts of solvers are those of cuSOLVER 12 and MAGMA behind torch 2.11 on an H200; `b` is the batch.
 """

@@ -1,4 +1,4 @@
-"""Answers: which losses and samplers wait?"""
+"""The losses and samplers that wait for the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which operators on nested tensors wait? Those that are given sizes by the device, or send theirs."""
+"""The operators on nested tensors that wait: those that are given sizes by the device, or send theirs."""
 
 from __future__ import annotations
 

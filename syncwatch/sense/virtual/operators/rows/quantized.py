@@ -1,4 +1,4 @@
-"""Answers: which quantization waits? Where scales, zero points or ranges lie on the device and the host needs them."""
+"""The quantization that waits, where scales, zero points or ranges lie on the device and the host needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which operators wait because the size of their output depends on the values?"""
+"""The operators that wait because the size of their output depends on the values."""
 
 from __future__ import annotations
 

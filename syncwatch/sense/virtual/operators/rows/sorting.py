@@ -1,4 +1,4 @@
-"""Answers: which sorting and searching waits? Where the host looks at positions, or Thrust does the work."""
+"""The sorting and searching that waits, where the host looks at positions, or Thrust does the work."""
 
 from __future__ import annotations
 

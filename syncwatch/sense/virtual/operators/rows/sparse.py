@@ -1,4 +1,4 @@
-"""Answers: which operators on sparse tensors wait? Coalescing does, and so does finding how many elements are stored.
+"""The operators on sparse tensors that wait. Coalescing does, and so does finding how many elements are stored.
 
 Read from the sources of torch 2.12 (`ATen/native/sparse`), with the counts of Thrust that an H200 showed: an algorithm
 waits for the stream once, and one that returns a number or a position reads it besides. Nothing is read to add two

@@ -1,4 +1,4 @@
-"""Answers: which changes between sparse layouts wait? Counting what is stored, and what goes through the host.
+"""The changes between sparse layouts that wait: counting what is stored, and what goes through the host.
 
 Read from the sources of torch 2.12 (`TensorConversions.cpp`, `SparseCsrTensor.cpp`), and measured on an H200.
 """

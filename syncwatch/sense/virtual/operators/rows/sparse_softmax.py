@@ -1,4 +1,4 @@
-"""Answers: where does a softmax of a sparse tensor wait? Thrust groups its elements, and waits at each stage.
+"""The waits in a softmax of a sparse tensor. Thrust groups its elements, and waits at each stage.
 
 Read from `ATen/native/sparse/cuda/SoftMax.cu` of torch 2.12, with the counts that an H200 showed.
 """

@@ -1,4 +1,4 @@
-"""Answers: which operators read a value back? Scalars, truth values, scalar arguments that lie on the device."""
+"""The operators that read a value back: scalars, truth values, scalar arguments that lie on the device."""
 
 from __future__ import annotations
 
