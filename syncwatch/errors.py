@@ -1,4 +1,4 @@
-"""Answers: how does syncwatch refuse? One root, a sentence with a next step, and an exit code."""
+"""How syncwatch refuses: one root of errors, a sentence with a next step, and an exit code."""
 
 from __future__ import annotations
 

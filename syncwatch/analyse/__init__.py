@@ -1,1 +1,1 @@
-"""Answers: what does each line cost a step, and how do two variants compare? Integers in, a report out."""
+"""Computes what each line costs a step, and how two variants compare. Integers in, a report out."""

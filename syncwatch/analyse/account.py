@@ -1,4 +1,4 @@
-"""Answers: where did the GPU's time of the measured steps go? Busy, idle after a sync, idle for want of launches."""
+"""Where the GPU's time of the measured steps went: busy, idle after a sync, idle for want of launches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how long did the GPU stand idle because the host had waited? Integers only."""
+"""How long the GPU stood idle because the host had waited. Integers only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how do recordings and their attributed waits become one report?"""
+"""Makes one report of recordings and their attributed waits."""
 
 from __future__ import annotations
 

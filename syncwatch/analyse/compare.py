@@ -1,4 +1,4 @@
-"""Answers: is the candidate faster than the baseline, and how sure is that?"""
+"""Tells whether the candidate is faster than the baseline, and how sure that is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what changed between two runs? Variants are paired, then their lines and their steps are compared."""
+"""What changed between two runs: variants are paired, then their lines and their steps are compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which lines are gone, new or changed between two runs? Lines are known by a key without line numbers."""
+"""Finds lines that are gone, new or changed between two runs. Lines are known by a key without line numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does one step of a variant add up to? Counts, bytes, and an account of the GPU's time."""
+"""What one step of a variant adds up to: counts, bytes, and an account of the GPU's time."""
 
 from __future__ import annotations
 

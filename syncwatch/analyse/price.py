@@ -1,4 +1,4 @@
-"""Answers: what did each wait cost? Host time, split, and the idle time of the GPU that followed. Integers only."""
+"""What each wait cost: host time, split, and the idle time of the GPU that followed. Integers only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does each line cost a step? Calls, host time, GPU idle time and bytes, added up by line."""
+"""What each line costs a step: calls, host time, GPU idle time and bytes, added up by line."""
 
 from __future__ import annotations
 

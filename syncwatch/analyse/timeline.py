@@ -1,4 +1,4 @@
-"""Answers: which events belong to measured steps, and when was each GPU busy?"""
+"""Finds the events that belong to measured steps, and when each GPU was busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what do the prices of many waits come to, a step? One unmeasured part leaves the whole unmeasured."""
+"""Adds up the prices of many waits, a step. One unmeasured part leaves the whole unmeasured."""
 
 from __future__ import annotations
 

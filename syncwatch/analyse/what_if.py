@@ -1,4 +1,4 @@
-"""Answers: how fast would the step be without its host reads? The ceiling, from steps that replayed them."""
+"""How fast the step would be without its host reads: the ceiling, from steps that replayed them."""
 
 from __future__ import annotations
 

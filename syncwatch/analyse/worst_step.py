@@ -1,4 +1,4 @@
-"""Answers: how much had the worst step? An average would let one step wait for three."""
+"""How much the worst step had. An average would let one step wait for three."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what is left of a run whose process is killed? The run file, written now and then while it goes on."""
+"""Keeps what there is of a run whose process may be killed: the run file, written now and then while it goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how do two saved runs become their difference? Lines are known by the key that a baseline has for them."""
+"""Makes two saved runs into their difference. Lines are known by the key that a baseline has for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how does a session become a trace file? Formats know no causes, so the labels of its waits are made here."""
+"""Makes a session into a trace file. Formats know no causes, so the labels of its waits are made here."""
 
 from __future__ import annotations
 

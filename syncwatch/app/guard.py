@@ -1,4 +1,4 @@
-"""Answers: how does code say that it may wait, or must not? `with syncwatch.allow("reason")`, `guard("disallow")`.
+"""Lets code say that it may wait, or must not: `with syncwatch.allow("reason")`, `guard("disallow")`.
 
 Both hold for the running thread or asyncio task alone, and for tasks that it starts inside; threads that it starts have
 no guard. Both nest, the inner one wins, and both are decorators too, of coroutine functions as well.

@@ -1,4 +1,4 @@
-"""Answers: what if the target ends its process without coming back, with `os._exit` or by another program in its place?
+"""Reports on a target that ends its process without coming back, with `os._exit` or by running another program.
 
 Then the run is finished and reported first, on the thread that leaves. Ways out that Python does not pass are the
 supervisor's matter.

@@ -1,1 +1,1 @@
-"""Answers: which line waited, and why? Reads a recording, knows nothing of torch."""
+"""Finds the line that waited, and why. Reads a recording, knows nothing of torch."""

@@ -1,4 +1,4 @@
-"""Answers: which copy does a wait stand behind, where no stack joins them? The last work that its thread asked for."""
+"""Finds the copy that a wait stands behind where no stack joins them: the last work that its thread asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does this piece of source do, as far as its text tells? Calls, subscripts, truth tests."""
+"""What a piece of source does, as far as its text tells: calls, subscripts, truth tests."""
 
 from __future__ import annotations
 

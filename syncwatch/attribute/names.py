@@ -1,4 +1,4 @@
-"""Answers: which names in a line, or of an operator, mean which cause?"""
+"""The names in a line, or of an operator, that point to a cause."""
 
 from __future__ import annotations
 

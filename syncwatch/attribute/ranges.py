@@ -1,4 +1,4 @@
-"""Answers: which NVTX range stands for a line that is not known? The innermost that is the user's, without numbers."""
+"""Picks the NVTX range that stands for an unknown line: the innermost that is the user's, without numbers."""
 
 from __future__ import annotations
 

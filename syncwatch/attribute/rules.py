@@ -1,4 +1,4 @@
-"""Answers: which cause explains this synchronization? First match wins, the source text before the operator.
+"""Picks the cause that explains a synchronization. First match wins, the source text before the operator.
 
 The text of the line is the same on every device; the operator is not (CUDA reports the innermost one, or none). So the
 text decides wherever it can, and the operator only where it cannot.

@@ -1,4 +1,4 @@
-"""Answers: which line and which cause does each synchronization of a recording belong to?"""
+"""Finds the line and the cause that each synchronization of a recording belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which frame of a raw stack is the user's line, and which frames of torch lie below it?"""
+"""Finds the user's line in a raw stack, and the frames of torch that lie below it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Answers: what does a user type? One file a command; `app` is the only catcher of errors."""
+"""The command line of syncwatch. One file a command; `app` is the only catcher of errors."""

@@ -1,4 +1,4 @@
-"""Answers: which commands are there, and what happens when one refuses?"""
+"""The commands of syncwatch, and what happens when one refuses."""
 
 from __future__ import annotations
 

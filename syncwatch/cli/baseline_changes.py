@@ -1,4 +1,4 @@
-"""Answers: what does an update of the baseline let through that was not let through before? Each entry, in words."""
+"""What an update of the baseline lets through that was not let through before: each entry, in words."""
 
 from __future__ import annotations
 

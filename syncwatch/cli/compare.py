@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch compare` do? It says what changed between two saved runs, or traces."""
+"""The command `syncwatch compare`: says what changed between two saved runs, or traces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a shell offer when a name is half typed? Known without torch, so that it comes at once."""
+"""What a shell offers when a name is half typed. Known without torch, so that it comes at once."""
 
 from __future__ import annotations
 

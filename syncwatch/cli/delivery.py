@@ -1,4 +1,4 @@
-"""Answers: how does the process that watches tell its supervisor what it found? Through a pipe; see `supervisor`."""
+"""Lets the process that watches tell its supervisor what it found, through a pipe; see `supervisor`."""
 
 from __future__ import annotations
 

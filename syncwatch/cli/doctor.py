@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch doctor` do? It says what is installed, and which sensors work here."""
+"""The command `syncwatch doctor`: says what is installed, and which sensors work here."""
 
 from __future__ import annotations
 

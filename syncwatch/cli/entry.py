@@ -1,4 +1,4 @@
-"""Answers: what does the command `syncwatch` do first? It supervises where code will run, and else is the program."""
+"""The entry point of the command `syncwatch`: supervises where code will run, and else is the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch explain` do? It prints why a line waits, and what to write instead."""
+"""The command `syncwatch explain`: prints why a line waits, and what to write instead."""
 
 from __future__ import annotations
 

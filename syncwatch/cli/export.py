@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch export` do? It writes a saved run as a trace that another tool opens."""
+"""The command `syncwatch export`: writes a saved run as a trace that another tool opens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch gate` do? It judges a run, new or saved, and its exit code is the verdict."""
+"""The command `syncwatch gate`: judges a run, new or saved, and its exit code is the verdict."""
 
 from __future__ import annotations
 

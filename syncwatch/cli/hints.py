@@ -1,4 +1,4 @@
-"""Answers: what does one do next? After a run, one sentence for each thing that would help."""
+"""What a user can do next: after a run, one sentence for each thing that would help."""
 
 from __future__ import annotations
 

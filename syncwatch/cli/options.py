@@ -1,4 +1,4 @@
-"""Answers: which options do several commands share, and how are they checked?"""
+"""The options that several commands share, and how they are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: may this file be written? Before the work is done, so that no run and no file of the user's is lost."""
+"""Checks that a file may be written, before the work is done, so that no run and no file of the user's is lost."""
 
 from __future__ import annotations
 

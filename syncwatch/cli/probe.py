@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch probe` do? It measures which operators wait on this GPU, with this torch."""
+"""The command `syncwatch probe`: measures which operators wait on this GPU, with this torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch probe --sizes` do? It sweeps operators, and says what differs from a known sweep."""
+"""The command `syncwatch probe --sizes`: sweeps operators, and says what differs from a known sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how is a probe's table shown? How many samples wait, and where two tables differ."""
+"""Shows a probe's table: how many samples wait, and where two tables differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what becomes of an error? A sentence on stderr and an exit code; no other place of the CLI catches one."""
+"""Turns an error into a sentence on stderr and an exit code; no other place of the CLI catches one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch report` do? It shows a saved run again, or a trace that another program recorded."""
+"""The command `syncwatch report`: shows a saved run again, or a trace that another program recorded."""
 
 from __future__ import annotations
 

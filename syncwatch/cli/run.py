@@ -1,4 +1,4 @@
-"""Answers: what does `syncwatch run` do? It watches a scenario or code of the user's, and reports."""
+"""The command `syncwatch run`: watches a scenario or code of the user's, and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what goes to stderr? Sentences, a user's own traceback, and progress when someone is looking."""
+"""What goes to stderr: sentences, a user's own traceback, and progress when someone is looking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: where do reports and sentences go when the watched code has replaced or closed stdout and stderr?
+"""Keeps reports and sentences going out when the watched code has replaced or closed stdout and stderr.
 
 Both are duplicated before it runs. Whatever it then does to `sys.stdout` or to descriptor 1, a report goes to the
 duplicate, with the encoding, the width and the colours that stdout had at the start.

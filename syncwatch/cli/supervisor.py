@@ -1,4 +1,4 @@
-"""Answers: what does the process do that the shell started? It starts the one that watches, and knows how that ended.
+"""The process that the shell started: it starts the one that watches, and knows how that ended.
 
 Python code can end its process without anything of Python running again: `_exit` of C, `abort`, a segmentation fault,
 another program in its place. So the exit code is not what the watched process ends with, but what it *delivers* through

@@ -1,4 +1,4 @@
-"""Answers: which torch and Triton was this tried with, and what if others are installed? No torch in here.
+"""The torch and Triton that this was tried with, and what is said if others are installed. No torch in here.
 
 The sensors stand on names that neither documents, and the virtual device on what CUDA does in the torch that is
 installed. The versions below are those that `make test-torch` was run with; `docs/virtual-device.md` has the table.

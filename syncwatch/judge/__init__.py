@@ -1,1 +1,1 @@
-"""Answers: may this run pass? A pure function of a report and a policy."""
+"""Decides whether a run may pass. A pure function of a report and a policy."""

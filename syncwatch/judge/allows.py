@@ -1,4 +1,4 @@
-"""Answers: which reason covers a site, if any, and does it still hold?"""
+"""Finds the reason that covers a site, if any, and whether it still holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: by what is a site known while the code around it moves, and has it more lines or calls than before?"""
+"""Knows a site while the code around it moves, and tells whether it has more lines or calls than before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how is a baseline kept? A sorted line of JSON for each site: diffs can be read, and merges are clean."""
+"""The file of a baseline: a sorted line of JSON for each site. Diffs can be read, and merges are clean."""
 
 from __future__ import annotations
 

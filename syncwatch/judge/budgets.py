@@ -1,4 +1,4 @@
-"""Answers: are the figures of a step within their budgets, and could they be measured at all?"""
+"""Checks that the figures of a step are within their budgets, and that they could be measured at all."""
 
 from __future__ import annotations
 

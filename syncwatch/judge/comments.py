@@ -1,4 +1,4 @@
-"""Answers: which reasons does the source itself give? `# syncwatch: allow[SW101] reason until=2027-03-01`."""
+"""Reads the reasons that the source itself gives: `# syncwatch: allow[SW101] reason until=2027-03-01`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: until which day does a reason hold? It may say so in its own words: "slow path until 2027-03-01"."""
+"""Until which day a reason holds. It may say so in its own words: "slow path until 2027-03-01"."""
 
 from __future__ import annotations
 

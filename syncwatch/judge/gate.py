@@ -1,4 +1,4 @@
-"""Answers: is this report within the policy, over it, or could it not be measured?"""
+"""Judges whether a report is within the policy, over it, or could not be measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which level has a site under a policy, and which rule says so?"""
+"""The level that a site has under a policy, and the rule that says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which rules of the policy speak of nothing in this run, or of what nobody could see?
+"""Finds the rules of the policy that speak of nothing in this run, or of what nobody could see.
 
 That nothing waited where a rule points is as it should be, and is not said. That no such range, file or sensor
 took part is: a name that is spelled wrong looks the same as health.

@@ -1,4 +1,4 @@
-"""Answers: may each line of one variant wait? Its allows first, then its level, then the baseline or the budget.
+"""Judges whether each line of one variant may wait: its allows, then its level, then the baseline or the budget.
 
 The lines that wait outside every step are asked apart from those of the steps: their calls are those of the whole run,
 no budget of a step speaks of them, and the baseline knows them by another name.

@@ -1,4 +1,4 @@
-"""Answers: what does a line of source say, apart from its layout and its comment?
+"""What a line of source says, apart from its layout and its comment.
 
 Not with `tokenize`: it refuses half a statement, and splits f-strings from Python 3.12 on, so that a baseline written
 by one Python would not hold for another.

@@ -1,1 +1,1 @@
-"""Answers: which nouns does every stage share? Frozen records, no torch, integer nanoseconds."""
+"""The nouns that every stage shares. Frozen records, no torch, integer nanoseconds."""

@@ -1,4 +1,4 @@
-"""Answers: how do the records become a file, and a file the records again?"""
+"""Writes the records to a file, and reads the records from it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how are millions of records made without the garbage collector looking at each again and again?"""
+"""Makes millions of records without the garbage collector looking at each again and again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how are a million events kept in little memory? Their numbers in one array, what they share only once.
+"""Keeps a million events in little memory: their numbers in one array, what they share only once.
 
 A `SyncEvent` and the objects that it holds take 216 bytes, a `CopyEvent` 330 and a `KernelEvent` 300. Here a wait takes
 32, a copy 56 and a kernel 48: most of what an event says was said by an earlier one of the same line.

@@ -1,4 +1,4 @@
-"""Answers: what does a comparison of two runs say? These records are the JSON of `syncwatch compare`."""
+"""What a comparison of two runs says. These records are the JSON of `syncwatch compare`."""
 
 from __future__ import annotations
 

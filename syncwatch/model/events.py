@@ -1,4 +1,4 @@
-"""Answers: what can a sensor see? One frozen record for each kind of thing that happened."""
+"""What a sensor can see: one frozen record for each kind of thing that happened."""
 
 from __future__ import annotations
 

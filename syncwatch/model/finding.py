@@ -1,4 +1,4 @@
-"""Answers: what does a report say? These records are the JSON contract, field by field."""
+"""What a report says. These records are the JSON contract, field by field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what are syncwatch's own ranges called? The names that a trace of ours can be told by."""
+"""The names of syncwatch's own ranges, by which a trace of ours can be told."""
 
 STEP_RANGE = "syncwatch.step"
 """Followed by a blank and the number of the step."""

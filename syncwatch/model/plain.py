@@ -1,4 +1,4 @@
-"""Answers: may this path be read as a file? A pipe never ends, a device has no end, and a folder holds no bytes."""
+"""Tells whether a path may be read as a file. A pipe never ends, a device has no end, and a folder holds no bytes."""
 
 from __future__ import annotations
 

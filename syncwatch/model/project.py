@@ -1,4 +1,4 @@
-"""Answers: from which folder do the paths in a report start? From the project's, wherever in it a command is typed."""
+"""Finds the folder from which the paths in a report start: the project's, wherever in it a command is typed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how is a file written whole or not at all? Beside its place, which it takes once it is done."""
+"""Writes a file whole or not at all: beside its place, which it takes once it is done."""
 
 from __future__ import annotations
 

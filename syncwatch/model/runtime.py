@@ -1,4 +1,4 @@
-"""Answers: which calls of the CUDA runtime and driver wait? Whoever recorded them, they are judged alike."""
+"""The calls of the CUDA runtime and driver that wait. Whoever recorded them, they are judged alike."""
 
 from __future__ import annotations
 

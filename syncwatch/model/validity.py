@@ -1,4 +1,4 @@
-"""Answers: does what points elsewhere in a session point at something? A file may be damaged, or made by hand."""
+"""Checks that what points elsewhere in a session points at something. A file may be damaged, or made by hand."""
 
 from __future__ import annotations
 

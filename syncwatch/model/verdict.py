@@ -1,4 +1,4 @@
-"""Answers: may this run pass? The policy that is asked, and the verdict that is given."""
+"""The policy that is asked whether a run may pass, and the verdict that is given."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Answers: how does a test say that its code must not wait? Markers, a fixture and options for pytest."""
+"""The pytest plugin, by which a test says that its code must not wait: markers, a fixture and options."""

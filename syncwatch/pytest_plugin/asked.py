@@ -1,4 +1,4 @@
-"""Answers: who asked torch for a GPU, and was told that there is none, before the virtual device was on?
+"""Knows who asked torch for a GPU, and was told that there is none, before the virtual device was on.
 
 A module that asks while it is imported keeps the answer, so that its tests go on on the CPU and pass.
 """

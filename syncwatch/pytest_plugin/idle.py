@@ -1,4 +1,4 @@
-"""Answers: what is said of a watched test in which nothing could have waited, since it never came to the GPU?"""
+"""What is said of a watched test in which nothing could have waited, since it never came to the GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: did a test keep to its marker? Its session, held against the project's policy and what the marker asks."""
+"""Judges whether a test kept to its marker: its session, held against the project's policy and the marker."""
 
 from __future__ import annotations
 

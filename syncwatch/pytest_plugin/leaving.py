@@ -1,4 +1,4 @@
-"""Answers: what if a watched test ends all of pytest, by `os._exit` or `pytest.exit`? It says so, and not with 0."""
+"""Speaks up, and not with exit code 0, when a watched test ends all of pytest by `os._exit` or `pytest.exit`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a marker ask of its test? `no_sync` and `sync_budget` as data."""
+"""What a marker asks of its test: `no_sync` and `sync_budget` as data."""
 
 from __future__ import annotations
 

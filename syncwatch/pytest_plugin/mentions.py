@@ -1,4 +1,4 @@
-"""Answers: does a test module use our markers or our fixture? Read from its source, before it is imported."""
+"""Tells whether a test module uses our markers or our fixture. Read from its source, before it is imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does pytest call? Hooks, options and a fixture; what they need is imported when a test is watched."""
+"""What pytest calls: hooks, options and a fixture; what they need is imported when a test is watched."""
 
 from __future__ import annotations
 

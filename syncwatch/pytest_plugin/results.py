@@ -1,4 +1,4 @@
-"""Answers: what did all watched tests give? Gathered from this process or from xdist's workers, summed up, written."""
+"""What all watched tests gave: gathered from this process or from xdist's workers, summed up, written."""
 
 from __future__ import annotations
 

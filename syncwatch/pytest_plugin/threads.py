@@ -1,4 +1,4 @@
-"""Answers: which threads does a test leave running? What they wait for after it, no test is judged by."""
+"""Finds the threads that a test leaves running. What they wait for after it, no test is judged by."""
 
 from __future__ import annotations
 

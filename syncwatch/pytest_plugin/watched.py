@@ -1,4 +1,4 @@
-"""Answers: what does the plugin keep while pytest runs? The device, what the project decided, and what tests gave."""
+"""What the plugin keeps while pytest runs: the device, what the project decided, and what tests gave."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Answers: how is a report shown? One format a file; a reporter returns text and opens nothing."""
+"""Shows a report. One format a file; a reporter returns text and opens nothing."""

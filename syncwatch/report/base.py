@@ -1,4 +1,4 @@
-"""Answers: what is a reporter? Its options are in its constructor, and it renders a report to text."""
+"""What a reporter is: its options are in its constructor, and it renders a report to text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what could removing a read gain? The step time without it, at best, or why that is not known."""
+"""What removing a read could gain: the step time without it, at best, or why that is not known."""
 
 from __future__ import annotations
 

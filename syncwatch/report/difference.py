@@ -1,4 +1,4 @@
-"""Answers: what does a person read of two runs? Lines that came, went or changed, then the steps side by side."""
+"""What a person reads of two runs: lines that came, went or changed, then the steps side by side."""
 
 from __future__ import annotations
 

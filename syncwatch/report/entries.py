@@ -1,4 +1,4 @@
-"""Answers: what do the formats for machines say, one entry a thing? A ruling, or a line that nobody judged."""
+"""What the formats for machines say, one entry a thing: a ruling, or a line that nobody judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how does one finding look on a terminal? As a compiler prints it: code, line, carets, cost, help."""
+"""Shows one finding on a terminal, as a compiler prints it: code, line, carets, cost, help."""
 
 from __future__ import annotations
 

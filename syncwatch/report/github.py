@@ -1,4 +1,4 @@
-"""Answers: what does GitHub show beside the lines of a change? Workflow commands that become annotations."""
+"""What GitHub shows beside the lines of a change: workflow commands that become annotations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a machine read? The public JSON contract, `syncwatch.report/1`."""
+"""What a machine reads: the public JSON contract, `syncwatch.report/1`."""
 
 from __future__ import annotations
 

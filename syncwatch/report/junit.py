@@ -1,4 +1,4 @@
-"""Answers: what does a CI server show as tests? JUnit XML as Jenkins reads it: a suite a variant, a case a line."""
+"""What a CI server shows as tests: JUnit XML as Jenkins reads it, a suite a variant, a case a line."""
 
 from __future__ import annotations
 

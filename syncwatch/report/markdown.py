@@ -1,4 +1,4 @@
-"""Answers: what does a reader of the job summary see? One Markdown page: the verdict, the lines, the figures."""
+"""What a reader of the job summary sees: one Markdown page with the verdict, the lines, the figures."""
 
 from __future__ import annotations
 

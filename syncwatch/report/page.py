@@ -1,4 +1,4 @@
-"""Answers: how do lines for a terminal become text? Of one width, with or without colour, in Unicode or ASCII."""
+"""Makes lines for a terminal into text: of one width, with or without colour, in Unicode or ASCII."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a code scanner read? SARIF 2.1.0, with the page of each cause as the help of its rule."""
+"""What a code scanner reads: SARIF 2.1.0, with the page of each cause as the help of its rule."""
 
 from __future__ import annotations
 

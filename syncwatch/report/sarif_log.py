@@ -1,4 +1,4 @@
-"""Answers: which parts of a SARIF 2.1.0 log do we write? The names and meanings are those of the OASIS standard.
+"""The parts of a SARIF 2.1.0 log that we write. The names and meanings are those of the OASIS standard.
 
 https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html. Structs of our own: `sarif-om` has had no release
 since 2019.

@@ -1,4 +1,4 @@
-"""Answers: how do variants look side by side? A row for each figure of a step, a column for each variant."""
+"""Shows variants side by side: a row for each figure of a step, a column for each variant."""
 
 from __future__ import annotations
 

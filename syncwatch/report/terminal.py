@@ -1,4 +1,4 @@
-"""Answers: what does a person read? The findings of each variant, then the variants side by side."""
+"""What a person reads on a terminal: the findings of each variant, then the variants side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how do figures and foreign names become text that no terminal or markup can misread?"""
+"""Makes figures and foreign names into text that no terminal or markup can misread."""
 
 from __future__ import annotations
 

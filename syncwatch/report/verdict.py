@@ -1,4 +1,4 @@
-"""Answers: what does a person read of a verdict? Each failing line as a compiler prints it, then what else was said."""
+"""What a person reads of a verdict: each failing line as a compiler prints it, then what else was said."""
 
 from __future__ import annotations
 

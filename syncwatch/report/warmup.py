@@ -1,4 +1,4 @@
-"""Answers: which lines waited outside the measured steps? Only in warm-up, or in no step: short blocks, a line each."""
+"""Shows lines that waited outside the measured steps, only in warm-up or in no step: short blocks, a line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which sequences are in a step, and what does the device get to know about them?"""
+"""The sequences of each prefill step, and what the device gets to know about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a run of `gdn-prefill` consist of? Its options made into shapes, batches and host work."""
+"""One run of `gdn-prefill`: its options made into shapes, batches and host work."""
 
 from __future__ import annotations
 

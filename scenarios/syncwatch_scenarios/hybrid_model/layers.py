@@ -1,4 +1,4 @@
-"""Answers: what does one layer launch? GDN layers run this project's kernels, the others the GEMMs of their shape."""
+"""What one layer launches: GDN layers run this project's kernels, the others the GEMMs of their shape."""
 
 from __future__ import annotations
 

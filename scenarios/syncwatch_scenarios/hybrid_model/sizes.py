@@ -1,4 +1,4 @@
-"""Answers: how large are the layers of each preset? Hybrids: three GDN layers, then one of attention."""
+"""The layer sizes of each model preset. Hybrids: three GDN layers, then one of attention."""
 
 from __future__ import annotations
 

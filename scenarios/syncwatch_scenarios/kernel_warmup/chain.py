@@ -1,4 +1,4 @@
-"""Answers: in which order are the kernels launched, with what, and in which configurations may each be compiled?
+"""The order in which the kernels are launched, their arguments, and the configurations each may be compiled in.
 
 The configurations are those that serving engines try on Hopper: 4, 27, 12, 9, 12 and 24 of them for heads of 128, which
 makes 88 at one block size and 136 where the last kernel is tried at three. Source: the decorators of vLLM 0.18.1's copy

@@ -1,4 +1,4 @@
-"""Answers: what does a fresh process tell of its warm-up? Counts from Triton's own hooks, and what it served after."""
+"""What a fresh process tells of its warm-up: counts from Triton's own hooks, and what it served after."""
 
 from __future__ import annotations
 

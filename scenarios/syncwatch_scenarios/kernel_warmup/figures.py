@@ -1,4 +1,4 @@
-"""Answers: which figures does a reader want of several warm-ups, and in which words?"""
+"""The figures of several warm-ups that a reader wants, and the words for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how is a warm-up measured that nothing has warmed before? A new process, and an empty Triton cache."""
+"""Measures a warm-up that nothing has warmed before: in a new process, with an empty Triton cache."""
 
 from __future__ import annotations
 

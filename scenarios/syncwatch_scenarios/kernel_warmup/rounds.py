@@ -1,4 +1,4 @@
-"""Answers: in which order do the fresh processes run, and how does what they measured become a session?
+"""Runs the fresh processes in turn, and makes a session of what they measured.
 
 Variants take turns, every second round in reverse, one process each. On a GPU one more process of each variant is
 watched, for the lines that wait; its times are not used.

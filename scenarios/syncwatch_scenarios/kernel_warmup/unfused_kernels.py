@@ -1,4 +1,4 @@
-"""Answers: which kernels are warmed up? The chunked gated delta rule in six steps, every block size left to be chosen.
+"""The kernels to warm up: the chunked gated delta rule in six steps, every block size left to be chosen.
 
 This is the chain that serving engines autotune, one packed sequence a call; `syncwatch_kernels` has a faster one, whose
 block sizes are fixed. Source of the mathematics: Gated DeltaNet, arXiv 2412.06464, section 3.3, in the WY form of

@@ -1,4 +1,4 @@
-"""Answers: how does each variant warm up? Which lengths, which block sizes, which configurations."""
+"""How each variant of the scenario warms up: which lengths, which block sizes, which configurations."""
 
 from __future__ import annotations
 

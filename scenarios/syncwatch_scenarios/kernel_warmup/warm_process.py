@@ -1,4 +1,4 @@
-"""Answers: what does one warm-up take in a process that has never seen its kernels? Run as a process of its own.
+"""Measures one warm-up in a process that has never seen its kernels. Run as a process of its own.
 
     python -m syncwatch_scenarios.kernel_warmup.warm_process JOB
 

@@ -1,4 +1,4 @@
-"""Answers: what do the fresh processes of each variant say together? A step is one of them."""
+"""Gathers what the fresh processes of each variant measured. A step is one of them."""
 
 from __future__ import annotations
 

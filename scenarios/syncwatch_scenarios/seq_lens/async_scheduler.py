@@ -1,4 +1,4 @@
-"""Answers: which tokens does each step compute, and what does the scheduler know of each request by then?
+"""Decides which tokens each step computes, and what the scheduler knows of each request by then.
 
 Continuous batching with chunked prefill, speculative decoding and asynchronous scheduling. A step is scheduled while
 others are in flight: the drafts of those count as accepted until their outcome is known. In an engine the outcome

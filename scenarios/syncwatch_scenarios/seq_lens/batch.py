@@ -1,4 +1,4 @@
-"""Answers: what does the device know of a step, and how do sequence lengths come to exist there only?"""
+"""What the device knows of a step, and how sequence lengths come to exist there only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how long can each sequence be at most, without asking the GPU? `seq_lens_cpu_upper_bound`.
+"""Bounds the length of each sequence from above without asking the GPU: `seq_lens_cpu_upper_bound`.
 
 vLLM #40654 brought the bound, and vLLM #42202 the form that does not drift: the host's mirror of the computed tokens
 is written anew from the scheduler before every step. As first merged, the mirror was only ever added to, and every

@@ -1,4 +1,4 @@
-"""Answers: what do cross attention and MLA make of the context lengths, the tokens computed before this step?
+"""What cross attention and MLA make of the context lengths, the tokens computed before this step.
 
 Cross attention needs to know whether there are any, MLA how many the prefill rows have. The bound is exact in both:
 nothing was ever rejected of a prompt, and a decode row has context however many of its drafts were refused.

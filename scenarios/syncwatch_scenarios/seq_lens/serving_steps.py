@@ -1,4 +1,4 @@
-"""Answers: how does a serving loop go on from step to step? Scheduler, mirror and device states of one variant."""
+"""Takes a serving loop from step to step: the scheduler, mirror and device states of one variant."""
 
 from __future__ import annotations
 

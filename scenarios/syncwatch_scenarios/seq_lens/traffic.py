@@ -1,4 +1,4 @@
-"""Answers: which requests arrive, how many tokens may a step have, and how often is a draft accepted?"""
+"""The load of the scenario: requests that arrive, tokens a step may have, and how often drafts are accepted."""
 
 from __future__ import annotations
 

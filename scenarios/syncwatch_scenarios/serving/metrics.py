@@ -1,4 +1,4 @@
-"""Answers: how well was a trace served? Throughput, time to first token, and time per output token."""
+"""How well a trace was served: throughput, time to first token, and time per output token."""
 
 from __future__ import annotations
 

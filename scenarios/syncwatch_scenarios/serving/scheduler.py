@@ -1,4 +1,4 @@
-"""Answers: which tokens does each step of the serving loop compute? Continuous batching, one step ahead of the device.
+"""Decides which tokens each serving step computes: continuous batching, one step ahead of the device.
 
 A step is scheduled while the one before it still runs, as vLLM's asynchronous scheduling does it. How many drafts that
 step accepts is not known by then, so a request counts as having at least one new token of each step in flight. Nothing

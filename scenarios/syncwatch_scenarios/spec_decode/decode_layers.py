@@ -1,4 +1,4 @@
-"""Answers: what does a GDN layer launch for a step of prompts and speculative rows, and where are its states?"""
+"""What a GDN layer launches for a step of prompts and speculative rows, and where its states lie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how does what the scheduler decided reach the device? Host tensors through pinned memory, no waits."""
+"""Brings what the scheduler decided to the device: host tensors through pinned memory, no waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what do the GDN layers of one KV-cache group get to know about a step, and does finding out wait?
+"""Builds what the GDN layers of one KV-cache group need to know about a step, with or without waiting.
 
 The builder follows vLLM's `GDNAttentionMetadataBuilder.build`. Rows with drafts take the decode kernels and all others
 the chunked ones, so a mixed batch is split by a mask over its rows. In vLLM 0.18.1 that mask lies on the device. Each

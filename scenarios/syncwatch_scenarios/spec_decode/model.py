@@ -1,4 +1,4 @@
-"""Answers: what runs between the token ids of a step and its new tokens? A hybrid target model and its draft head."""
+"""What runs between the token ids of a step and its new tokens: a hybrid target model and its draft head."""
 
 from __future__ import annotations
 

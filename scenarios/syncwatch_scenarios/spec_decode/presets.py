@@ -1,4 +1,4 @@
-"""Answers: which model and which load does each preset of `spec-decode` stand for?"""
+"""The model and the load that each preset of `spec-decode` stands for."""
 
 from __future__ import annotations
 

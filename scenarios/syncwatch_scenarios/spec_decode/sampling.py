@@ -1,4 +1,4 @@
-"""Answers: which drafts stand, and which token comes after them? Rejection sampling, all of it on the device."""
+"""Decides which drafts stand and which token follows: rejection sampling, all of it on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: in which order do scheduling, the device and the results of a serving loop go?
+"""The order in which scheduling, the device and the results of a serving loop go.
 
 Before step i is scheduled, the host waits for the results of step i - 2, while step i - 1 runs. Those left the device
 on a stream of their own, with an event after them; the wait for that event is the one wait that the loop asks for.

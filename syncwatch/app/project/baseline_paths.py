@@ -1,4 +1,4 @@
-"""Answers: which entry of a baseline is meant, when it was written from another folder of the project?
+"""Finds the baseline entry that is meant when it was written from another folder of the project.
 
 Paths and targets in a baseline start from the project's folder. Early versions let them start from the folder in which
 the command was typed, so entries whose files are not in the project's are looked for below that folder.

@@ -1,4 +1,4 @@
-"""Answers: what did the project decide? `[tool.syncwatch]` of pyproject.toml, or syncwatch.toml, as a policy."""
+"""What the project decided: `[tool.syncwatch]` of pyproject.toml, or syncwatch.toml, as a policy."""
 
 from __future__ import annotations
 

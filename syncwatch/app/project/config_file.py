@@ -1,4 +1,4 @@
-"""Answers: which file holds the configuration, on which line is a key of it, and what is wrong there?"""
+"""Finds the file that holds the configuration, the line of each key in it, and what is wrong there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: where is the text of a file that a report names? Reports hold no absolute paths, so it is looked for."""
+"""Finds the text of a file that a report names. Reports hold no absolute paths, so it is looked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which causes are there? One file a family; `CAUSES` holds all of them by code."""
+"""All causes of waits that syncwatch knows. One file a family; `CAUSES` holds all of them by code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: when does memory make the host stand still? (SW601, SW602)."""
+"""Causes where memory makes the host stand still (SW601, SW602)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what is a cause? A stable code, a sentence, a hint, and the page that `explain` prints."""
+"""What a cause is: a stable code, a sentence, a hint, and the page that `explain` prints."""
 
 from __future__ import annotations
 

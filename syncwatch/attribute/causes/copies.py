@@ -1,4 +1,4 @@
-"""Answers: why do copies between host and GPU wait? (SW301 to SW305)."""
+"""Causes where copies between host and GPU wait (SW301 to SW305)."""
 
 from __future__ import annotations
 

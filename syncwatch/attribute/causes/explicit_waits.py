@@ -1,4 +1,4 @@
-"""Answers: which waits did the user ask for? (SW401 to SW403)."""
+"""Causes where the user asked for the wait (SW401 to SW403)."""
 
 from __future__ import annotations
 

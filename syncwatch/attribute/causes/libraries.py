@@ -1,4 +1,4 @@
-"""Answers: which waits happen inside a library? (SW501, SW502)."""
+"""Causes where the wait happens inside a library (SW501, SW502)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how does a cause read as a page? One Markdown text for the docs, the SARIF rules and `explain`."""
+"""Writes a cause as a page: one Markdown text for the docs, the SARIF rules and `explain`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: why does reading a value on the host wait? (SW101 to SW105)."""
+"""Causes where reading a value on the host waits (SW101 to SW105)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: why does an output whose size depends on the data wait? (SW201 to SW209)."""
+"""Causes where an output whose size depends on the data waits (SW201 to SW209)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what is a wait called that no rule explains? (SW900)."""
+"""The cause given to a wait that no rule explains (SW900)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Answers: what does a person open in a browser? One file with the figures, the lines and the timeline."""
+"""The report that a person opens in a browser: one file with the figures, the lines and the timeline."""

@@ -1,4 +1,4 @@
-"""Answers: what is inlined in the page, and what does its security policy let run? Exactly that, by its hash."""
+"""What is inlined in the page, and what its security policy lets run: exactly that, by its hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: where do the marks of the charts stand? Positions in percent of the drawing; the page holds the shapes."""
+"""Where the marks of the charts stand: positions in percent of the drawing; the page holds the shapes."""
 
 from __future__ import annotations
 

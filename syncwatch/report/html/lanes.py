@@ -1,4 +1,4 @@
-"""Answers: what is drawn of one recording, and in which row? NVTX ranges, host threads and GPU streams, as lanes."""
+"""What is drawn of one recording, and in which row: NVTX ranges, host threads and GPU streams, as lanes."""
 
 from __future__ import annotations
 

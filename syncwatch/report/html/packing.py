@@ -1,4 +1,4 @@
-"""Answers: how does the timeline travel in the page? Columns of integers and one table of strings, as JSON.
+"""Packs the timeline into the page: columns of integers and one table of strings, as JSON.
 
 Times are nanoseconds from the start of the first measured step, so that variants are aligned; starts are written as
 the difference to the one before.

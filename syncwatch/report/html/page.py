@@ -1,4 +1,4 @@
-"""Answers: what does the page say in words? Everything but the timeline's events, as the template puts it down."""
+"""What the page says in words: everything but the timeline's events, as the template puts it down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what does a person open in a browser? One file that shows where the CPU stood still, without a network."""
+"""Writes the file that a person opens in a browser to see where the CPU stood still, without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what stands in the tables of lines and of waits? Words, sort keys, and which wait is drawn."""
+"""What stands in the tables of lines and of waits: words, sort keys, and which wait is drawn."""
 
 from __future__ import annotations
 

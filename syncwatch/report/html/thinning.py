@@ -1,4 +1,4 @@
-"""Answers: what is left out of a timeline that is too large to draw? Nothing that waits, as long as there is room.
+"""Thins a timeline that is too large to draw. Nothing that waits is left out, as long as there is room.
 
 The first measured steps stay as they are. Elsewhere neighbours in a lane are merged, those with the smallest gaps
 first, never across a step, a wait or a bubble, so that the shape of the step stays. The page says what was done.
