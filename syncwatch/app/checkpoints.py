@@ -55,7 +55,7 @@ class Checkpoints:
     def _write_until_ended(self) -> None:
         pause = _FIRST_S
         while not self._ended.wait(pause):
-            # One that cannot be made must not end the run: the next one is tried, and the last writing says what is wrong.
+            # One that cannot be made must not end the run: the next is tried, and the last writing says what is wrong.
             # A tuple that is being made fails with SystemError, for one, where another thread looks through the heap.
             with contextlib.suppress(Exception):
                 self.write()

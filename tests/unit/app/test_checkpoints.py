@@ -15,7 +15,8 @@ from syncwatch.model.session import Session
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_checkpoint_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "_FIRST_S", 0.001)
-    asked, again = [], threading.Event()
+    asked: list[None] = []
+    again = threading.Event()
 
     def snapshot() -> Session | None:
         asked.append(None)
