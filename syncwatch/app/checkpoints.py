@@ -55,9 +55,8 @@ class Checkpoints:
     def _write_until_ended(self) -> None:
         pause = _FIRST_S
         while not self._ended.wait(pause):
-            # One that cannot be made must not end the run: the next is tried, and the last writing says what is wrong.
-            # A tuple that is being made fails with SystemError, for one, where another thread looks through the heap.
-            with contextlib.suppress(Exception):
+            # A tuple that is being made fails so in CPython where the target looks through the heap: the next is tried.
+            with contextlib.suppress(SystemError):
                 self.write()
             pause *= 2
 

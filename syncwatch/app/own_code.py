@@ -67,6 +67,8 @@ def run_code(
                 # This process was started for the command alone.
                 from syncwatch.bench.ending import skip_final_collections
 
+                # It looks through the heap, where a checkpoint's thread may be making a tuple.
+                checkpoints.close()
                 skip_final_collections()
     except SyncwatchError:
         raise

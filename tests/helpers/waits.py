@@ -7,11 +7,17 @@ from typing import Any
 
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.recording import Recording
+from syncwatch.sense.recorder import Recorder
 
 
-def waits_of(recording: Recording) -> list[SyncEvent]:
+def waits_of(recorded: Recording | Recorder) -> list[SyncEvent]:
     """Return what the host stood still for."""
-    return [each for each in recording.syncs if each.kind is not SyncKind.ALLOCATION]
+    return [each for each in recorded.syncs if each.kind is not SyncKind.ALLOCATION]
+
+
+def allocator_calls_of(recorder: Recorder) -> list[str | None]:
+    """Return the calls of the driver that the allocators made, in their order."""
+    return [each.api for each in recorder.syncs if each.kind is SyncKind.ALLOCATION]
 
 
 def sites_that_wait(sites: Iterable[Any]) -> list[Any]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Session
 from tests.helpers.command import ROOT
 from tests.helpers.waits import waits_of
@@ -40,11 +39,6 @@ def started(folder: Path, device: str, more: str, command: str = "run") -> tuple
         words, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     return process, output
-
-
-def waits(session: Session) -> list[SyncEvent]:
-    """Return the waits; on CUDA the allocator's calls are recorded beside them."""
-    return [each for each in session.recordings[0].syncs if each.kind is not SyncKind.ALLOCATION]
 
 
 def until(process: subprocess.Popen[str], output: Path) -> None:
@@ -87,7 +81,7 @@ def test_running_out_of_gpu_memory_keeps_what_came_before(tmp_path: Path, device
     assert process.returncode == 3
     assert "OutOfMemoryError" in err and "more memory" in err
     session = Session.load(output)
-    assert not session.complete and len(waits(session)) == 1
+    assert not session.complete and len(waits_of(session.recordings[0])) == 1
 
 
 def test_the_child_of_a_fork_reports_nothing_and_the_parent_says_that_it_forked(tmp_path: Path, device: str) -> None:
@@ -102,7 +96,7 @@ def test_the_child_of_a_fork_reports_nothing_and_the_parent_says_that_it_forked(
     assert process.returncode == 0, err
     assert out.count("2 syncs a step") == 1 and "Exception" not in err
     session = Session.load(output)
-    assert len(waits(session)) == 2
+    assert len(waits_of(session.recordings[0])) == 2
     assert "forked once" in session.recordings[0].notes[-1]
 
 

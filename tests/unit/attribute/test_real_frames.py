@@ -10,7 +10,7 @@ import pytest
 
 from syncwatch.model.events import Frame
 from syncwatch.sense.stacks import StackTable
-from tests.attributed import findings_of
+from tests.helpers.attributed import findings_of
 from tests.helpers.fakes import Stacks, recording, sync
 
 

@@ -8,7 +8,7 @@ from syncwatch.attribute.ranges import range_of
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent, SyncKind
 from syncwatch.model.session import Coverage
 from syncwatch.model.wait import Finding
-from tests.attributed import findings_of
+from tests.helpers.attributed import findings_of
 from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, sync, torch_frame
 
 

@@ -14,7 +14,7 @@ import torch
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import allocator_calls_in, waits_in
+from tests.helpers.waits import allocator_calls_of, waits_of
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -102,7 +102,7 @@ def test_each_stream_has_segments_of_its_own(device: VirtualDevice, recorder: Re
     take(KIB)
 
     assert figures("segment", "reserved_bytes") == (2, 4 * MIB)
-    assert allocator_calls_in(recorder) == ["cudaMalloc", "cudaMalloc"]
+    assert allocator_calls_of(recorder) == ["cudaMalloc", "cudaMalloc"]
 
 
 def test_a_cached_piece_is_taken_without_a_word(device: VirtualDevice, recorder: Recorder) -> None:
@@ -125,7 +125,7 @@ def test_the_line_that_allocates_is_told_with_its_time(device: VirtualDevice, re
     assert (call.kind, call.api, call.explicit, call.op) == (SyncKind.ALLOCATION, "cudaMalloc", False, None)
     assert any(frame.file.endswith("test_caching.py") and frame.function == "take" for frame in frames)
     assert call.end_ns > call.start_ns
-    assert waits_in(recorder) == []
+    assert waits_of(recorder) == []
 
 
 def test_an_empty_cache_gives_back_what_is_wholly_free(device: VirtualDevice, recorder: Recorder) -> None:
@@ -137,7 +137,7 @@ def test_an_empty_cache_gives_back_what_is_wholly_free(device: VirtualDevice, re
     torch.cuda.empty_cache()
 
     assert figures("segment", "reserved_bytes") == (1, 2 * MIB)
-    assert allocator_calls_in(recorder) == ["cudaMalloc", "cudaMalloc", "cudaFree"]
+    assert allocator_calls_of(recorder) == ["cudaMalloc", "cudaMalloc", "cudaFree"]
     # It waits for the device.
     assert device.now_ns() - begun > 4_000_000
     assert torch.cuda.memory_stats()["num_device_free"] == 1
@@ -171,8 +171,8 @@ def test_an_empty_cache_waits_for_the_events_of_other_streams(device: VirtualDev
 
     torch.cuda.empty_cache()
 
-    assert [each.kind for each in waits_in(recorder)] == [SyncKind.EVENT]
-    assert allocator_calls_in(recorder) == ["cudaMalloc", "cudaFree"]
+    assert [each.kind for each in waits_of(recorder)] == [SyncKind.EVENT]
+    assert allocator_calls_of(recorder) == ["cudaMalloc", "cudaFree"]
     assert figures("reserved_bytes", "active_bytes") == (0, 0)
 
 
@@ -201,7 +201,7 @@ def test_for_want_of_memory_the_cache_is_given_back(limited: VirtualDevice) -> N
 
     kept = take(48 * MIB)
 
-    assert allocator_calls_in(recorder) == ["cudaMalloc", "cudaFree", "cudaMalloc"]
+    assert allocator_calls_of(recorder) == ["cudaMalloc", "cudaFree", "cudaMalloc"]
     assert torch.cuda.memory_stats()["num_alloc_retries"] == 1
     assert kept.is_cuda
 
@@ -238,7 +238,7 @@ def test_a_graph_has_a_pool_of_its_own_until_it_goes(device: VirtualDevice, reco
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         out = x + 1
-    assert allocator_calls_in(recorder) == ["cudaMalloc", "cudaMalloc"]
+    assert allocator_calls_of(recorder) == ["cudaMalloc", "cudaMalloc"]
     again = torch.cuda.CUDAGraph()
     with torch.cuda.graph(again, pool=graph.pool()):
         more = x + 2
@@ -265,7 +265,7 @@ def test_a_product_of_matrices_takes_the_workspace_of_cublas_once_a_stream(
         x @ x
 
     assert figures("allocated_bytes") == (512 + 64 * MIB,)
-    assert allocator_calls_in(recorder) == ["cudaMalloc"] * 4
+    assert allocator_calls_of(recorder) == ["cudaMalloc"] * 4
 
 
 def test_autograd_has_a_workspace_of_its_own(device: VirtualDevice) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 Call = Callable[[], Any]
 cuda: Any = torch.cuda
@@ -34,7 +34,7 @@ def count(device: VirtualDevice, call: Callable[[], object]) -> int:
         warnings.simplefilter("ignore")
         call()
     device.record_into(None)
-    return len(waits_in(recorder))
+    return len(waits_of(recorder))
 
 
 def host(value: float) -> Any:

@@ -9,7 +9,7 @@ import torch
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 cuda: Any = torch.cuda
 
@@ -41,7 +41,7 @@ def test_explicit_waits_are_marked(device: VirtualDevice, recorder: Recorder, wa
     assert callable(wait)
     wait()
 
-    (sync,) = waits_in(recorder)
+    (sync,) = waits_of(recorder)
     assert (sync.kind, sync.explicit, sync.seen_by) == (kind, True, ("virtual",))
 
 

@@ -14,7 +14,7 @@ from torch.autograd.profiler import emit_nvtx
 
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 pytestmark = pytest.mark.usefixtures("module_device")
 
@@ -31,7 +31,7 @@ def test_recurrent_layers_run_forwards_and_backwards(device: VirtualDevice, kind
     outputs.sum().backward()
 
     device.record_into(None)
-    assert not waits_in(recorder)
+    assert not waits_of(recorder)
     assert outputs.is_cuda and inputs.grad is not None and inputs.grad.is_cuda
 
 

@@ -14,7 +14,7 @@ import torch
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 # Everything that is patched while the device is on.
 WATCHED: tuple[Any, ...] = (
@@ -196,7 +196,7 @@ def test_the_users_threads_are_watched(device: VirtualDevice, recorder: Recorder
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(lambda: x.sum().item()).result() == 3.0
 
-    (sync,) = waits_in(recorder)
+    (sync,) = waits_of(recorder)
     assert sync.thread != recorder.thread()
 
 
@@ -206,7 +206,7 @@ def test_a_wait_ends_when_the_queue_is_empty(device: VirtualDevice, recorder: Re
 
     big[0].item()
 
-    (sync,) = waits_in(recorder)
+    (sync,) = waits_of(recorder)
     assert sync.end_ns is not None
     assert recorder.kernels[-1].end_ns <= sync.end_ns <= device.now_ns()
 
@@ -222,7 +222,7 @@ def test_devices_nest_and_both_record(device: VirtualDevice, recorder: Recorder)
     x.tolist()
 
     assert x.is_cuda
-    assert (len(waits_in(inside)), len(waits_in(recorder))) == (1, 2)
+    assert (len(waits_of(inside)), len(waits_of(recorder))) == (1, 2)
 
 
 def test_tensors_of_an_earlier_device_work_again_when_it_is_on() -> None:
@@ -250,14 +250,14 @@ def test_recorders_are_swapped_while_the_device_stays_on(device: VirtualDevice, 
     device.record_into(None)
     x.tolist()
 
-    assert (len(waits_in(recorder)), len(waits_in(second))) == (1, 1)
+    assert (len(waits_of(recorder)), len(waits_of(second))) == (1, 1)
 
 
 def test_pacing_is_marked(device: VirtualDevice, recorder: Recorder) -> None:
     recorder.pacing = True
     torch.cuda.synchronize()
 
-    (sync,) = waits_in(recorder)
+    (sync,) = waits_of(recorder)
     assert (sync.kind, sync.explicit, sync.pacing) == (SyncKind.DEVICE, True, True)
 
 
@@ -267,7 +267,7 @@ def test_the_stack_leads_to_the_line_that_waits(device: VirtualDevice, recorder:
     line = sys._getframe().f_lineno - 1
 
     frames, stacks = recorder._stacks.freeze()
-    (sync,) = waits_in(recorder)
+    (sync,) = waits_of(recorder)
     assert sync.stack is not None
     found = [frames[index] for index in stacks[sync.stack] if frames[index].file.endswith("test_device.py")]
     assert found[0].line == line
@@ -311,7 +311,7 @@ def test_inference_mode_waits_like_any_other(device: VirtualDevice, recorder: Re
         assert x[x > 0].float().reshape(3, 1).is_cuda
         assert bool(torch.allclose(x, x.clone()))
 
-    assert [sync.op for sync in waits_in(recorder)] == [
+    assert [sync.op for sync in waits_of(recorder)] == [
         "aten._local_scalar_dense",
         "aten.index",
         "aten._local_scalar_dense",
@@ -324,7 +324,7 @@ def test_the_body_of_a_custom_operator_is_watched(device: VirtualDevice, recorde
         return torch.full((1,), x[x > 0][0].item(), device=x.device)
 
     assert first_positive(torch.ones(3, device="cuda")).is_cuda
-    assert [sync.op for sync in waits_in(recorder)] == ["aten.index", "aten._local_scalar_dense"]
+    assert [sync.op for sync in waits_of(recorder)] == ["aten.index", "aten._local_scalar_dense"]
 
 
 def test_checkpointed_layers_are_computed_again_on_the_device(device: VirtualDevice) -> None:

@@ -14,7 +14,7 @@ from torch.cuda import nvtx
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 MODULES: tuple[Any, ...] = (
     torch.cuda,
@@ -205,7 +205,7 @@ def test_the_waits_of_early_names_have_their_lines(device: VirtualDevice, record
     event.record()
     event.synchronize()
     CUDA.Event.synchronize(event)
-    assert [sync.kind for sync in waits_in(recorder)] == [
+    assert [sync.kind for sync in waits_of(recorder)] == [
         SyncKind.DEVICE,
         SyncKind.STREAM,
         SyncKind.EVENT,
@@ -214,7 +214,7 @@ def test_the_waits_of_early_names_have_their_lines(device: VirtualDevice, record
     frames, stacks = recorder._stacks.freeze()
     lines = [
         next(frames[index].code for index in stacks[sync.stack or 0] if frames[index].file.endswith("imports.py"))
-        for sync in waits_in(recorder)
+        for sync in waits_of(recorder)
     ]
     assert lines == [
         "CUDA.synchronize()",

@@ -17,7 +17,7 @@ from syncwatch.compat.tried import numbers
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 Call = Callable[[Any], object]
 
@@ -180,7 +180,7 @@ def test_an_idiom_makes_the_calls_that_a_gpu_would(
 
     device.record_into(None)
     directions = [copy.direction for copy in recorder.copies]
-    found = len(waits_in(recorder)), directions.count(Direction.D2H), directions.count(Direction.H2D)
+    found = len(waits_of(recorder)), directions.count(Direction.D2H), directions.count(Direction.H2D)
     assert found == figures
 
 
@@ -193,4 +193,4 @@ def test_a_read_that_holds_the_host_by_itself_is_a_copy(device: VirtualDevice, t
     getattr(tensors, target).copy_(tensors.x, non_blocking=True)
 
     device.record_into(None)
-    assert [sync.kind for sync in waits_in(recorder)] == [SyncKind.COPY]
+    assert [sync.kind for sync in waits_of(recorder)] == [SyncKind.COPY]

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from syncwatch.sense.recorder import Recorder
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 functions: Any = torch.func
 READ = "aten._local_scalar_dense"
@@ -64,7 +64,7 @@ def test_a_wrapper_says_that_it_is_on_the_device(recorder: Recorder) -> None:
     assert isinstance(out, Wrapper)
     assert out.device == torch.device("cuda", 0)
     assert out.held.is_cuda
-    assert not waits_in(recorder)
+    assert not waits_of(recorder)
     assert out.held.tolist() == [3.0] * 3
 
 
@@ -73,7 +73,7 @@ def test_what_a_wrapper_waits_for_is_seen_once(recorder: Recorder) -> None:
 
     wrapped[wrapped > 0]
 
-    assert [sync.op for sync in waits_in(recorder)] == ["aten.index"]
+    assert [sync.op for sync in waits_of(recorder)] == ["aten.index"]
 
 
 def test_a_wrapper_moves_to_the_device_and_back() -> None:
@@ -100,7 +100,7 @@ def test_a_class_that_sees_functions_stays_on_the_device(recorder: Recorder) -> 
     assert isinstance(x * 2, Function)
     assert (x * 2).is_cuda
     assert (x.sum() * 2).item() == 6.0
-    assert [sync.op for sync in waits_in(recorder)] == [READ]
+    assert [sync.op for sync in waits_of(recorder)] == [READ]
 
 
 def test_a_mode_of_the_users_sees_the_operators_of_the_device(recorder: Recorder) -> None:
@@ -119,7 +119,7 @@ def test_a_mode_of_the_users_sees_the_operators_of_the_device(recorder: Recorder
         assert x.add(1).sum().item() == 6.0
 
     assert seen == ["aten.add.Tensor", "aten.sum.default", "aten._local_scalar_dense.default"]
-    assert [sync.op for sync in waits_in(recorder)] == [READ]
+    assert [sync.op for sync in waits_of(recorder)] == [READ]
 
 
 @pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
@@ -210,7 +210,7 @@ def test_a_derivative_is_that_of_the_host(recorder: Recorder, name: str) -> None
     x = torch.linspace(-1, 1, 16).view(4, 4)
 
     found = DERIVED[name](x.cuda())
-    waits = len(waits_in(recorder)) - 1  # the upload
+    waits = len(waits_of(recorder)) - 1  # the upload
 
     assert found.is_cuda
     assert waits == 0
@@ -268,4 +268,4 @@ def test_a_composed_operator_waits_where_its_parts_do(recorder: Recorder, name: 
     found = call(x)
 
     assert found.is_cuda
-    assert len(waits_in(recorder)) == expected
+    assert len(waits_of(recorder)) == expected

@@ -19,7 +19,6 @@ from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice, running_engine
 from syncwatch.sense.virtual.watched import WatchedVirtualDevice
 from tests.helpers.waits import waits_of
-from tests.unit.virtual.recorded import waits_in
 
 
 @contextlib.contextmanager
@@ -226,7 +225,7 @@ def test_a_thread_that_was_there_before_the_device_works_on_it() -> None:
         device.record_into(None)
 
     assert found == [6.0]
-    assert [sync.op for sync in waits_in(recorder)] == ["aten._local_scalar_dense"]
+    assert [sync.op for sync in waits_of(recorder)] == ["aten._local_scalar_dense"]
 
 
 def test_a_pool_that_was_there_before_the_device_works_on_each() -> None:
@@ -260,7 +259,7 @@ def test_the_threads_of_backward_are_watched() -> None:
         device.record_into(None)
 
     assert len(threads) == 1
-    assert [sync.op for sync in waits_in(recorder)] == ["aten._local_scalar_dense"]
+    assert [sync.op for sync in waits_of(recorder)] == ["aten._local_scalar_dense"]
 
 
 def test_many_threads_share_the_device() -> None:

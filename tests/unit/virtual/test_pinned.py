@@ -6,7 +6,7 @@ import torch
 
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import allocator_calls_in
+from tests.helpers.waits import allocator_calls_of
 
 MIB = 1 << 20
 
@@ -25,7 +25,7 @@ def test_a_block_is_a_power_of_two_and_used_again(device: VirtualDevice, recorde
     assert pinned(4097).data_ptr() == where
     assert torch.cuda.host_memory_stats()["allocated_bytes.current"] == 8192
     pinned(4096)
-    assert allocator_calls_in(recorder) == ["cudaHostAlloc", "cudaHostAlloc"]
+    assert allocator_calls_of(recorder) == ["cudaHostAlloc", "cudaHostAlloc"]
 
 
 def test_a_block_that_a_copy_still_reads_is_not_given_again(device: VirtualDevice, recorder: Recorder) -> None:
@@ -42,7 +42,7 @@ def test_a_block_that_a_copy_still_reads_is_not_given_again(device: VirtualDevic
     found = {pinned(64 * MIB).data_ptr() for _ in range(2)}
     kept = [pinned(64 * MIB) for _ in range(2)]
     assert where in {each.data_ptr() for each in kept} | found
-    assert allocator_calls_in(recorder) == ["cudaMalloc", "cudaHostAlloc", "cudaHostAlloc"]
+    assert allocator_calls_of(recorder) == ["cudaMalloc", "cudaHostAlloc", "cudaHostAlloc"]
 
 
 def test_a_read_goes_through_a_block_that_is_kept(device: VirtualDevice, recorder: Recorder) -> None:
@@ -50,7 +50,7 @@ def test_a_read_goes_through_a_block_that_is_kept(device: VirtualDevice, recorde
     x[0].item()
     x[1].item()
 
-    assert allocator_calls_in(recorder) == ["cudaMalloc", "cudaHostAlloc"]
+    assert allocator_calls_of(recorder) == ["cudaMalloc", "cudaHostAlloc"]
 
 
 def test_the_cache_of_the_host_can_be_emptied(device: VirtualDevice, recorder: Recorder) -> None:
@@ -59,7 +59,7 @@ def test_the_cache_of_the_host_can_be_emptied(device: VirtualDevice, recorder: R
 
     torch._C._host_emptyCache()
 
-    assert allocator_calls_in(recorder) == ["cudaHostAlloc", "cudaHostAlloc", "cudaFreeHost"]
+    assert allocator_calls_of(recorder) == ["cudaHostAlloc", "cudaHostAlloc", "cudaFreeHost"]
     stats = torch.cuda.host_memory_stats()
     assert (stats["allocations.current"], stats["num_host_free"]) == (1, 1)
     assert kept.is_pinned()

@@ -13,7 +13,7 @@ from syncwatch.sense.guard import ACTIVE_GUARDS
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.operators.table import BlockingOp
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_value_on_the_device_is_read_every_time(asked: list[str], recorder: Re
 def test_a_read_is_one_copy_and_one_wait_of_one_line(recorder: Recorder) -> None:
     x = torch.ones(3, device="cuda")
     x.sum().item()
-    (copy,), (wait,) = recorder.copies, waits_in(recorder)
+    (copy,), (wait,) = recorder.copies, waits_of(recorder)
     kernel = recorder.kernels[-1]
     assert (copy.stack, copy.step, copy.thread, copy.op) == (wait.stack, wait.step, wait.thread, wait.op)
     assert copy.start_ns is not None and copy.call is not None and wait.start_ns is not None
@@ -92,7 +92,7 @@ def test_a_read_that_a_guard_forbids_was_copied_and_is_no_wait(device: VirtualDe
             x.sum().item()
     finally:
         ACTIVE_GUARDS.leave(block)
-    assert (len(recorder.copies), len(waits_in(recorder))) == (1, 0)
+    assert (len(recorder.copies), len(waits_of(recorder))) == (1, 0)
 
 
 def test_both_ways_of_recording_a_read_say_the_same(device: VirtualDevice) -> None:
@@ -112,7 +112,7 @@ def test_both_ways_of_recording_a_read_say_the_same(device: VirtualDevice) -> No
         x.sum().item()
         ACTIVE_GUARDS.leave(block)
         device.record_into(None)
-        (copy,), (wait,) = recorder.copies, waits_in(recorder)
+        (copy,), (wait,) = recorder.copies, waits_of(recorder)
         assert None not in (copy.start_ns, copy.end_ns, copy.call, wait.start_ns, wait.end_ns)
         call: Any = copy.call or SimpleNamespace()
         moments = (copy.start_ns, copy.end_ns, call.start_ns, call.end_ns, wait.start_ns, wait.end_ns)

@@ -15,7 +15,7 @@ from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual import bridge
 from syncwatch.sense.virtual.device import VirtualDevice
-from tests.unit.virtual.recorded import waits_in
+from tests.helpers.waits import waits_of
 
 cuda: Any = torch.cuda
 library: Any = torch.library
@@ -33,7 +33,7 @@ def quiet() -> Iterator[None]:
 
 
 def ops(recorder: Recorder) -> list[str | None]:
-    return [sync.op for sync in waits_in(recorder)]
+    return [sync.op for sync in waits_of(recorder)]
 
 
 def test_the_users_cuda_function_is_the_one_that_runs(recorder: Recorder) -> None:
@@ -123,7 +123,7 @@ def test_a_scripted_function_runs_and_its_waits_are_seen(recorder: Recorder) -> 
     for _ in range(4):
         assert scripted(x).is_cuda
 
-    assert len(waits_in(recorder)) == 4
+    assert len(waits_of(recorder)) == 4
 
 
 def test_a_model_is_exported() -> None:

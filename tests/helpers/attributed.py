@@ -1,4 +1,4 @@
-"""Answers: how does a test ask for the lines of a recording? The findings of its waits, without the runner's own."""
+"""The lines of a recording, for tests: the findings of its waits, without the runner's own."""
 
 from __future__ import annotations
 
