@@ -15,8 +15,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from syncwatch.bench.probing import sweep_compare
-from syncwatch.bench.probing.sweep import Sweep
+from syncwatch.bench.probing.sweep import Sweep, summary, table
+from syncwatch.bench.probing.sweep import compare as compare_sweeps
 from syncwatch.bench.probing.sweep_run import Plan, sweep
 from syncwatch.sense.choose_device import DeviceChoice
 
@@ -56,11 +56,11 @@ def compare(
 ) -> None:
     """Print agreement over cases and operators, and each difference; exit 1 where one waits and the other does not."""
     known, found = Sweep.load(truth), Sweep.load(other)
-    comparison = sweep_compare.compare(known, found, only)
+    comparison = compare_sweeps(known, found, only)
     typer.echo("\n".join(comparison.rows))
     typer.echo(f"\n{known.device} torch {known.torch} against {found.device} torch {found.torch}")
-    typer.echo("\n".join(sweep_compare.table(comparison)))
-    typer.echo("\n".join(("", *sweep_compare.summary(comparison))))
+    typer.echo("\n".join(table(comparison)))
+    typer.echo("\n".join(("", *summary(comparison))))
     raise typer.Exit(0 if comparison.agrees else 1)
 
 

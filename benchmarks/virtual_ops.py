@@ -19,8 +19,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from syncwatch.bench.probing.measured import SHIPPED, ProbedTable
 from syncwatch.bench.probing.probe import probe
-from syncwatch.bench.probing.table import SHIPPED, ProbedTable
 from syncwatch.sense.choose_device import DeviceChoice, open_device
 
 

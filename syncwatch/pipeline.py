@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from typing import TYPE_CHECKING
 
 from syncwatch.analyse.build import analyse, analyse_recording, kind_of
-from syncwatch.attribute.causes.page import rule_help
+from syncwatch.attribute.causes import CAUSES
+from syncwatch.attribute.causes.base import rule_help
 from syncwatch.attribute.sites import attribute
 from syncwatch.judge.baseline import fingerprint_of
 from syncwatch.judge.gate import judge
-from syncwatch.judge.rules import Files
+from syncwatch.judge.policy import Files
 from syncwatch.model.analysis import AnalysedRecording, Analysis
 from syncwatch.model.finding import Report, Variant
 from syncwatch.model.session import Recording, Session
@@ -74,4 +76,4 @@ def rendered(
     # Imports rich and jinja2, which a watched program does without.
     from syncwatch.report.formats import Reference, render
 
-    return render(form, report, verdict, screen, analysis, Reference(rule_help, fingerprint_of))
+    return render(form, report, verdict, screen, analysis, Reference(partial(rule_help, CAUSES), fingerprint_of))

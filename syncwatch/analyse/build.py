@@ -7,22 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 
-from syncwatch.analyse.account import account_of
-from syncwatch.analyse.compare import compare, price_overhead, step_time
-from syncwatch.analyse.per_step import per_step
+from syncwatch.analyse.compare import compare, price_overhead, step_time, what_if
+from syncwatch.analyse.per_step import account_of, per_step, worst_step
 from syncwatch.analyse.price import price
 from syncwatch.analyse.sites import only_in_warmup, sites
 from syncwatch.analyse.timeline import Timeline, outside_of, split_early, timeline_of, warmup_of, window_of
-from syncwatch.analyse.what_if import what_if
-from syncwatch.analyse.worst_step import worst_step
-from syncwatch.model.analysis import AnalysedRecording, Analysis
-from syncwatch.model.collector import collector_off
+from syncwatch.model.analysis import AnalysedRecording, Analysis, Finding, Wait
 from syncwatch.model.compact import work_of
-from syncwatch.model.events import SyncKind
+from syncwatch.model.events import STEP_RANGE, SyncKind, collector_off
 from syncwatch.model.finding import NO_LINE, Comparison, Process, Report, Variant, recorder_of
-from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Coverage, Recorder, Recording, Session
-from syncwatch.model.wait import Finding, Wait
 
 _OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
 

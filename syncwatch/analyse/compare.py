@@ -1,4 +1,4 @@
-"""Tells whether the candidate is faster than the baseline, and how sure that is."""
+"""Tells whether the candidate is faster than the baseline, how sure that is, and how fast a step without reads is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from syncwatch.model.finding import Comparison, StepTime
-from syncwatch.model.session import Recording
+from syncwatch.model.finding import Comparison, StepTime, WhatIf
+from syncwatch.model.session import Recording, Replay
 
 _SEED = 20260327
 _RESAMPLES = 4000
@@ -138,3 +138,23 @@ def _verdict(ratio: float | None, ci95: Interval | None, *, modelled: bool, outp
     if ci95[0] <= 1 <= ci95[1]:
         return "no difference shown"
     return "faster" if ratio > 1 else "slower"
+
+
+def what_if(recording: Recording) -> tuple[WhatIf, ...]:
+    """Return the ceiling of each replay of `recording`, in the order in which they were taken.
+
+    They are held against the step as it is, timed in the same rounds.
+    """
+    return tuple(_ceiling(each, recording.rounds_ns, modelled=recording.modelled) for each in recording.replays)
+
+
+def _ceiling(replay: Replay, as_it_is: Sequence[Sequence[int]], *, modelled: bool) -> WhatIf:
+    before, after = time_of(as_it_is, modelled=modelled), time_of(replay.rounds_ns, modelled=modelled)
+    ratio = before.median / after.median if before and after and after.median else None
+    return WhatIf(
+        lines=replay.lines,
+        step_ms=after,
+        step_time_ratio=ratio,
+        ci95=None if ratio is None or modelled else ratio_interval(as_it_is, replay.rounds_ns),
+        refused=replay.refused,
+    )

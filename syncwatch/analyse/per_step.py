@@ -1,19 +1,74 @@
-"""What one step of a variant adds up to: counts, bytes, and an account of the GPU's time."""
+"""What one step of a variant adds up to, on average and at worst: counts, bytes, and an account of the GPU's time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
-from syncwatch.analyse.account import Account
-from syncwatch.analyse.sites import counted_copies
-from syncwatch.analyse.timeline import Window
-from syncwatch.analyse.totals import NOT_MEASURED, Totals, totals, us_a_step
+from syncwatch.analyse.sites import NOT_MEASURED, Totals, counted_copies, totals, us_a_step
+from syncwatch.analyse.timeline import Timeline, Window, extents
+from syncwatch.model.analysis import Price, Span, Wait
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.model.finding import PerStep, recorder_of
+from syncwatch.model.finding import PerStep, WorstStep, recorder_of
 from syncwatch.model.session import Recorder, Recording
-from syncwatch.model.wait import Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The measured steps on the GPUs, in nanoseconds: `span_ns` is the sum of the other three."""
+
+    busy_ns: int
+    idle_ns: int
+    """Charged to the synchronizations of the measured steps."""
+    gap_ns: int
+    """Charged to none: the host was too slow to launch."""
+    gpus: int
+    """How many GPUs this is summed over."""
+
+    @property
+    def span_ns(self) -> int:
+        """Return the time from the first work to the last, without what the runner's own waits idled away."""
+        return self.busy_ns + self.idle_ns + self.gap_ns
+
+
+def account_of(waits: Iterable[Wait], recording: Recording, window: Window, timeline: Timeline) -> Account | None:
+    """Return the account of the steps that count, summed over the GPUs that worked in them.
+
+    None where kernels were not recorded, or none ran.
+    """
+    counted = extents(recording, window)
+    if timeline.gpus is None or not counted:
+        return None
+    bubbles: dict[int, list[tuple[bool, Span]]] = defaultdict(list)
+    for wait in waits:
+        idle = wait.idle
+        if idle is not None and idle[0] < idle[1]:
+            charged = wait.finding is not None and window.counts(wait.sync.step)
+            bubbles[wait.sync.device].append((charged, idle))
+    accounts = [_of_gpu(timeline.gpus[gpu], span, bubbles[gpu]) for gpu, span in counted.items()]
+    return Account(
+        busy_ns=sum(each.busy_ns for each in accounts),
+        idle_ns=sum(each.idle_ns for each in accounts),
+        gap_ns=sum(each.gap_ns for each in accounts),
+        gpus=len(accounts),
+    )
+
+
+def _of_gpu(busy: Sequence[Span], extent: Span, bubbles: Iterable[tuple[bool, Span]]) -> Account:
+    """Return the account of one GPU; each bubble comes with whether it is charged to a wait that counts."""
+    first, last = extent
+    ours = others = 0
+    for charged, (start, end) in bubbles:
+        if charged:
+            # The idle time after the last wait belongs to the steps too.
+            ours += end - start
+            last = max(last, end)
+        elif first <= start and end <= last:
+            others += end - start
+    worked = sum(max(0, min(end, last) - max(start, first)) for start, end in busy)
+    return Account(worked, ours, max(0, last - first - worked - ours - others), gpus=1)
 
 
 def per_step(waits: Sequence[Wait], recording: Recording, window: Window, account: Account | None) -> PerStep:
@@ -79,3 +134,48 @@ def _kernel_us(recording: Recording, window: Window) -> float | None:
         return None
     spent = sum(end - start for _, _, step, start, end in work_of(recording.kernels) if window.counts(step))
     return us_a_step(spent, window.steps)
+
+
+_US = 1000.0
+
+
+def worst_step(waits: Sequence[Wait], recording: Recording, window: Window, average: PerStep) -> WorstStep | None:
+    """Return the most that one of the steps that count had.
+
+    Args:
+        waits: each with its line and its price.
+        recording: where they are from.
+        window: the steps that count.
+        average: the figures of a step; what was not measured there was not measured here.
+    """
+    if not window.steps:
+        return None
+    of_target = (wait for wait in waits if wait.finding is not None and wait.sync.kind is not SyncKind.ALLOCATION)
+    copies = [copy for copy in counted_copies(recording, window) if copy.direction is Direction.D2H]
+    # Without marked steps the whole run is one, whatever step an event names.
+    one = window.measured is None
+    known = [(None if one else wait.sync.step, wait.price) for wait in of_target if window.counts(wait.sync.step)]
+    return WorstStep(
+        syncs=None if average.syncs is None else _most((step, 1) for step, _ in known),
+        d2h_copies=None if average.d2h_copies is None else _most((None if one else copy.step, 1) for copy in copies),
+        d2h_bytes=None
+        if average.d2h_bytes is None
+        else _most((None if one else copy.step, copy.bytes) for copy in copies),
+        host_blocked_us=None
+        if average.host_blocked_us is None
+        else _most((step, 0 if price is None else price.blocked_ns) for step, price in known) / _US,
+        gpu_idle_us=None
+        if average.gpu_idle_us is None
+        else _most((step, _idle_ns(price)) for step, price in known) / _US,
+    )
+
+
+def _idle_ns(price: Price | None) -> int:
+    return 0 if price is None or price.idle_ns is None else price.idle_ns
+
+
+def _most(amounts: Iterable[tuple[int | None, int]]) -> int:
+    by_step: Counter[int | None] = Counter()
+    for step, amount in amounts:
+        by_step[step] += amount
+    return max(by_step.values(), default=0)

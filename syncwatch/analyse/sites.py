@@ -9,12 +9,62 @@ from itertools import groupby
 from typing import Any
 
 from syncwatch.analyse.timeline import Window
-from syncwatch.analyse.totals import totals
-from syncwatch.model.events import CopyEvent, Direction, SyncEvent
+from syncwatch.model.analysis import Finding, Price, Wait
+from syncwatch.model.events import STEP_RANGE, CopyEvent, Direction, SyncEvent
 from syncwatch.model.finding import NO_LINE, Site
-from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Recording
-from syncwatch.model.wait import Finding, Price, Wait
+
+_US = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The prices of some waits, in microseconds a step."""
+
+    blocked_us: float | None
+    drain_us: float | None
+    overhead_us: float | None
+    idle_us: float | None
+    stream_idle_us: float | None
+
+
+NOT_MEASURED = Totals(None, None, None, None, None)
+
+
+def totals(costs: Sequence[Price | None], steps: int) -> Totals:
+    """Return what `costs` add up to in each of `steps`."""
+    blocked = drain = idle = stream_idle = 0
+    drained = idled = stream_idled = True
+    for cost in costs:
+        if cost is None:
+            return NOT_MEASURED
+        blocked += cost.blocked_ns
+        # One pass: a trace has hundreds of thousands of waits.
+        if cost.drain_ns is None:
+            drained = False
+        else:
+            drain += cost.drain_ns
+        if cost.idle is None:
+            idled = False
+        else:
+            idle += cost.idle[1] - cost.idle[0]
+        if cost.stream_idle is None:
+            stream_idled = False
+        else:
+            stream_idle += cost.stream_idle[1] - cost.stream_idle[0]
+    return Totals(
+        blocked_us=us_a_step(blocked, steps),
+        drain_us=us_a_step(drain, steps) if drained else None,
+        overhead_us=us_a_step(blocked - drain, steps) if drained else None,
+        idle_us=us_a_step(idle, steps) if idled else None,
+        stream_idle_us=us_a_step(stream_idle, steps) if stream_idled else None,
+    )
+
+
+def us_a_step(total_ns: int, steps: int) -> float:
+    """Return nanoseconds in all as microseconds a step."""
+    return total_ns / _US / steps
+
 
 _STEP = f"{STEP_RANGE} "
 _StackKey = tuple[int, int]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
+from syncwatch.model.analysis import Span
 from syncwatch.model.compact import Work, work_of
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
-from syncwatch.model.wait import Span
 
 Stream = tuple[int, int]
 """The GPU and the number of the stream: each GPU numbers its own."""

@@ -10,9 +10,8 @@ from pathlib import Path, PurePath
 from typing_extensions import assert_never
 
 from syncwatch.errors import UsageError
-from syncwatch.model.analysis import Analysis
+from syncwatch.model.analysis import Analysis, Finding, Span, Wait
 from syncwatch.model.session import Session
-from syncwatch.model.wait import Finding, Span, Wait
 from syncwatch.traces.kineto.dump import dump as dump_kineto
 from syncwatch.traces.layout import SyncLabel
 from syncwatch.traces.nsys.dump import dump as dump_nsys

@@ -10,16 +10,15 @@ from pathlib import Path
 
 from typing_extensions import assert_never
 
-from syncwatch.app.project.baseline_paths import from_project
 from syncwatch.app.project.config import Settings
-from syncwatch.app.project.sources import changed_since, project_files, reader, user_files
+from syncwatch.app.project.sources import changed_since, from_project, project_files, reader, user_files
 from syncwatch.attribute.causes import CAUSES
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED, EXIT_OVER_POLICY, UsageError
+from syncwatch.judge.allows import allows_of
 from syncwatch.judge.baseline import variant_scope
 from syncwatch.judge.baseline_file import Changes, read_baseline, update_baseline
-from syncwatch.judge.comments import allows_of
 from syncwatch.judge.gate import baseline_of
-from syncwatch.judge.rules import Files
+from syncwatch.judge.policy import Files
 from syncwatch.model.analysis import Analysis
 from syncwatch.model.finding import Report
 from syncwatch.model.verdict import Allow, KnownSite, Level, Outcome, Policy, Verdict

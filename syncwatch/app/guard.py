@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 from typing_extensions import Self, assert_never
 
 from syncwatch.errors import SyncError, UsageError
-from syncwatch.judge.expiry import split
+from syncwatch.judge.allows import reason_and_day
+from syncwatch.model.analysis import Finding
 from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
-from syncwatch.model.wait import Finding
 from syncwatch.sense.guard import ACTIVE_GUARDS, Wait, WaitHandler
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes.scope import ALLOWED, Block
@@ -83,7 +83,7 @@ class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
     def __init__(self, reason: str) -> None:
         if not isinstance(reason, str) or not reason.strip():
             raise UsageError('An allow needs a reason. Write it as syncwatch.allow("logits leave the GPU once").')
-        if not split(reason, "syncwatch.allow")[0]:
+        if not reason_and_day(reason, "syncwatch.allow")[0]:
             raise UsageError('An allow needs a reason beside its date. Write it as syncwatch.allow("why until ...").')
         self._reason = reason.strip()
         self._reasons: list[Block[str]] = []

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncwatch.app.checkpoints import Checkpoints, terminable
-from syncwatch.app.console import Console
-from syncwatch.app.outcome import Finish, Outcome, ended, interrupted
+from syncwatch.app.outcome import Console, Finish, Outcome, ended, interrupted
 from syncwatch.bench.options import Given, not_for_code
 from syncwatch.bench.registry import is_scenario
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED, SyncwatchError, UsageError
@@ -20,8 +19,7 @@ from syncwatch.pipeline import analysed_recording, sense
 from syncwatch.sense.choose_device import DeviceChoice, open_device, require_torch
 
 if TYPE_CHECKING:
-    from syncwatch.bench.plan import Plan
-    from syncwatch.bench.scenario import Scenario
+    from syncwatch.bench.scenario import Plan, Scenario
     from syncwatch.bench.target import Target
 
 
@@ -182,7 +180,7 @@ def _run_scenario(request: Request, console: Console, candidate_only: bool) -> O
 
 
 def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_only: bool) -> Plan:
-    from syncwatch.bench.plan import Plan
+    from syncwatch.bench.scenario import Plan
 
     unknown = [name for name in request.variants if name not in scenario.every_variant]
     if unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncwatch.attribute.causes import libraries, reading, shapes
+from syncwatch.attribute.causes import other_waits, reading, shapes
 from syncwatch.attribute.causes.base import Cause
 
 CAUSE_BY_NAME: dict[str, Cause] = {
@@ -25,10 +25,10 @@ CAUSE_BY_NAME: dict[str, Cause] = {
         (shapes.SAMPLING, "multinomial normal"),
         (shapes.MASK_STORE, "index_put index_put_ _index_put_impl_ _unsafe_index_put"),
         (
-            libraries.LINEAR_ALGEBRA,
+            other_waits.LINEAR_ALGEBRA,
             "inverse cholesky cholesky_inverse lu lu_solve svd eig eigh pinverse lstsq solve det",
         ),
-        (libraries.LINEAR_ALGEBRA, "slogdet logdet matrix_rank matrix_exp geqrf ldl_factor lu_factor lobpcg"),
+        (other_waits.LINEAR_ALGEBRA, "slogdet logdet matrix_rank matrix_exp geqrf ldl_factor lu_factor lobpcg"),
     )
     for name in names.split()
 }

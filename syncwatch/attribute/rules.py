@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing_extensions import assert_never
 
 from syncwatch.attribute import names
-from syncwatch.attribute.causes import allocator, copies, explicit_waits, libraries, reading, shapes, unclassified
+from syncwatch.attribute.causes import copies, other_waits, reading, shapes
 from syncwatch.attribute.causes.base import Cause
 from syncwatch.attribute.forms import Call, Form, Subscript, form_of, is_tested
 from syncwatch.attribute.stacks import Place
@@ -64,7 +64,7 @@ def classify(evidence: Evidence) -> Cause:
 def _allocator_call(evidence: Evidence) -> Cause | None:
     if evidence.kind is not SyncKind.ALLOCATION:
         return None
-    return allocator.PINNED_MEMORY if evidence.api and "Host" in evidence.api else allocator.DEVICE_MEMORY
+    return other_waits.PINNED_MEMORY if evidence.api and "Host" in evidence.api else other_waits.DEVICE_MEMORY
 
 
 def _copy_that_blocks(evidence: Evidence) -> Cause | None:
@@ -83,11 +83,11 @@ def _explicit_wait(evidence: Evidence) -> Cause | None:
     if not asked:
         return None
     if evidence.kind is SyncKind.DEVICE:
-        return explicit_waits.DEVICE
+        return other_waits.DEVICE
     if evidence.kind is SyncKind.STREAM:
-        return explicit_waits.STREAM
+        return other_waits.STREAM
     if evidence.kind is SyncKind.EVENT:
-        return explicit_waits.EVENT
+        return other_waits.EVENT
     assert_never(evidence.kind)
 
 
@@ -157,7 +157,7 @@ def _by_call(evidence: Evidence, call: Call) -> Cause | None:
     if call.builtin and call.name in names.TRUTH_BUILTINS:
         return reading.TRUTH_VALUE
     if ".linalg." in f".{call.path}":
-        return libraries.LINEAR_ALGEBRA
+        return other_waits.LINEAR_ALGEBRA
     if call.name == "where":
         return shapes.NONZERO if call.arguments == 1 and "=" not in call.text else None
     if call.name in names.HOST_DATA:
@@ -227,7 +227,7 @@ def _by_operator(evidence: Evidence) -> Cause | None:
     if operator in names.INDEX_STORES and evidence.direction is Direction.H2D:
         return copies.HOST_INDEX
     if operator.startswith(("linalg_", "_linalg_")):
-        return libraries.LINEAR_ALGEBRA
+        return other_waits.LINEAR_ALGEBRA
     return _by_call(evidence, Call(operator, f"aten.{operator}", None, ""))
 
 
@@ -241,7 +241,7 @@ def _by_copy(evidence: Evidence) -> Cause | None:
 
 def _by_kind(evidence: Evidence) -> Cause:
     foreign = evidence.foreign or (evidence.hooked and evidence.kind in (SyncKind.DEVICE, SyncKind.EVENT))
-    return libraries.UNDER_TORCH if foreign else unclassified.UNCLASSIFIED
+    return other_waits.UNDER_TORCH if foreign else other_waits.UNCLASSIFIED
 
 
 def _user_form(evidence: Evidence) -> Form:

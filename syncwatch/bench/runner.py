@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.bench.plan import Plan, Progress
-from syncwatch.bench.scenario import OwnFigures, Scenario, Workload, parameters_of
+from syncwatch.bench.scenario import OwnFigures, Plan, Progress, Scenario, Workload, parameters_of
 from syncwatch.bench.what_if import WhatIf
 from syncwatch.compat.tried import newer_than_tried
 from syncwatch.model.session import DeviceKind, Recording, Replay, Session

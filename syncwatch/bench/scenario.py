@@ -1,4 +1,4 @@
-"""What a scenario declares, and what it does when it runs: the contract between a scenario and the runner.
+"""What a scenario declares, how often it runs, and what it does then: the contract between a scenario and the runner.
 
 A `Scenario` is data: its name, variants and options can be read without torch. The work is named as `module:callable`
 and imported only when it runs.
@@ -6,20 +6,39 @@ and imported only when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from syncwatch.bench.options import NoOptions, Option, described, options_of, read_options
 from syncwatch.errors import UsageError
+from syncwatch.model.session import Line, Recording
 
 if TYPE_CHECKING:
     import torch
 
-    from syncwatch.bench.plan import Plan, Progress
     from syncwatch.model.session import Session
     from syncwatch.sense.base import WatchedDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How often everything runs."""
+
+    variants: tuple[str, ...]
+    steps: int
+    warmup: int
+    rounds: int | None = None
+    """Interleaved rounds of the time pass; None for `ROUNDS`."""
+    prices: bool = True
+    """Whether the price pass is run."""
+    lines_of: Callable[[Recording], Sequence[Line]] | None = None
+    """Finds the lines to ask "what if it did not wait?" of, the worst first; None where that was not asked."""
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, the steps done and the steps to do."""
 
 
 class Workload(Protocol):

@@ -13,10 +13,8 @@ from typing import Any
 
 import torch
 
-from syncwatch.bench.replay.readers import Reader, readers
-from syncwatch.bench.replay.tape import Calls, Mode, Tape
-from syncwatch.bench.replay.values import RecordedValue
-from syncwatch.bench.replay.wrapping import wrapped
+from syncwatch.bench.replay.tape import Calls, Mode, Reader, Tape, readers, wrapped
+from syncwatch.bench.replay.ways import RecordedValue
 from syncwatch.bench.scenario import Workload
 from syncwatch.model.session import Line, Replay
 

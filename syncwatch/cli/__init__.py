@@ -1,1 +1,1 @@
-"""The command line of syncwatch. One file a command; `app` is the only catcher of errors."""
+"""The command line of syncwatch. A file for each command, one for those on saved runs; `screen` catches all errors."""

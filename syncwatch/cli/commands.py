@@ -45,7 +45,7 @@ COMMANDS = {
         "Measure which operators wait on this GPU with this torch, and say what differs from the shipped table.",
     ),
 }
-_MODULES = {"list": "listing"}
+_MODULES = {"list": "listing", **dict.fromkeys(("report", "compare", "export"), "saved_runs")}
 _WITH_SCENARIOS = frozenset({"run", "gate"})
 
 

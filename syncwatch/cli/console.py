@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from syncwatch.cli.delivery import deliver, deliver_late, is_supervised
-from syncwatch.cli.refusing import exit_code_of
-from syncwatch.cli.screen import announce, print_user_traceback, progress
+from syncwatch.cli.screen import announce, exit_code_of, print_user_traceback, progress
 from syncwatch.cli.streams import only_documents, settle
+from syncwatch.cli.supervisor import deliver, deliver_late, is_supervised
 
 __all__ = [
     "announce",

@@ -7,7 +7,7 @@ import platform
 from rich.console import Console
 from rich.table import Table
 
-from syncwatch.compat import self_check
+from syncwatch.compat import tried
 from syncwatch.sense.choose_device import require_torch
 from syncwatch.version import __version__
 
@@ -17,7 +17,7 @@ _PACKAGES = ("torch", "triton", "nvtx", "rich", "typer", "pytest", "transformers
 def doctor() -> None:
     """Say what is installed, which sensors work here, and why the others do not."""
     require_torch()
-    from syncwatch.bench.probing.table import SHIPPED, ProbedTable
+    from syncwatch.bench.probing.measured import SHIPPED, ProbedTable
     from syncwatch.compat.tried import installed, newer_here
     from syncwatch.sense.survey import survey
     from syncwatch.sense.virtual.native import library
@@ -46,9 +46,9 @@ def doctor() -> None:
 
 def _private_names() -> str:
     """Return a sentence on the undocumented names that syncwatch uses of other packages."""
-    gone = self_check.gone()
+    gone = tried.gone_names()
     if not gone:
-        return f"All {len(self_check.names())} undocumented names of other packages that syncwatch uses are there."
+        return f"All {len(tried.private_names())} undocumented names of other packages that syncwatch uses are there."
     return "\n".join(gone)
 
 

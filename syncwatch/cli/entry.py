@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from syncwatch.cli import delivery, supervisor
+from syncwatch.cli import supervisor
 
 
 def main() -> None:
     """Run the command line, under a supervisor where the user's code is run; see docs/adr/0008."""
-    if not delivery.adopt() and supervisor.is_wanted():
+    if not supervisor.adopt() and supervisor.is_wanted():
         code = supervisor.supervise()
         if code is not None:
             sys.exit(code)
     # typer and rich take 0.2 s to import, which the supervisor does without.
     from syncwatch.cli.app import run_app
-    from syncwatch.cli.refusing import exit_code_of
+    from syncwatch.cli.screen import exit_code_of
     from syncwatch.cli.streams import kept
 
     with kept(for_good=True):
         code = exit_code_of(run_app)
-        delivery.deliver(code)
+        supervisor.deliver(code)
     sys.exit(code)

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from syncwatch.attribute.causes import CAUSES, Cause
-from syncwatch.attribute.causes.page import document_of, markdown_of
+from syncwatch.attribute.causes.base import document_of, markdown_of
 from syncwatch.cli import completion
 from syncwatch.cli.streams import out
 from syncwatch.errors import UsageError
-from syncwatch.report.page import Page
+from syncwatch.report.text import Page
 
 
 def explain(

@@ -4,15 +4,109 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from syncwatch.cli.outputs import require_apart
-from syncwatch.cli.probe_sizes import compare_files, sweep_sizes
-from syncwatch.cli.probe_tables import show_table
 from syncwatch.cli.screen import progress
+from syncwatch.errors import SessionError
 from syncwatch.sense.choose_device import DeviceChoice, open_device, require_torch
+
+if TYPE_CHECKING:
+    from syncwatch.bench.probing.measured import Difference, Measured, ProbedTable
+    from syncwatch.bench.probing.sweep import Sweep
+
+
+_SHOWN = 40
+"""Differences that are listed; the rest is counted."""
+
+
+def show_table(known: ProbedTable, found: ProbedTable, unlike: list[Difference]) -> None:
+    """Write how many samples wait, and where two tables differ."""
+    console = Console(highlight=False)
+    waiting = sum(each.waits for each in found.operators.values())
+    console.print(
+        f"{len(found.operators)} samples measured, {waiting} of them wait; {len(found.failed)} could not run "
+        f"({found.environment.gpu}, torch {found.environment.torch})."
+    )
+    console.print(
+        f"{len(unlike)} differ from {known.environment.gpu}, torch {known.environment.torch}" + (":" if unlike else ".")
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("sample", "there", "here"):
+        table.add_column(heading, overflow="fold")
+    for each in unlike[:_SHOWN]:
+        table.add_row(each.name, _brief(each.known), _brief(each.found))
+    if unlike:
+        console.print(table)
+    if len(unlike) > _SHOWN:
+        console.print(f"and {len(unlike) - _SHOWN} more.")
+
+
+def _brief(measured: Measured) -> str:
+    parts = [f"{count} {name}" for name, count in (*measured.syncs.items(), *measured.copies.items())]
+    return ", ".join(parts) or "nothing"
+
+
+"""Differences that are listed; the rest is counted."""
+
+
+def sweep_sizes(
+    device: DeviceChoice, against: Path | None, only: str, output: Path | None, *, full: bool, jobs: int
+) -> None:
+    """Sweep the operators on `device`, keep it in `output`, and say what differs from `against`."""
+    from syncwatch.bench.probing.sweep import SHIPPED, Sweep
+    from syncwatch.bench.probing.sweep_run import Plan, sweep
+
+    known = Sweep.load(against or SHIPPED)
+    # A GPU may do what the known one did not; the virtual device is only held against what is known.
+    everything = full and device is DeviceChoice.CUDA
+    plan = Plan(device, only, full, None if everything else known, jobs)
+    with progress("probe") as advance:
+        found = sweep(plan, Sweep(), advance)
+    if output is not None:
+        found.save(output)
+    _show(known, found, only)
+
+
+def compare_files(known: Path, found: Path, only: str) -> None:
+    """Say what differs between two sweeps, or two tables.
+
+    Raises:
+        SessionError: if one cannot be read, or is of the other kind.
+    """
+    from syncwatch.bench.probing.measured import ProbedTable, differences
+    from syncwatch.bench.probing.sweep import Sweep
+
+    try:
+        sweep = Sweep.load(known)
+    except SessionError:
+        table, other = ProbedTable.load(known), ProbedTable.load(found)
+        show_table(table, other, [each for each in differences(table, other) if only in each.name])
+        return
+    _show(sweep, Sweep.load(found), only)
+
+
+def _show(known: Sweep, found: Sweep, only: str) -> None:
+    from syncwatch.bench.probing.sweep import compare, summary, table
+
+    console = Console(highlight=False, soft_wrap=True)
+    counts, comparison = found.counts(), compare(known, found, only)
+    console.print(
+        f"{len(found.operators)} operators, {counts['cases']} cases, {counts['waiting']} of them wait; "
+        f"{counts['failed']} could not run, {counts['stopped']} were left out for their cost "
+        f"({found.device}, torch {found.torch}, {found.wall_s:.0f} s).",
+        markup=False,
+    )
+    console.print(f"Against {known.device}, torch {known.torch}:", markup=False)
+    lines = [*comparison.rows[:_SHOWN], *table(comparison), *summary(comparison)]
+    for line in lines:
+        console.print(line, markup=False)
+    if len(comparison.rows) > _SHOWN:
+        console.print(f"{len(comparison.rows) - _SHOWN} more differ.")
 
 
 def probe(
@@ -57,8 +151,8 @@ def probe(
         sweep_sizes(device, against, only, output, full=full, jobs=jobs)
         return
     with closing(open_device(device)) as opened:
+        from syncwatch.bench.probing.measured import SHIPPED, ProbedTable, differences
         from syncwatch.bench.probing.probe import probe as run_probe
-        from syncwatch.bench.probing.table import SHIPPED, ProbedTable, differences
 
         with progress("probe") as advance:
             found = run_probe(opened, advance, only)

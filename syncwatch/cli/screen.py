@@ -1,4 +1,4 @@
-"""What goes to stderr: sentences, a user's own traceback, and progress when someone is looking."""
+"""What goes to stderr: sentences, a user's own traceback, progress when someone is looking, and every refusal."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from syncwatch.cli.streams import err, out, settle
+from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, SyncwatchError
 from syncwatch.report.text import plural, shown
 
 if TYPE_CHECKING:
     from syncwatch.model.session import Session
+
 
 _OURS = (str(Path(__file__).resolve().parents[1]) + os.sep, runpy.__file__, "<frozen ")
 
@@ -96,3 +98,20 @@ def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=f"{title}: {phase}", completed=done, total=total or None)
 
         yield advance
+
+
+def exit_code_of(work: Callable[[], int]) -> int:
+    """Return the exit code of `work`; every refusal becomes a sentence on stderr and its exit code."""
+    try:
+        return work()
+    except SyncwatchError as error:
+        say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        return EXIT_INTERRUPTED
+    except Exception:
+        # Python would end with 1, which here means "over policy".
+        err().write(traceback.format_exc())
+        say("This is a fault of syncwatch, and nothing was judged. Please report it with the lines above.")
+        return EXIT_NOT_MEASURED

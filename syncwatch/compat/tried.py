@@ -1,4 +1,4 @@
-"""The torch and Triton that this was tried with, and what is said if others are installed. No torch in here.
+"""The torch and Triton that this was tried with, and what undocumented names are gone from those that are installed.
 
 The sensors stand on names that neither documents, and the virtual device on what CUDA does in the torch that is
 installed. The versions below are those that `make test-torch` was run with; `docs/virtual-device.md` has the table.
@@ -7,7 +7,11 @@ installed. The versions below are those that `make test-torch` was run with; `do
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
+
+from syncwatch.compat import cpython, ranges, torch_cuda, torch_virtual, triton_interpreter
+from syncwatch.compat.private_name import PrivateName
 
 OLDEST_TORCH = "2.9"
 """An older one is refused."""
@@ -79,3 +83,27 @@ def _is_newer(found: str, newest: str) -> bool:
 
 def _plain(torch: str | None) -> str:
     return (torch or NEWEST_TORCH).partition("+")[0]
+
+
+_ALL = tuple(dict.fromkeys((*torch_cuda.NAMES, *torch_virtual.NAMES, *ranges.NAMES, *triton_interpreter.NAMES)))
+
+
+def private_names() -> tuple[PrivateName, ...]:
+    """Return the names of the packages that are installed."""
+    there = {package: importlib.util.find_spec(package) is not None for package in {name.package for name in _ALL}}
+    return tuple(name for name in _ALL if there[name.package])
+
+
+def gone_names() -> tuple[str, ...]:
+    """Return a sentence for each name that the installed packages should have and have not."""
+    built = bool(torch_cuda.BUILT_FOR_CUDA.get_or(False))
+    missing = [name.gone() for name in private_names() if name.is_due(built_for_cuda=built) and not name.is_there()]
+    if not cpython.slots_are_known():
+        missing.append(_as_sentence(cpython.NO_SLOTS))
+    if not cpython.methods_can_be_set():
+        missing.append(_as_sentence(cpython.NO_METHODS))
+    return tuple(missing)
+
+
+def _as_sentence(said: str) -> str:
+    return said[0].upper() + said[1:] if not said.startswith("`") else said

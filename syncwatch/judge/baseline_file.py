@@ -14,7 +14,7 @@ import msgspec
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline import excess, outside_scope, scope_of
 from syncwatch.model.codec import write_bytes
-from syncwatch.model.plain import not_plain
+from syncwatch.model.paths import not_plain
 from syncwatch.model.verdict import KnownSite, SiteKey
 
 DEFAULT_NAME = ".syncwatch-baseline.jsonl"

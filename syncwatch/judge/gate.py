@@ -10,7 +10,7 @@ from datetime import date
 from syncwatch.judge.allows import expired
 from syncwatch.judge.baseline import entries_for, entries_of, larger, variant_scope
 from syncwatch.judge.budgets import judge_budgets
-from syncwatch.judge.rules import Files, judge_rules
+from syncwatch.judge.policy import Files, judge_rules
 from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
 from syncwatch.model.finding import Report, Variant
 from syncwatch.model.verdict import Allow, KnownSite, Level, Outcome, Policy, Reason, Ruling, Severity, SiteKey, Verdict

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from syncwatch.judge.allows import covering, expired
+from syncwatch.judge.allows import covering, day_in, expired
 from syncwatch.judge.baseline import entries_of, excess, key_of, outside_scope, variant_scope
-from syncwatch.judge.expiry import day_in
 from syncwatch.judge.policy import level_of
 from syncwatch.model.finding import NO_LINE, Site, Variant
 from syncwatch.model.verdict import Allow, KnownSite, Level, Policy, Reason, Ruling, Severity, SiteKey

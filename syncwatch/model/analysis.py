@@ -1,13 +1,83 @@
-"""What one run comes to: everything that a report, a picture, a trace or a verdict needs, computed once."""
+"""What one run comes to, computed once: each wait with its line and price, and all that a report or a verdict needs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from syncwatch.model.events import SyncEvent
 from syncwatch.model.finding import Report, Variant
 from syncwatch.model.session import Recording, Session
-from syncwatch.model.wait import Wait
+
+Span = tuple[int, int]
+"""Start and end in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of user code and why it waits; each field is one of `Site` too, where it is explained."""
+
+    code: str
+    title: str
+    hint: str
+    explicit: bool
+    file: str
+    """`NO_LINE` where there is none."""
+    line: int
+    function: str
+    source: str
+    expression: str | None
+    range: str | None = None
+    exact_line: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one wait cost, in nanoseconds."""
+
+    blocked_ns: int
+    drain_ns: int | None
+    """The part of `blocked_ns` in which what was waited for still ran; None where the GPU's work was not recorded."""
+    idle: Span | None
+    """When the whole GPU that was waited for then had nothing to do: the bubble."""
+    stream_idle: Span | None
+    """When the stream that was waited for then had nothing to do."""
+
+    @property
+    def overhead_ns(self) -> int | None:
+        """Return the part of `blocked_ns` that is the call itself and the waking up."""
+        return None if self.drain_ns is None else self.blocked_ns - self.drain_ns
+
+    @property
+    def idle_ns(self) -> int | None:
+        """Return the length of `idle`."""
+        return None if self.idle is None else self.idle[1] - self.idle[0]
+
+    @property
+    def stream_idle_ns(self) -> int | None:
+        """Return the length of `stream_idle`."""
+        return None if self.stream_idle is None else self.stream_idle[1] - self.stream_idle[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One synchronization with what is known of it."""
+
+    sync: SyncEvent
+    finding: Finding | None
+    """None for the runner's own pacing, which is nobody's line."""
+    price: Price | None
+    """None where it has no time."""
+
+    @property
+    def explicit(self) -> bool:
+        """Return whether the user asked for it."""
+        return self.finding is not None and self.finding.explicit
+
+    @property
+    def idle(self) -> Span | None:
+        """Return the bubble behind it; None where it was not measured."""
+        return None if self.price is None else self.price.idle
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from syncwatch.model.compact import as_tuple
-from syncwatch.model.replacing import replacing
+from syncwatch.model.paths import replacing
 
 SESSION_KEY = "session"
 """Where the session of a run file stands."""

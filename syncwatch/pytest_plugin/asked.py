@@ -1,4 +1,4 @@
-"""Knows who asked torch for a GPU, and was told that there is none, before the virtual device was on.
+"""Knows who asked torch for a GPU before the virtual device was on, and says so of a test that never came to the GPU.
 
 A module that asks while it is imported keeps the answer, so that its tests go on on the CPU and pass.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -112,3 +113,34 @@ class _Loader(Loader):
             # `inspect` and others ask the loader for the source.
             module.__spec__.loader = module.__loader__ = self._plain
         self._then(module)
+
+
+_GPU = re.compile(r"cuda|gpu|nvidia|accelerator", re.IGNORECASE)
+_MAX_PLACES = 2
+_NEXT = "Run pytest with --syncwatch-device virtual, which puts the virtual device on before anything is imported"
+
+
+def idle_sentence(asked_by: str, path: Path, asked: Asked) -> str:
+    """Return why a test that `asked_by` watches fails although nothing in it waited, and what to do."""
+    said = f"{asked_by}: the test never used the GPU (no kernel, copy, wait or allocation), so nothing was judged."
+    places = _places(path, asked)
+    if places:
+        return f"{said} Before the virtual device was on, {places} was answered no. {_NEXT}, or ask inside the test."
+    return f'{said} Put its tensors on device="cuda", or take {asked_by} off it.'
+
+
+def skipped_for_want_of_a_gpu(reason: str, path: Path, asked: Asked) -> str | None:
+    """Return what to say of a watched test that was skipped for `reason`, if that answer is to blame; else None."""
+    places = _places(path, asked)
+    if not places or not (_GPU.search(reason) or reason.endswith("unconditional skip")):
+        return None
+    return (
+        f"A watched test was skipped for want of a GPU ({reason}), so nothing was judged. "
+        f"Before the virtual device was on, {places} was answered no. {_NEXT}."
+    )
+
+
+def _places(path: Path, asked: Asked) -> str:
+    """Return who asked, the test's own module first."""
+    known = sorted(asked.places, key=lambda place: f"{path.name}:" not in place)
+    return " and ".join(known[:_MAX_PLACES])

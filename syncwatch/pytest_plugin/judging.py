@@ -1,16 +1,17 @@
-"""Judges whether a test kept to its marker: its session, held against the project's policy and the marker."""
+"""Judges whether a test kept to its marker, and keeps what that takes while pytest runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
-from syncwatch.app.gate import case_of
-from syncwatch.app.project.config import Settings
-from syncwatch.judge.expiry import split
+from syncwatch.app.gate import baseline_for, case_of
+from syncwatch.app.project.config import Settings, read_settings
+from syncwatch.judge.allows import reason_and_day
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Session
+from syncwatch.model.session import DeviceKind, Session
 from syncwatch.model.verdict import (
     Allow,
     Budgets,
@@ -30,6 +31,8 @@ from syncwatch.pytest_plugin.marks import WORDS, Limit
 from syncwatch.report.text import crop_right, plural
 from syncwatch.report.text import shown as printable
 from syncwatch.report.verdict import VerdictReporter
+from syncwatch.sense.base import WatchedDevice
+from syncwatch.sense.choose_device import DeviceChoice, open_device
 
 TARGET = "pytest"
 """The target of every test; its variant is the node id."""
@@ -98,7 +101,7 @@ def policy_of(limit: Limit, policy: Policy) -> Policy:
         Allow(
             codes=(code,),
             reason=reason,
-            until=split(reason, f"The marker {limit.marker}")[1],
+            until=reason_and_day(reason, f"The marker {limit.marker}")[1],
             where=Pattern(path=None, function=None),
             file=f"the marker {limit.marker}",
             line=0,
@@ -169,3 +172,64 @@ def merged(found: Sequence[Judged]) -> Judged:
 
 def _badness(outcome: Outcome) -> int:
     return list(Outcome).index(outcome)
+
+
+@dataclass
+class Watching:
+    """One run of pytest, or one worker of it."""
+
+    choice: DeviceChoice
+    root: Path
+    """Where the configuration is looked for, and upwards from."""
+    given_baseline: Path | None
+    updates: bool
+    """Whether the baseline is written."""
+    kind: DeviceKind | None = None
+    """Of the device that was on last; None where none was."""
+    _device: WatchedDevice | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the project decided."""
+        return read_settings(self.root)
+
+    @cached_property
+    def _baseline(self) -> tuple[Path, tuple[KnownSite, ...] | None]:
+        return baseline_for(self.settings, self.given_baseline, updating=self.updates)
+
+    def device(self) -> WatchedDevice:
+        """Return the device, on; the virtual one stays on for fixtures that several tests share.
+
+        Raises:
+            NotMeasuredError: if there is none to watch.
+        """
+        if self._device is None:
+            self._device = open_device(self.choice)
+            self.kind = self._device.kind
+        return self._device
+
+    def close(self) -> None:
+        """Take the device off, if it is on."""
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+    def judge(
+        self, session: Session, limit: Limit, name: str, *, idle: str | None = None, left: tuple[str, ...] = ()
+    ) -> Judged:
+        """Return what is to be said of the test called `name`.
+
+        Args:
+            session: what was recorded.
+            limit: what the marker asks.
+            name: the node id.
+            idle: why nothing in it could have waited; None where something could.
+            left: what it left running, a sentence each.
+
+        Raises:
+            UsageError: if the configuration, the baseline or an allow comment is malformed.
+        """
+        path, known = self._baseline
+        update = path if self.updates else None
+        session = replace(session, unwatched=(*session.unwatched, *left))
+        return judge_test(session, limit, self.settings, known, name=name, update=update, idle=idle)

@@ -1,9 +1,13 @@
-"""What a marker asks of its test: `no_sync` and `sync_budget` as data."""
+"""What a marker asks of its test, as data, and whether a test module uses our markers at all."""
 
 from __future__ import annotations
 
+import ast
+import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -81,8 +85,36 @@ def _words(value: object) -> tuple[str, ...]:
 
 def _require_code(marker: str, code: object) -> None:
     from syncwatch.attribute.causes import CAUSES
-    from syncwatch.judge.comments import require_code
+    from syncwatch.judge.allows import require_code
 
     if not isinstance(code, str):
         raise UsageError(f"{marker} names a cause by its code, such as 'SW101', and {code!r} is none.")
     require_code(code, CAUSES, f"The marker {marker}")
+
+
+FIXTURE = "syncwatch"
+_WORDS = frozenset({*HELP, FIXTURE})
+
+
+@cache
+def uses_markers(path: Path) -> bool:
+    """Return whether the file at `path` names our markers or our fixture; False where it cannot be read."""
+    try:
+        with tokenize.open(path) as file:
+            source = file.read()
+        # Most modules end here, and are parsed once: by pytest.
+        return any(word in source for word in _WORDS) and any(map(_names_us, ast.walk(ast.parse(source))))
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return False
+
+
+def _names_us(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr in HELP
+    if isinstance(node, ast.Name):
+        return node.id in HELP
+    if isinstance(node, ast.arg):
+        return node.arg == FIXTURE
+    # `usefixtures("syncwatch")`, `getattr(pytest.mark, "no_sync")`. To import the package says nothing: a test may
+    # watch by itself, and choose its device.
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in _WORDS

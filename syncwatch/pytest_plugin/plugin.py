@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncwatch.errors import SyncwatchError
-from syncwatch.pytest_plugin.asked import Asked
-from syncwatch.pytest_plugin.idle import idle_sentence, skipped_for_want_of_a_gpu
-from syncwatch.pytest_plugin.leaving import report_early_exit
-from syncwatch.pytest_plugin.marks import HELP, Limit, limit_of
-from syncwatch.pytest_plugin.mentions import FIXTURE, uses_markers
-from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results
+from syncwatch.pytest_plugin.asked import Asked, idle_sentence, skipped_for_want_of_a_gpu
+from syncwatch.pytest_plugin.marks import FIXTURE, HELP, Limit, limit_of, uses_markers
+from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results, report_early_exit
 from syncwatch.pytest_plugin.threads import Threads
 
 if TYPE_CHECKING:
     from syncwatch.app.watch import watch
-    from syncwatch.pytest_plugin.watched import Watching
+    from syncwatch.pytest_plugin.judging import Watching
 
 _WATCHING = pytest.StashKey["Watching"]()
 _LIMIT = pytest.StashKey[Limit | None]()
@@ -237,7 +234,7 @@ def _watching(config: pytest.Config) -> Watching:
     """Return what is kept in this process; made when the first test is watched, since it imports torch."""
     known = config.stash.get(_WATCHING, None)
     if known is None:
-        from syncwatch.pytest_plugin.watched import Watching
+        from syncwatch.pytest_plugin.judging import Watching
         from syncwatch.sense.choose_device import DeviceChoice
 
         # Before the conftests are loaded the configuration is not whole.

@@ -1,17 +1,21 @@
-"""What all watched tests gave: gathered from this process or from xdist's workers, summed up, written."""
+"""What all watched tests gave: gathered from this process or from xdist's workers, also where pytest ends early."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from syncwatch.errors import SyncwatchError, UsageError
+from syncwatch.errors import EXIT_NOT_MEASURED, SyncwatchError, UsageError
 
 if TYPE_CHECKING:
     from syncwatch.app.report import Output
     from syncwatch.pytest_plugin.judging import Judged
+
 
 ATTRIBUTE = "syncwatch_found"
 """Of a test report: what was found, as JSON; xdist carries it from the worker."""
@@ -111,3 +115,35 @@ def _summary(found: Judged) -> str:
     gpu = found.report.environment.gpu or "CUDA"
     where = "the virtual CUDA device" if found.report.device is DeviceKind.VIRTUAL else gpu
     return f"{plural(len(found.report.variants), 'test')} watched on {where}: {found.verdict.outcome.value}."
+
+
+@contextlib.contextmanager
+def report_early_exit(item: pytest.Item) -> Iterator[None]:
+    """Let the end of pytest inside the block say which test it was; a status of 0 becomes 3: nothing was judged."""
+    plain, owner = os._exit, os.getpid()
+
+    def _exit(status: int) -> NoReturn:
+        if os.getpid() == owner:
+            capture = item.config.pluginmanager.getplugin("capturemanager")
+            if capture is not None:
+                # What is captured is lost with the process.
+                capture.suspend_global_capture()
+            sys.stderr.write(
+                f"error: {item.nodeid} ended pytest with os._exit({status}), so that neither it nor the tests after it "
+                "were judged. Let it return, or call os._exit in a child.\n"
+            )
+            sys.stderr.flush()
+            status = status or EXIT_NOT_MEASURED
+        plain(status)
+
+    os._exit = _exit
+    try:
+        yield
+    except pytest.exit.Exception as end:
+        if end.returncode != 0:
+            raise
+        said = f"{end.msg} (in {item.nodeid}, so that neither it nor the tests after it were judged)"
+        raise pytest.exit.Exception(said, returncode=EXIT_NOT_MEASURED) from end
+    finally:
+        if os._exit is _exit:
+            os._exit = plain

@@ -15,9 +15,9 @@ from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import DeviceKind
 from syncwatch.report import text
 from syncwatch.report.finding import filled, hanging
-from syncwatch.report.page import Page
 from syncwatch.report.table import Column, counts
 from syncwatch.report.terminal import conclusion, note, side_by_side, where
+from syncwatch.report.text import Page
 
 _WORD = max(len(change.value) for change in (Change.GONE, Change.NEW, Change.CHANGED))
 

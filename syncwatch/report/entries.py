@@ -9,7 +9,7 @@ from syncwatch.model.finding import NO_LINE, Report, Site, Variant
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report.finding import block
-from syncwatch.report.page import Page
+from syncwatch.report.text import Page
 
 _COLUMNS = 100
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from syncwatch.model.finding import NO_LINE, Site
 from syncwatch.report import text
-from syncwatch.report.page import is_ascii, spelled
+from syncwatch.report.text import is_ascii, spelled
 
 _MIN_CODE = 12
 _LEAST = 0.0005

@@ -1,10 +1,11 @@
-"""Every format that a report can be shown in, and which reporter makes each."""
+"""Every format that a report can be shown in, which reporter makes each, and what a reporter is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar, Protocol
 
 import msgspec
 from typing_extensions import assert_never
@@ -15,12 +16,31 @@ from syncwatch.model.finding import Report, RuleHelp, Site
 from syncwatch.model.verdict import Verdict
 from syncwatch.report.github import GithubReporter
 from syncwatch.report.html.reporter import HtmlReporter
-from syncwatch.report.json import JsonReporter
 from syncwatch.report.junit import JUnitReporter
 from syncwatch.report.markdown import MarkdownReporter
 from syncwatch.report.sarif import SarifReporter
 from syncwatch.report.terminal import TerminalReporter
 from syncwatch.report.verdict import VerdictReporter
+
+
+class Reporter(Protocol):
+    """One output format."""
+
+    suffix: ClassVar[str]
+    """What a file of this format ends with, as `.json`."""
+
+    def render(self, report: Report) -> str:
+        """Return `report` in this format, ending in a newline."""
+
+
+class JsonReporter:
+    """Renders the records as they are; what was not measured is null."""
+
+    suffix: ClassVar[str] = ".json"
+
+    def render(self, report: Report) -> str:
+        """Return `report` as indented JSON."""
+        return encode(report).decode()
 
 
 class Format(str, Enum):

@@ -14,8 +14,8 @@ from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Outcome, Ruling, Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.finding import block, calls_of, hanging
-from syncwatch.report.page import Page
 from syncwatch.report.terminal import head, note
+from syncwatch.report.text import Page
 
 _COLOURS = {Outcome.CLEAN: "bold green", Outcome.OVER: "bold red", Outcome.UNMEASURED: "bold yellow"}
 _NEXT = (

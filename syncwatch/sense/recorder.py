@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from syncwatch.model.compact import CompactCopies, CompactKernels, CompactSyncs
-from syncwatch.model.events import Call, Direction, HostMemory, RangeEvent, Step, SyncEvent, SyncKind
-from syncwatch.model.names import BUILD_RANGE
+from syncwatch.model.events import BUILD_RANGE, Call, Direction, HostMemory, RangeEvent, Step, SyncEvent, SyncKind
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense.processes.forks import on_gpu_work
 from syncwatch.sense.scopes import scope

@@ -19,7 +19,7 @@ from typing import Any
 
 from syncwatch.compat.ranges import BACKWARD
 from syncwatch.model.events import LIBRARIES, LIBRARY_FILES, Frame
-from syncwatch.model.project import current_root
+from syncwatch.model.paths import current_root
 
 _STARTED_IN = current_root()
 """For a watch that begins after the program has left its folder."""

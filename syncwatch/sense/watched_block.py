@@ -12,8 +12,7 @@ from typing_extensions import Self
 
 from syncwatch.compat.tried import newer_than_tried
 from syncwatch.errors import UsageError
-from syncwatch.model.collector import collector_off
-from syncwatch.model.events import SyncEvent
+from syncwatch.model.events import SyncEvent, collector_off
 from syncwatch.model.session import DeviceKind, Recording, Session
 from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.choose_device import DeviceChoice, open_device

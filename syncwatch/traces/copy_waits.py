@@ -13,8 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from syncwatch.model.events import Call, CopyEvent, RangeEvent, SyncKind
-from syncwatch.model.names import PACING_RANGE
+from syncwatch.model.events import PACING_RANGE, Call, CopyEvent, RangeEvent, SyncKind
 from syncwatch.model.runtime import holds
 from syncwatch.traces.nesting import Nests
 from syncwatch.traces.process import Operator, Process

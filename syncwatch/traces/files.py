@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, cast
 import msgspec
 
 from syncwatch.errors import SessionError
-from syncwatch.model.plain import not_plain
+from syncwatch.model.paths import not_plain
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from syncwatch.model.events import LIBRARY_FILES, CopyEvent, Frame, SyncEvent, SyncKind
+from syncwatch.model.events import LIBRARY_FILES, STEP_RANGE, CopyEvent, Frame, SyncEvent, SyncKind
 from syncwatch.model.finding import UNKNOWN
-from syncwatch.model.names import STEP_RANGE
 from syncwatch.model.session import Coverage, Environment, Recording
 from syncwatch.traces.copy_waits import Copy, Wait, waits_of
 from syncwatch.traces.nesting import Nests

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from syncwatch.errors import UsageError
-from syncwatch.model.events import RangeEvent, Step
-from syncwatch.model.names import STEP_RANGE, WINDOW_RANGE
+from syncwatch.model.events import STEP_RANGE, WINDOW_RANGE, RangeEvent, Step
 
 _USUAL = (f"{STEP_RANGE} *", STEP_RANGE, "ProfilerStep#*")
 """Ranges that are steps where nothing else was asked: ours, which have a number where they are watched, and those of

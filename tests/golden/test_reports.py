@@ -13,9 +13,7 @@ from syncwatch.model.finding import Report
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Budgets, Level, Policy, Rule, Verdict
 from syncwatch.pipeline import rendered, report_of
-from syncwatch.report.base import Reporter
-from syncwatch.report.formats import Format
-from syncwatch.report.json import JsonReporter
+from syncwatch.report.formats import Format, JsonReporter, Reporter
 from syncwatch.report.terminal import TerminalReporter
 from tests.helpers.fakes import gdn_session, nsys_session
 

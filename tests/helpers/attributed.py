@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from syncwatch.attribute.sites import attribute
+from syncwatch.model.analysis import Finding
 from syncwatch.model.session import Recording
-from syncwatch.model.wait import Finding
 
 
 def findings_of(recording: Recording) -> list[Finding]:

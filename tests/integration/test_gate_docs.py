@@ -14,7 +14,7 @@ import yaml
 
 from syncwatch.app.project.config import read_settings
 from syncwatch.attribute.causes import CAUSES
-from syncwatch.judge.comments import allows_in
+from syncwatch.judge.allows import allows_in
 from syncwatch.model.verdict import Budgets, Level, Reason, Severity
 from tests.helpers.command import ROOT, Ended, syncwatch
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from syncwatch.bench.plan import Plan, Progress
+from syncwatch.bench.scenario import Plan, Progress
 from syncwatch.errors import UsageError
 from syncwatch.model.events import Step
 from syncwatch.model.session import Coverage, DeviceKind, Recording, Session

@@ -12,11 +12,11 @@ import msgspec
 
 from syncwatch.app.project.config_file import ConfigFile, find_config
 from syncwatch.attribute.causes import CAUSES
-from syncwatch.judge import expiry
+from syncwatch.judge import allows
+from syncwatch.judge.allows import require_code
 from syncwatch.judge.baseline_file import DEFAULT_NAME
-from syncwatch.judge.comments import require_code
 from syncwatch.judge.policy import is_path_pattern
-from syncwatch.model.project import project_root, repository_root
+from syncwatch.model.paths import project_root, repository_root
 from syncwatch.model.verdict import Allow, Budgets, Level, Pattern, Policy, Rule
 
 _LIMIT: Any = Annotated[float, msgspec.Meta(ge=0)] | None
@@ -169,7 +169,7 @@ def _allow(config: ConfigFile, index: int, entry: _Allow, line: int) -> Allow:
         )
     if not codes and entry.path is None and entry.function is None:
         raise config.wrong(place, "the allow covers everything. Give it a code, a path or a function.")
-    reason, day = expiry.split(entry.reason, config.place((*place, "reason")))
+    reason, day = allows.reason_and_day(entry.reason, config.place((*place, "reason")))
     if not reason:
         raise config.wrong((*place, "reason"), "the allow gives no reason. Say why these may wait.")
     return Allow(

@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 
 from syncwatch.errors import UsageError
-from syncwatch.model.plain import not_plain
-from syncwatch.model.project import OWN_CONFIG, SHARED_CONFIG, upwards
+from syncwatch.model.paths import OWN_CONFIG, SHARED_CONFIG, not_plain, upwards
 from syncwatch.model.verdict import Level
 
 _NEARLY = (

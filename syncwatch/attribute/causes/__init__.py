@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from syncwatch.attribute.causes import allocator, copies, explicit_waits, libraries, reading, shapes, unclassified
+from syncwatch.attribute.causes import copies, other_waits, reading, shapes
 from syncwatch.attribute.causes.base import Cause, by_code
 
 CAUSES: dict[str, Cause] = by_code(
     cause
-    for family in (reading, shapes, copies, explicit_waits, libraries, allocator, unclassified)
+    for family in (reading, shapes, copies, other_waits)
     for cause in vars(family).values()
     if isinstance(cause, Cause)
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.bench.probing.operators import sampled_operators
+from syncwatch.bench.probing.probe import sampled_operators
 from syncwatch.bench.probing.sweep_hand import HAND
 
 SIZES = (1, 33, 1025, 2049, 65_536, 1_000_000)

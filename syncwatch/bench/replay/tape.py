@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from syncwatch.bench.replay.readers import Reader
-from syncwatch.bench.replay.ways import Original
-from syncwatch.model.project import current_root
+import torch
+
+from syncwatch.bench.replay import ways
+from syncwatch.bench.replay.ways import Original, Way
+from syncwatch.compat.cpython import ItemSlots, slots_are_known
+from syncwatch.model.paths import current_root
 from syncwatch.model.session import Line
 from syncwatch.sense.stacks import display_path, is_library
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One callable of torch that can make the host wait, and how it is replayed."""
+
+    owner: Any
+    name: str
+    way: Way
+
+    @property
+    def key(self) -> str:
+        """Name it among all readers."""
+        return f"{getattr(self.owner, '__name__', self.owner)}.{self.name}"
+
+
+def readers() -> tuple[Reader, ...]:
+    """Return every reader there is."""
+    return tuple(_readers())
+
+
+def _readers() -> Iterator[Reader]:
+    tensor = torch.Tensor
+    for name in ["item", "tolist", "cpu", "__bool__", "__int__", "__float__", "__index__", "__complex__"]:
+        yield Reader(tensor, name, ways.HOST_VALUE)
+    for owner in (torch, tensor):
+        for name in ("equal", "allclose", "is_nonzero"):
+            yield Reader(owner, name, ways.HOST_VALUE)
+        yield Reader(owner, "nonzero", ways.NONZERO)
+        yield Reader(owner, "argwhere", ways.NONZERO)
+        yield Reader(owner, "masked_select", ways.MASKED_SELECT)
+        yield Reader(owner, "repeat_interleave", ways.REPEAT_INTERLEAVE)
+    yield Reader(torch, "where", ways.WHERE)
+    if slots_are_known():
+        yield Reader(tensor, "__getitem__", ways.GET_ITEM)
+        yield Reader(tensor, "__setitem__", ways.SET_ITEM)
+    yield Reader(tensor, "to", ways.MOVE)
+    yield Reader(tensor, "cuda", ways.MOVE)
+    yield Reader(tensor, "copy_", ways.COPY_INTO)
+    yield Reader(tensor, "new_tensor", ways.UPLOAD)
+    for name in ("tensor", "as_tensor", "scalar_tensor"):
+        yield Reader(torch, name, ways.UPLOAD)
+    for waited in (torch.cuda, torch.cuda.Stream, torch.cuda.Event):
+        yield Reader(waited, "synchronize", ways.WAIT)
+
 
 _DEEPEST = 16
 
@@ -134,3 +184,54 @@ class Tape:
             return None
         here = Line(display_path(frame.f_code.co_filename, self._root), frame.f_lineno or 0)
         return here if here in self.lines else None
+
+
+_ITEMS = ("__getitem__", "__setitem__")
+
+
+@contextlib.contextmanager
+def wrapped(tape: Tape, readers: Iterable[Reader]) -> Iterator[None]:
+    """Send every call of `readers` through `tape`; an operator mode would cost a host-bound step more than it gains."""
+    found = tuple(readers)
+    items = [ItemSlots.of(owner) for owner in {reader.owner for reader in found if reader.name in _ITEMS}]
+    with contextlib.ExitStack() as restore:
+        for slots in items:
+            restore.callback(slots.put_back)
+        for reader in found:
+            own = reader.name in vars(reader.owner)
+            original = getattr(reader.owner, reader.name)
+            restore.callback(_put_back, reader, original, own)
+            setattr(reader.owner, reader.name, _wrapper(tape, reader, original))
+        for slots in items:
+            slots.keep_no_sequence()
+        yield
+
+
+def _put_back(reader: Reader, original: Any, own: bool) -> None:
+    if own:
+        setattr(reader.owner, reader.name, original)
+    else:
+        delattr(reader.owner, reader.name)
+
+
+def _wrapper(tape: Tape, reader: Reader, original: Any) -> Any:
+    # A call that is a user's own line finds its cursor here: what a replay takes is missing from the gain it foretells.
+    cursors: dict[tuple[int, int], Cursor | None] = {}
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if tape.mode is Mode.OFF or tape.inside or threading.get_ident() != tape.thread:
+            return original(*args, **kwargs)
+        frame = sys._getframe(1)
+        place = (id(frame.f_code), frame.f_lasti)
+        if place in cursors:
+            cursor = cursors[place]
+        else:
+            cursor = tape.cursor_at(frame, reader)
+            if not tape.skips(frame.f_code):
+                cursors[place] = cursor
+        return original(*args, **kwargs) if cursor is None else tape.run(cursor, reader, original, args, kwargs)
+
+    wrapper.__name__ = reader.name
+    # The virtual device knows the method by what is under the wrapper.
+    wrapper.__wrapped__ = original  # type: ignore[attr-defined]
+    return wrapper

@@ -9,8 +9,7 @@ from enum import Enum
 from itertools import chain
 from typing import NamedTuple
 
-from syncwatch.model.events import Direction
-from syncwatch.model.names import PACING_RANGE, STEP_RANGE, WINDOW_RANGE
+from syncwatch.model.events import PACING_RANGE, STEP_RANGE, WINDOW_RANGE, Direction
 from syncwatch.model.session import Recording
 
 MAX_DEPTH = 6

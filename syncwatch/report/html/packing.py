@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from syncwatch.model.analysis import Finding, Wait
 from syncwatch.model.events import SyncKind
 from syncwatch.model.session import Recording
-from syncwatch.model.wait import Finding, Wait
 from syncwatch.report import text
 from syncwatch.report.finding import caret_span
 from syncwatch.report.html.lanes import Block, Lane, Look

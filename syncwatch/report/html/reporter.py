@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,11 +14,50 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from syncwatch.model.analysis import Analysis
 from syncwatch.model.finding import Report
 from syncwatch.model.verdict import Verdict
-from syncwatch.report.html import assets
 from syncwatch.report.html.lanes import lanes_of
 from syncwatch.report.html.packing import Packer, printable, to_json
 from syncwatch.report.html.page import page_of
 from syncwatch.report.html.thinning import Drawn, thin
+
+_HERE = Path(__file__).parent
+
+VENDORED = ("dispatch", "timer", "color", "interpolate", "ease", "selection", "transition", "drag", "zoom", "array")
+"""Modules of d3, each before those that need it."""
+_SCRIPTS = ("data", "words", "layout", "hits", "colours", "paint", "detail", "timeline", "tables", "page")
+"""In the order they need each other."""
+
+
+@cache
+def script() -> str:
+    """Return everything that the page runs, the licences of the library first."""
+    licences = "\n\n".join(path.read_text(encoding="utf-8") for path in sorted((_HERE / "vendor").glob("LICENSE*")))
+    library = "".join(_read(f"vendor/d3-{name}.min.js") for name in VENDORED)
+    own = "\n".join(_read(f"js/{name}.js") for name in _SCRIPTS)
+    return f'/*!\n{licences}\n*/\n{library}(() => {{\n"use strict";\n{own}\n}})();\n'
+
+
+@cache
+def style() -> str:
+    """Return the style sheet."""
+    return _read("page.css")
+
+
+@cache
+def policy() -> str:
+    """Return the content security policy: nothing is fetched, and nothing runs but what is in the page."""
+    return (
+        f"default-src 'none'; script-src {_hash(script())}; style-src {_hash(style())}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
 
 MAX_EVENTS = 50_000
 """What a browser draws at once without a pause (docs/adr/0007)."""
@@ -55,9 +96,9 @@ class HtmlReporter:
         return _template().render(
             page=page_of(report, self._verdict, session, drawn),
             data=to_json(self._packed(drawn)) if drawn else None,
-            style=assets.style(),
-            script=assets.script(),
-            policy=assets.policy(),
+            style=style(),
+            script=script(),
+            policy=policy(),
         )
 
     def _drawn(self) -> tuple[Drawn, ...]:

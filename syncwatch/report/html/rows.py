@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from syncwatch.model.analysis import Finding, Wait
 from syncwatch.model.finding import NO_LINE, Report, Site, Variant
 from syncwatch.model.session import Recording, Session
-from syncwatch.model.wait import Finding, Wait
 from syncwatch.report import text
 from syncwatch.report.finding import caret_span, place_of
 from syncwatch.report.html.packing import origin_of, printable

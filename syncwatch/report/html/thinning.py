@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from syncwatch.model.analysis import Wait
 from syncwatch.model.session import Recording
-from syncwatch.model.wait import Wait
 from syncwatch.report import text
 from syncwatch.report.html.lanes import Block, Lane, LaneKind, Look
 

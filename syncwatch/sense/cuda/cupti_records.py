@@ -12,8 +12,7 @@ import torch
 
 from syncwatch.compat.torch_cuda import profiler_is_on, profiler_options, records_all_threads
 from syncwatch.errors import NotMeasuredError
-from syncwatch.model.collector import collector_off
-from syncwatch.model.names import WINDOW_RANGE
+from syncwatch.model.events import WINDOW_RANGE, collector_off
 from syncwatch.sense import active
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, read_trace
 from syncwatch.sense.cuda.start import WhenCudaStarts, has_gpu, is_initialized

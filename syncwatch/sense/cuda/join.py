@@ -9,8 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from syncwatch.model.events import Call, CopyEvent, Direction, KernelEvent, RangeEvent, Step, SyncEvent, SyncKind
-from syncwatch.model.names import STEP_RANGE
+from syncwatch.model.events import (
+    STEP_RANGE,
+    Call,
+    CopyEvent,
+    Direction,
+    KernelEvent,
+    RangeEvent,
+    Step,
+    SyncEvent,
+    SyncKind,
+)
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
 from syncwatch.sense.cuda.thread_map import ThreadMap
 from syncwatch.traces.copy_waits import Copy, Wait

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from syncwatch.errors import NotMeasuredError, SessionError
-from syncwatch.model.events import KernelEvent, RangeEvent
-from syncwatch.model.names import STEP_RANGE
+from syncwatch.model.events import STEP_RANGE, KernelEvent, RangeEvent
 from syncwatch.traces.copy_waits import Copy, Wait, waits_of
 from syncwatch.traces.kineto.load import collected, processes_in
 from syncwatch.traces.kineto.read_file import Trace

@@ -10,7 +10,7 @@ from typing import Any
 import nvtx
 import torch
 
-from syncwatch.model.names import PACING_RANGE, STEP_RANGE
+from syncwatch.model.events import PACING_RANGE, STEP_RANGE
 from syncwatch.sense import active
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import range_ledger, scope

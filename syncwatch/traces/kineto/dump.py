@@ -15,7 +15,7 @@ import msgspec
 from syncwatch.errors import UsageError
 from syncwatch.model.codec import encode
 from syncwatch.model.events import CopyEvent, SyncEvent
-from syncwatch.model.replacing import replacing
+from syncwatch.model.paths import replacing
 from syncwatch.model.session import DeviceKind, Recording, Session, decode_session
 from syncwatch.traces.kineto.notation import OWN_KEY, OWN_SCHEMA
 from syncwatch.traces.kineto.slices import Bubble, Slices

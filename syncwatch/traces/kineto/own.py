@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from syncwatch.model.events import CopyEvent, KernelEvent, RangeEvent, Step, SyncEvent
-from syncwatch.model.session import SESSION_SCHEMA, Recording, Session
-from syncwatch.model.validity import faults_of
+from syncwatch.model.session import SESSION_SCHEMA, Recording, Session, faults_of
 from syncwatch.traces.files import refusing_damage
 from syncwatch.traces.kineto import notation
 from syncwatch.traces.kineto.notation import nanoseconds

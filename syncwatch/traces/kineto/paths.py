@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from syncwatch.model.events import LIBRARY_FILES, Frame
-from syncwatch.model.project import project_root
+from syncwatch.model.paths import project_root
 
 _FUNCTION = re.compile(r"(?P<file>.+?)\((?P<line>\d{1,9})\): (?P<function>.+)", re.DOTALL)
 """As torch's tracer writes it; the line is that of the `def`."""

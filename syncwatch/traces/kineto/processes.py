@@ -6,8 +6,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncKind
-from syncwatch.model.names import WINDOW_RANGE
+from syncwatch.model.events import WINDOW_RANGE, Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncKind
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
 from syncwatch.model.session import Recorder
 from syncwatch.traces.kineto.columns import Collected, Host, Works

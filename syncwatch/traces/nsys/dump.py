@@ -30,7 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from syncwatch.errors import SessionError, UsageError
-from syncwatch.model.replacing import replacing
+from syncwatch.model.paths import replacing
 from syncwatch.model.session import Recorder, Session
 from syncwatch.traces.layout import Placed, SyncLabel, laid_out
 from syncwatch.traces.nsys import details, names, rows

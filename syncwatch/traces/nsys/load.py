@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from syncwatch.errors import NotMeasuredError, UsageError
-from syncwatch.model.collector import collector_off
-from syncwatch.model.events import Frame, RangeEvent, Step
+from syncwatch.model.events import Frame, RangeEvent, Step, collector_off
 from syncwatch.model.runtime import is_copy, is_launch
 from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
 from syncwatch.traces.nsys.load_own import OWN_TABLE, session_of

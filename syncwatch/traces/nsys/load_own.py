@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, RangeEvent, SyncEvent
-from syncwatch.model.session import SESSION_SCHEMA, Recording, Session
-from syncwatch.model.validity import faults_of
+from syncwatch.model.session import SESSION_SCHEMA, Recording, Session, faults_of
 from syncwatch.traces.files import refusing_damage
 from syncwatch.traces.nsys import details, names
 from syncwatch.traces.nsys.details import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent
-from syncwatch.model.names import STEP_RANGE
+from syncwatch.model.events import STEP_RANGE, CopyEvent, Direction, KernelEvent, SyncEvent
 from syncwatch.model.session import Recording
 from syncwatch.traces.layout import Placed, SyncLabel, named
 from syncwatch.traces.nsys import names

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.torch_changes import OPERATORS, in_force
-from syncwatch.bench.probing.table import SHIPPED, ProbedTable
+from syncwatch.bench.probing.measured import SHIPPED, ProbedTable
 from tests.helpers.command import ROOT, syncwatch
 
 

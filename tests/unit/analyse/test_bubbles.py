@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncwatch.analyse.bubbles import bubbles
+from syncwatch.analyse.price import bubbles
 from syncwatch.analyse.timeline import union
-from syncwatch.model.wait import Span
+from syncwatch.model.analysis import Span
 
 END = 1_000
 

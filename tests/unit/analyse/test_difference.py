@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syncwatch.analyse.difference import Run, difference
-from syncwatch.analyse.line_changes import line_changes
+from syncwatch.analyse.difference import Run, difference, line_changes
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.difference import Change, Difference, LineDifference

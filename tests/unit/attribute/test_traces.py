@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from syncwatch.attribute.ranges import range_of
+from syncwatch.attribute.stacks import range_of
+from syncwatch.model.analysis import Finding
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent, SyncKind
 from syncwatch.model.session import Coverage
-from syncwatch.model.wait import Finding
 from tests.helpers.attributed import findings_of
 from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, sync, torch_frame
 

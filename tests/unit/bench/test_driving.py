@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from syncwatch.bench.driving import drive
+from syncwatch.bench.target import drive
 from syncwatch.errors import UsageError
 
 ran: list[str] = []

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.bench.probing import sweep_cases, sweep_compare
-from syncwatch.bench.probing.sweep import SHIPPED, CaseResult, Operator, Sweep
+from syncwatch.bench.probing import sweep_cases
+from syncwatch.bench.probing.sweep import SHIPPED, CaseResult, Operator, Sweep, compare, table
 from syncwatch.bench.probing.sweep_run import Plan, sweep
-from syncwatch.cli.probe_sizes import compare_files
+from syncwatch.cli.probe import compare_files
 from syncwatch.errors import NotMeasuredError, SessionError
 from syncwatch.sense.choose_device import DeviceChoice
 
@@ -39,7 +39,7 @@ def swept(**changes: object) -> Sweep:
     ],
 )
 def test_every_case_has_one_outcome(changes: dict[str, object], outcomes: dict[str, int]) -> None:
-    comparison = sweep_compare.compare(swept(), swept(**changes))
+    comparison = compare(swept(), swept(**changes))
 
     assert +comparison.total == outcomes
     assert comparison.agrees == (not {"missed", "invented", "crashed"} & outcomes.keys())
@@ -49,12 +49,12 @@ def test_every_case_has_one_outcome(changes: dict[str, object], outcomes: dict[s
 def test_what_waits_here_alone_is_invented_and_named() -> None:
     quiet = swept(cases={f"{GROUP}|33": CaseResult(), f"{GROUP}|2049": CaseResult()})
 
-    comparison = sweep_compare.compare(quiet, swept())
+    comparison = compare(quiet, swept())
 
     assert +comparison.total == {"invented": 2}
     assert comparison.rows[0].startswith(f"nonzero|: INVENTED {GROUP}|33")
     assert comparison.families["type float32"]["invented"] == 2
-    assert "| all | 2 | 0.00% |  | 0.00% | 0 | 0 |" in list(sweep_compare.table(comparison))
+    assert "| all | 2 | 0.00% |  | 0.00% | 0 | 0 |" in list(table(comparison))
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "sweep.json.gz"])
@@ -103,7 +103,7 @@ def test_an_operator_is_swept_in_a_process_of_its_own() -> None:
 
     found = sweep(plan, Sweep(), lambda *each: told.append(each))
 
-    comparison = sweep_compare.compare(Sweep.load(SHIPPED), found)
+    comparison = compare(Sweep.load(SHIPPED), found)
     assert found.device == "virtual"
     assert comparison.total["hit"] >= 3 and comparison.agrees, comparison.rows
     assert told[-1] == ("sweep operators", 1, 1)

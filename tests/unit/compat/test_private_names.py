@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.compat import cpython, self_check, torch_cuda
+from syncwatch.compat import cpython, torch_cuda, tried
 from syncwatch.compat.private_name import Builds, PrivateName
 from syncwatch.errors import NotMeasuredError
 
@@ -55,15 +55,15 @@ def test_no_undocumented_name_stands_outside_compat(path: Path) -> None:
 
 
 def test_every_name_is_there_in_the_torch_that_is_installed() -> None:
-    assert self_check.gone() == ()
-    assert len(self_check.names()) > 40
+    assert tried.gone_names() == ()
+    assert len(tried.private_names()) > 40
 
 
 def test_a_name_that_is_gone_is_said_with_what_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = torch_cuda.CALL_AT_START.owner()
     monkeypatch.delattr(owner, torch_cuda.CALL_AT_START.attribute)
 
-    assert self_check.gone() == (
+    assert tried.gone_names() == (
         "torch.cuda._lazy_call is not there: a watch initialises CUDA at its begin, not when the program does.",
     )
 
@@ -95,7 +95,7 @@ def test_slots_are_not_touched_where_python_gives_others(monkeypatch: pytest.Mon
     monkeypatch.setattr(cpython, "_ITEM", cpython._ITEM + 8)
     try:
         assert not cpython.slots_are_known()
-        assert any("Tensor.__getitem__" in sentence for sentence in self_check.gone())
+        assert any("Tensor.__getitem__" in sentence for sentence in tried.gone_names())
     finally:
         cpython.slots_are_known.cache_clear()
 

@@ -10,8 +10,7 @@ import pytest
 import syncwatch
 from syncwatch.attribute.causes import CAUSES
 from syncwatch.errors import UsageError
-from syncwatch.judge.comments import allows_in
-from syncwatch.judge.expiry import split
+from syncwatch.judge.allows import allows_in, reason_and_day
 from syncwatch.model.verdict import Outcome, Reason
 from tests.helpers.judging import site, verdict_on
 
@@ -31,21 +30,21 @@ PAST = date(2020, 1, 1)
     ],
 )
 def test_a_day_in_the_words_is_the_end(text: str) -> None:
-    assert split(text, "app.py:3") == ("slow path", PAST)
+    assert reason_and_day(text, "app.py:3") == ("slow path", PAST)
     (allow,) = allows_in("app.py", f"x.item()  # syncwatch: allow[SW101] {text}\n", CAUSES)
     assert (allow.reason, allow.until) == ("slow path", PAST)
 
 
 def test_what_follows_the_day_stays() -> None:
-    assert split("slow path until 2020-01-01, see #12", "") == ("slow path, see #12", PAST)
-    assert split("a until 2027-01-01 b until 2020-01-01", "") == ("a b", PAST)
+    assert reason_and_day("slow path until 2020-01-01, see #12", "") == ("slow path, see #12", PAST)
+    assert reason_and_day("a until 2027-01-01 b until 2020-01-01", "") == ("a b", PAST)
 
 
 @pytest.mark.parametrize(
     "text", ["wait until the cache is warm", "until 8192 tokens are there", "until 2048 tokens", "untilled", "until"]
 )
 def test_other_words_stay_words(text: str) -> None:
-    assert split(text, "") == (text, None)
+    assert reason_and_day(text, "") == (text, None)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from syncwatch.judge.gate import judge
-from syncwatch.judge.rules import Files
+from syncwatch.judge.policy import Files
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Level, Outcome, Policy, Reason, Rule, Severity, Verdict
 from tests.helpers.judging import TODAY, report, site

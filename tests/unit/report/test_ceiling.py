@@ -8,7 +8,7 @@ from syncwatch.model.finding import NO_LINE, StepTime, Variant, WhatIf
 from syncwatch.model.session import Line
 from syncwatch.pipeline import report_of
 from syncwatch.report.ceiling import ceiling
-from syncwatch.report.page import Page
+from syncwatch.report.text import Page
 from tests.helpers.fakes import recording, session
 
 READ = Line("app/model.py", 41)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from syncwatch.model.finding import PerStep, StepTime
-from syncwatch.report.page import Page
 from syncwatch.report.table import Column, kernel_notes, table
+from syncwatch.report.text import Page
 
 NOTHING = PerStep(0.0, 0.0, 0.0, *(None for _ in range(14)))
 

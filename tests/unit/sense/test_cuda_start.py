@@ -53,7 +53,7 @@ def test_a_child_of_a_fork_begins_nothing_of_its_parents(
 
 def test_what_the_gate_imports_leaves_the_handlers_at_exit_to_the_target() -> None:
     """`filelock` 3.32 to 4.1.2 imported before `multiprocessing` keeps a program with a child from ending."""
-    script = "import sys, syncwatch.cli.app, syncwatch.app.watch, syncwatch.pytest_plugin.watched as _;"
+    script = "import sys, syncwatch.cli.app, syncwatch.app.watch, syncwatch.pytest_plugin.judging as _;"
     script += "print([name for name in ('filelock', 'multiprocessing.util') if name in sys.modules])"
 
     before_torch = subprocess.run(

@@ -302,7 +302,7 @@ def test_ranges_do_not_fail_on_the_virtual_device_and_do_without_it() -> None:
 
 
 def test_ranges_of_torchs_own_do_not_name_a_wait_without_a_line() -> None:
-    from syncwatch.attribute.ranges import range_of
+    from syncwatch.attribute.stacks import range_of
 
     assert range_of(("decode", "Optimizer.step#SGD.step"), heard=True) == "decode"
     assert range_of(("Optimizer.step#SGD.step",), heard=True) is None

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from syncwatch.app.export import labels_of
 from syncwatch.errors import SyncwatchError
 from syncwatch.model.codec import encode
-from syncwatch.model.validity import faults_of
+from syncwatch.model.session import faults_of
 from syncwatch.pipeline import analysed, report_of
 from syncwatch.traces.kineto.dump import dump
 from syncwatch.traces.kineto.load import load

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from syncwatch.errors import SyncwatchError
 from syncwatch.model.codec import encode
-from syncwatch.model.session import decode_session
-from syncwatch.model.validity import faults_of
+from syncwatch.model.session import decode_session, faults_of
 from syncwatch.traces.nesting import MAX_NESTED
 from syncwatch.traces.nsys.dump import dump
 from syncwatch.traces.nsys.load import load

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from syncwatch.model.events import (
+    PACING_RANGE,
     Call,
     CopyEvent,
     Direction,
@@ -16,7 +17,6 @@ from syncwatch.model.events import (
     SyncEvent,
     SyncKind,
 )
-from syncwatch.model.names import PACING_RANGE
 from syncwatch.model.runtime import STAGED_BYTES
 from syncwatch.model.session import Recorder
 from syncwatch.traces.copy_waits import AT_ONCE_NS

@@ -20,7 +20,7 @@ from syncwatch_scenarios.kernel_warmup.rounds import KernelWarmupRun
 from syncwatch_scenarios.kernel_warmup.warm_process import Job
 from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload
 
-from syncwatch.bench.plan import Plan
+from syncwatch.bench.scenario import Plan
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import DeviceKind, Environment

@@ -1,10 +1,13 @@
-"""Finds the folder from which the paths in a report start: the project's, wherever in it a command is typed."""
+"""Which folder a report's paths start from, which files may be read, and how one is written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import re
+import stat
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 OWN_CONFIG = "syncwatch.toml"
@@ -55,3 +58,40 @@ def _is_configured(folder: Path) -> bool:
         return _TABLE.search((folder / SHARED_CONFIG).read_bytes()) is not None
     except OSError:
         return False
+
+
+def not_plain(path: Path) -> str | None:
+    """Return what stands at `path` where that is no plain file, as `a folder`; None for a file, and for nothing.
+
+    Raises:
+        OSError: if the system does not let it be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    return next((words for is_kind, words in kinds if is_kind(mode)), None)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the neighbour of `path` to write to; it takes the place of `path`, or is gone where anything was raised.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    # Not tempfile, which would leave the file readable by its owner alone.
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
