@@ -18,8 +18,7 @@ from syncwatch.model.events import CopyEvent, SyncEvent
 from syncwatch.model.paths import replacing
 from syncwatch.model.session import DeviceKind, Recording, Session, decode_session
 from syncwatch.traces.kineto.notation import OWN_KEY, OWN_SCHEMA
-from syncwatch.traces.kineto.slices import Bubble, Slices
-from syncwatch.traces.kineto.tracks import Tracks
+from syncwatch.traces.kineto.slices import Bubble, Slices, Tracks
 from syncwatch.traces.layout import SyncLabel
 
 Labels = Sequence[Sequence["SyncLabel | None"]]

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from syncwatch.model.events import WINDOW_RANGE, Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncKind
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
 from syncwatch.model.session import Recorder
-from syncwatch.traces.kineto.columns import Collected, Host, Works
-from syncwatch.traces.kineto.owners import Owners
+from syncwatch.traces.kineto.columns import Collected, Host, Owners, Works
 from syncwatch.traces.kineto.surroundings import Surroundings
 from syncwatch.traces.process import Process, WaitingCall
 from syncwatch.traces.steps import StepClock, Window, steps_of

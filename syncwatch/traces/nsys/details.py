@@ -13,7 +13,7 @@ import msgspec
 
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, SyncEvent
 from syncwatch.model.session import Recording
-from syncwatch.traces.nsys import names
+from syncwatch.traces.nsys import schema
 from syncwatch.traces.nsys.rows import Part, Row
 from syncwatch.traces.nsys.schema import json_of
 
@@ -57,7 +57,7 @@ def event_rows(part: Part, recording: int, numbers: Numbers) -> Iterator[Row]:
 
 def _of_sync(sync: SyncEvent) -> dict[str, Any]:
     told = {"thread", "start_ns", "end_ns"}
-    if sync.kind in names.SYNC_TYPES:
+    if sync.kind in schema.SYNC_TYPES:
         told |= {"stream", "device"}
     if sync.api is not None:
         told.add("api")

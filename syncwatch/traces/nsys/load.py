@@ -18,11 +18,11 @@ from syncwatch.traces.nsys.read_calls import (
     call_names,
     index_calls,
     process_number,
+    ranges_of,
     thread_names,
     waiting_calls,
 )
 from syncwatch.traces.nsys.read_file import GRAPH, KERNEL, MEMCPY, NsysFile, opened
-from syncwatch.traces.nsys.read_ranges import ranges_of
 from syncwatch.traces.nsys.read_work import CallContext, copies_of, devices_of, kernels_of
 from syncwatch.traces.process import Operator, Process
 from syncwatch.traces.recording import environment_of, recording_of

@@ -12,15 +12,15 @@ import msgspec
 from syncwatch.model.events import CopyEvent, Direction, KernelEvent, RangeEvent, SyncEvent
 from syncwatch.model.session import SESSION_SCHEMA, Recording, Session, faults_of
 from syncwatch.traces.files import refusing_damage
-from syncwatch.traces.nsys import details, names
+from syncwatch.traces.nsys import details, schema
 from syncwatch.traces.nsys.details import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
 from syncwatch.traces.nsys.read_calls import known_stream
 from syncwatch.traces.nsys.read_file import KERNEL, MEMCPY, MEMSET, NVTX, RUNTIME, SYNCHRONIZATION, NsysFile
 
 OWN_TABLE = "SYNCWATCH_SESSION"
 
-_DIRECTIONS = {number: direction for direction, number in names.COPY_KINDS.items()}
-_MEMORIES = {number: memory.value for memory, number in names.MEMORY_KINDS.items() if memory is not None}
+_DIRECTIONS = {number: direction for direction, number in schema.COPY_KINDS.items()}
+_MEMORIES = {number: memory.value for memory, number in schema.MEMORY_KINDS.items() if memory is not None}
 
 
 def session_of(file: NsysFile, path: Path) -> Session:

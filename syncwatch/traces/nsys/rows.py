@@ -1,18 +1,90 @@
-"""Makes the rows of nsys' tables for one recording."""
+"""Makes the rows of nsys' tables for one recording, each call under the correlation id by which nsys knows it."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from syncwatch.model.events import STEP_RANGE, CopyEvent, Direction, KernelEvent, SyncEvent
+from syncwatch.model.events import STEP_RANGE, Call, CopyEvent, Direction, KernelEvent, SyncEvent, SyncKind
 from syncwatch.model.session import Recording
 from syncwatch.traces.layout import Placed, SyncLabel, named
-from syncwatch.traces.nsys import names
-from syncwatch.traces.nsys.calls import Calls
+from syncwatch.traces.nsys import schema
 from syncwatch.traces.nsys.schema import Strings, json_of
+
+
+class Calls:
+    """The launches, copies and waits of one recording, each a row of nsys' table of runtime calls.
+
+    Kernels that share a call, as those of a CUDA graph do, share its row. A wait inside a copy call is no call of its
+    own: the row of the copy call lasts until the wait ends.
+
+    Args:
+        recording: what was recorded.
+        first: the first correlation id; rules of nsys join on it alone, so it is unique in the file.
+    """
+
+    def __init__(self, recording: Recording, first: int) -> None:
+        works: tuple[KernelEvent | CopyEvent, ...] = (*(recording.kernels or ()), *(recording.copies or ()))
+        distinct = dict.fromkeys(work.call for work in works if work.call is not None)
+        self._ids = {call: number for number, call in enumerate(distinct, first)}
+        self._held: dict[Call, int] = {}
+        self._threads = _by_thread(self._ids)
+        self._own_waits: list[tuple[Call, int]] = []
+        self.next_id = first + len(self._ids)
+        self.waits = tuple(self._wait(sync) for sync in recording.syncs)
+        """The correlation id of the call that waited, for each sync; None where it has no time."""
+
+    def id_of(self, call: Call | None) -> int | None:
+        """Return the correlation id of `call`, the host call behind a kernel or copy."""
+        return None if call is None else self._ids[call]
+
+    def rows(self) -> Iterator[tuple[Call, int, int]]:
+        """Yield each call with its correlation id and its end in ns, later than its own where a wait went on in it."""
+        for call, number in self._ids.items():
+            yield call, number, self._held.get(call, call.end_ns)
+        for call, number in self._own_waits:
+            yield call, number, call.end_ns
+
+    def own_lengths_ns(self) -> dict[int, int]:
+        """Return how long the calls lasted that a wait made longer, by correlation id."""
+        return {self._ids[call]: call.end_ns - call.start_ns for call in self._held}
+
+    def _wait(self, sync: SyncEvent) -> int | None:
+        if sync.start_ns is None or sync.end_ns is None:
+            return None
+        name = sync.kind.api() if sync.api is None else sync.api
+        calls, starts = self._threads.get(sync.thread, ([], []))
+        if sync.kind is SyncKind.COPY:
+            index = bisect_right(starts, sync.start_ns) - 1
+            if index >= 0 and calls[index].name == name and sync.start_ns <= calls[index].end_ns:
+                return self._hold(calls[index], sync.end_ns)
+            begun = sync.start_ns
+        else:
+            # A blocking copy is two calls, and the wait lasts for both: its own call begins after the copy call.
+            index = bisect_left(starts, sync.end_ns) - 1
+            inside = index >= 0 and sync.start_ns <= starts[index] and calls[index].end_ns <= sync.end_ns
+            begun = calls[index].end_ns if inside else sync.start_ns
+        self._own_waits.append((Call(sync.thread, name, begun, sync.end_ns), self.next_id))
+        self.next_id += 1
+        return self.next_id - 1
+
+    def _hold(self, call: Call, end_ns: int) -> int:
+        if end_ns > self._held.get(call, call.end_ns):
+            self._held[call] = end_ns
+        return self._ids[call]
+
+
+def _by_thread(calls: dict[Call, int]) -> dict[int, tuple[list[Call], list[int]]]:
+    threads: dict[int, list[Call]] = defaultdict(list)
+    for call in calls:
+        threads[call.thread].append(call)
+    ordered = {thread: sorted(found, key=lambda call: call.start_ns) for thread, found in threads.items()}
+    return {thread: (found, [call.start_ns for call in found]) for thread, found in ordered.items()}
+
 
 Row = tuple[object, ...]
 
@@ -60,22 +132,22 @@ def nvtx_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
     number = first
     for each in part.recording.ranges:
         span = part.span(each.start_ns, each.end_ns)
-        yield _range(number, span, part.global_tids[each.thread], strings.id_of(each.name), names.DEFAULT_DOMAIN)
+        yield _range(number, span, part.global_tids[each.thread], strings.id_of(each.name), schema.DEFAULT_DOMAIN)
         number += 1
     for sync, label in zip(part.recording.syncs, part.labels, strict=True):
         if sync.start_ns is None or sync.end_ns is None:
             continue
         span = part.span(sync.start_ns, sync.end_ns)
         name = strings.id_of(named(label))
-        yield _range(number, span, part.global_tids[sync.thread], name, names.SYNC_DOMAIN, _payload(sync, label))
+        yield _range(number, span, part.global_tids[sync.thread], name, schema.SYNC_DOMAIN, _payload(sync, label))
         number += 1
     for added, (unmarked, start, end) in enumerate(_unmarked(part), number):
         span = part.span(start, end)
-        yield _range(added, span, part.global_tids[0], strings.id_of(unmarked), names.DEFAULT_DOMAIN)
+        yield _range(added, span, part.global_tids[0], strings.id_of(unmarked), schema.DEFAULT_DOMAIN)
 
 
 def _range(number: int, span: tuple[int, int], thread: int, name: int, domain: int, payload: str | None = None) -> Row:
-    return (number, *span, names.PUSH_POP_RANGE, thread, name, domain, payload)
+    return (number, *span, schema.PUSH_POP_RANGE, thread, name, domain, payload)
 
 
 def _payload(sync: SyncEvent, label: SyncLabel | None) -> str:
@@ -105,7 +177,7 @@ def runtime_rows(part: Part, strings: Strings) -> Iterator[Row]:
     for call, correlation, end_ns in part.calls.rows():
         span = part.span(call.start_ns, end_ns)
         thread = part.global_tids[call.thread]
-        yield (*span, names.event_class(call.name), thread, correlation, strings.id_of(call.name), 0)
+        yield (*span, schema.event_class(call.name), thread, correlation, strings.id_of(call.name), 0)
 
 
 def kernel_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
@@ -113,23 +185,23 @@ def kernel_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
     kernels = (each for each in part.recording.kernels or () if each.memset_bytes is None)
     for number, kernel in enumerate(kernels, first):
         name = strings.id_of(kernel.name)
-        yield (number, *_work(part, kernel), name, name, names.REGULAR_LAUNCH)
+        yield (number, *_work(part, kernel), name, name, schema.REGULAR_LAUNCH)
 
 
 def memset_rows(part: Part, first: int) -> Iterator[Row]:
     """Yield the memsets, numbered from `first`."""
     memsets = (each for each in part.recording.kernels or () if each.memset_bytes is not None)
     for number, memset in enumerate(memsets, first):
-        yield (number, *_work(part, memset), memset.memset_bytes, names.DEVICE_MEMORY)
+        yield (number, *_work(part, memset), memset.memset_bytes, schema.DEVICE_MEMORY)
 
 
 def memcpy_rows(part: Part, first: int) -> Iterator[Row]:
     """Yield the copies that have a time, numbered from `first`."""
     timed = (each for each in part.recording.copies or () if each.start_ns is not None and each.end_ns is not None)
     for number, copy in enumerate(timed, first):
-        host, gpu = names.MEMORY_KINDS[copy.memory], names.DEVICE_MEMORY
+        host, gpu = schema.MEMORY_KINDS[copy.memory], schema.DEVICE_MEMORY
         kinds = {Direction.H2D: (host, gpu), Direction.D2H: (gpu, host), Direction.D2D: (gpu, gpu)}[copy.direction]
-        yield (number, *_work(part, copy), copy.bytes, names.COPY_KINDS[copy.direction], *kinds)
+        yield (number, *_work(part, copy), copy.bytes, schema.COPY_KINDS[copy.direction], *kinds)
 
 
 def _work(part: Part, work: KernelEvent | CopyEvent) -> Row:
@@ -138,13 +210,13 @@ def _work(part: Part, work: KernelEvent | CopyEvent) -> Row:
         *part.span(work.start_ns, work.end_ns),
         *_where(work.device, work.stream),
         part.calls.id_of(work.call),
-        names.global_pid(part.pid),
+        schema.global_pid(part.pid),
     )
 
 
 def _where(device: int, stream: int | None) -> Row:
     """Return deviceId, contextId, greenContextId and streamId; a GPU has one context, as torch makes."""
-    return device, context_of(device), None, names.NO_STREAM if stream is None else stream
+    return device, context_of(device), None, schema.NO_STREAM if stream is None else stream
 
 
 def context_of(device: int) -> int:
@@ -156,9 +228,9 @@ def sync_rows(part: Part) -> Iterator[Row]:
     """Yield what CUPTI would record of the waits for a stream, an event or the device, each as long as its call."""
     begun = {correlation: call.start_ns for call, correlation, _ in part.calls.rows()}
     for sync, correlation in zip(part.recording.syncs, part.calls.waits, strict=True):
-        kind = names.SYNC_TYPES.get(sync.kind)
+        kind = schema.SYNC_TYPES.get(sync.kind)
         if correlation is None or sync.end_ns is None or kind is None:
             continue
         span = part.span(begun[correlation], sync.end_ns)
-        process = names.global_pid(part.pid)
-        yield (*span, *_where(sync.device, sync.stream), correlation, process, kind, names.NO_STREAM)
+        process = schema.global_pid(part.pid)
+        yield (*span, *_where(sync.device, sync.stream), correlation, process, kind, schema.NO_STREAM)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.traces.kineto.paths import frame_of, shown
+from syncwatch.traces.kineto.surroundings import frame_of, shown
 
 
 @pytest.mark.parametrize(
