@@ -21,7 +21,7 @@ from syncwatch.model.analysis import Finding
 from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
-from syncwatch.sense.guard import ACTIVE_GUARDS, Wait, WaitHandler
+from syncwatch.sense.active import ACTIVE_GUARDS, Wait, WaitHandler
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes.scope import ALLOWED, Block
 

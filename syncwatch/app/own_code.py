@@ -1,7 +1,7 @@
 """Run code of the user's under a watch to its end, whichever way it ends: also by `os._exit`, or as another program.
 
-Then the run is finished and reported first, on the thread that leaves. Ways out that Python does not pass are the
-supervisor's matter.
+Where it ends without coming back, the run is finished and reported first, on the thread that leaves. Ways out that
+Python does not pass are the supervisor's matter.
 """
 
 from __future__ import annotations

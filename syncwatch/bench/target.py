@@ -1,6 +1,6 @@
 """Finds the user's code that a target on the command line names, and runs it as if it had been started alone.
 
-Calling an `async def` or a generator function runs none of its code.
+What a function only returned is run to its end: calling an `async def` or a generator function runs none of its code.
 """
 
 from __future__ import annotations

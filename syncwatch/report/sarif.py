@@ -1,7 +1,7 @@
 """What a code scanner reads: SARIF 2.1.0, with the page of each cause as the help of its rule.
 
-https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html. Structs of our own: `sarif-om` has had no release
-since 2019.
+The names and meanings are those of https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
+Structs of our own: `sarif-om` has had no release since 2019.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense.processes.forks import on_gpu_work
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.scopes.open_steps import OpenStep, number_for
-from syncwatch.sense.stacks import StackTable
-from syncwatch.sense.thread_names import thread_name
+from syncwatch.sense.stacks import StackTable, thread_name
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Captures where a thread is in Python, cheaply, and turns it into frames once, at the end; for every sensor."""
+"""Captures where a thread is in Python, cheaply, and turns it into frames once, at the end; names threads, too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import site
 import sys
 import sysconfig
+import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,33 @@ from typing import Any
 from syncwatch.compat.ranges import BACKWARD
 from syncwatch.model.events import LIBRARIES, LIBRARY_FILES, Frame
 from syncwatch.model.paths import current_root
+
+AUTOGRAD = "autograd backward"
+_PREFIXES = {"pt_autograd": AUTOGRAD, "pt_data_pin": "DataLoader pinning", "pt_data_worker": "DataLoader"}
+"""How torch names its threads to the system, and what they are."""
+
+
+def thread_name() -> str:
+    """Return the name of the calling thread."""
+    name = threading.current_thread().name
+    if "_pin_memory_loop" in name:
+        return "DataLoader pinning"
+    if not name.startswith("Dummy-"):
+        return name
+    native = _native_name()
+    for prefix, meaning in _PREFIXES.items():
+        if native.startswith(prefix):
+            return f"{meaning} ({native})"
+    return native or name
+
+
+def _native_name() -> str:
+    """Return what the system calls the calling thread; empty where it does not tell."""
+    try:
+        return Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_text().strip()
+    except OSError:
+        return ""
+
 
 _STARTED_IN = current_root()
 """For a watch that begins after the program has left its folder."""

@@ -18,7 +18,7 @@ from syncwatch.sense.base import Sensed, WatchedDevice
 from syncwatch.sense.choose_device import DeviceChoice, open_device
 from syncwatch.sense.processes import forks
 from syncwatch.sense.processes.children import Children
-from syncwatch.sense.processes.thread_ends import ThreadEnds
+from syncwatch.sense.processes.ends import ThreadEnds
 
 _VARIANT = "watched"
 """What the only variant of a watched block is called."""

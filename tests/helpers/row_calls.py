@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from syncwatch.sense.virtual.device import running_engine
-from syncwatch.sense.virtual.operators.table import OpCall
+from syncwatch.sense.virtual.operators.table import OpCall, RuntimeCall
 from syncwatch.sense.virtual.operators.traits import known
-from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall
 
 
 def calls(overload: Any, *args: object, **kwargs: object) -> list[RuntimeCall]:

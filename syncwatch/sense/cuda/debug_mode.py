@@ -9,8 +9,7 @@ from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda.start import has_gpu
 from syncwatch.sense.cuda.sync_warnings import SyncWarnings
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.stacks import in_backward, is_explicit
-from syncwatch.sense.thread_names import AUTOGRAD
+from syncwatch.sense.stacks import AUTOGRAD, in_backward, is_explicit
 
 _DEFAULT, _WARN = 0, 1
 """Sync debug modes: the one that says nothing, and `"warn"`."""

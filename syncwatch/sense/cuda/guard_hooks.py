@@ -12,11 +12,11 @@ from types import FrameType
 from syncwatch.compat.torch_cuda import debug_mode, set_debug_mode
 from syncwatch.model.events import SyncKind
 from syncwatch.sense import active
+from syncwatch.sense.active import Wait, tell
 from syncwatch.sense.cuda import blocking_copies
 from syncwatch.sense.cuda.start import has_gpu
 from syncwatch.sense.cuda.sync_warnings import SyncWarnings
 from syncwatch.sense.cuda.waiting_calls import WaitingCalls
-from syncwatch.sense.guard import Wait, tell
 from syncwatch.sense.stacks import is_explicit
 
 _DEFAULT, _WARN = 0, 1

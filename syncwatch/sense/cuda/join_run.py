@@ -11,7 +11,7 @@ from syncwatch.sense.cuda.join import CopyLines, HookedWaits, Joined, group_of, 
 from syncwatch.sense.cuda.match import Matched, is_noted_before, match, match_in_order
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
 from syncwatch.sense.cuda.thread_map import ThreadMap
-from syncwatch.sense.thread_names import AUTOGRAD
+from syncwatch.sense.stacks import AUTOGRAD
 from syncwatch.traces.copy_waits import Wait
 from syncwatch.traces.steps import StepClock
 

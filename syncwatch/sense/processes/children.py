@@ -21,9 +21,9 @@ from syncwatch.sense import active
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.processes import forks
 from syncwatch.sense.processes.commands import line_runs_python, named, runs_python
+from syncwatch.sense.processes.ends import is_running, own_children, peek, times_of_children
 from syncwatch.sense.processes.forked_child import listen
 from syncwatch.sense.processes.forks import ForkActivity
-from syncwatch.sense.processes.process_ends import is_running, own_children, peek, times_of_children
 
 _WORKERS = "torch.utils.data._utils.worker"
 """Where torch defines what a worker of a DataLoader runs."""

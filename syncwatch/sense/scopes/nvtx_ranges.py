@@ -19,7 +19,7 @@ import nvtx.nvtx as api
 from syncwatch.compat.ranges import NVTX_LIBRARY
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.scopes import scope
-from syncwatch.sense.scopes.range_ledger import IdentityKey, begin, end, is_own_call, suppressed
+from syncwatch.sense.scopes.ranges import IdentityKey, begin, end, is_own_call, suppressed
 
 _library: Any = NVTX_LIBRARY.get()
 _DUMMY: Any = getattr(_library, "dummy_domain", None)

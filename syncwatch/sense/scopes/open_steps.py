@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from syncwatch.compat.ranges import BACKWARD
 from syncwatch.sense.scopes.scope import STEPS, Block
-from syncwatch.sense.thread_names import AUTOGRAD, thread_name
+from syncwatch.sense.stacks import AUTOGRAD, thread_name
 
 Numbers = tuple[tuple[object, int], ...]
 

@@ -14,12 +14,11 @@ from syncwatch.model.events import SyncKind
 from syncwatch.sense.copy_plan import Side, plan_copy
 from syncwatch.sense.virtual.clock.clock import Span, StreamId
 from syncwatch.sense.virtual.engine import Engine
-from syncwatch.sense.virtual.native.calls import ASK, FAILED, calls
-from syncwatch.sense.virtual.operators import op_names
+from syncwatch.sense.virtual.native.library import ASK, FAILED, calls
+from syncwatch.sense.virtual.operators import table
 from syncwatch.sense.virtual.operators.fallback import compute_otherwise
-from syncwatch.sense.virtual.operators.table import OpCall
+from syncwatch.sense.virtual.operators.table import OpCall, RuntimeCall, read, upload
 from syncwatch.sense.virtual.operators.traits import Known, known
-from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall, read, upload
 
 
 class Question(IntEnum):
@@ -143,11 +142,11 @@ class Bridge:
         )
         if plan is not None:
             call = RuntimeCall(plan.direction, plan.memory, plan.size, plan.wait)
-            self._engine.run(call, op_names.MOVE if moving else op_names.COPY)
+            self._engine.run(call, table.MOVE_OP if moving else table.COPY_OP)
         return 0
 
     def _read(self, numbers: Any) -> int:
-        self._engine.run(read(numbers[0]), op_names.SCALAR)
+        self._engine.run(read(numbers[0]), table.SCALAR_OP)
         return 0
 
     def _compute(self, numbers: Any) -> int:
@@ -169,11 +168,11 @@ class Bridge:
     def _synchronize(self, numbers: Any) -> int:
         kind, stream, until = _KINDS[numbers[0]], StreamId(numbers[1]), numbers[2]
         self._engine.refuse_explicit(kind)
-        self._engine.wait(kind, op=op_names.EXPLICIT, explicit=True, stream=stream, until=None if until < 0 else until)
+        self._engine.wait(kind, op=table.EXPLICIT_OP, explicit=True, stream=stream, until=None if until < 0 else until)
         return 0
 
     def _upload(self, numbers: Any) -> int:
-        self._engine.run(upload(numbers[0]), op_names.MOVE)
+        self._engine.run(upload(numbers[0]), table.MOVE_OP)
         return 0
 
     def _driver(self, numbers: Any) -> int:

@@ -8,22 +8,19 @@ from syncwatch.sense.patching import Patches
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import heard_ranges
 from syncwatch.sense.virtual.bridge import Bridge
-from syncwatch.sense.virtual.clock import thread_times as threads
 from syncwatch.sense.virtual.clock.memory import Memory
 from syncwatch.sense.virtual.clock.rates import Rates, h200
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.native import library
-from syncwatch.sense.virtual.native.calls import calls, rates_for
+from syncwatch.sense.virtual.native.library import calls, rates_for
 from syncwatch.sense.virtual.torch_api import (
-    backward,
-    bad_fork,
     cuda_api,
     cuda_graphs,
     cuda_libraries,
     jiterator,
     refusals,
-    storages,
     tensor_methods,
+    thread_times,
 )
 from syncwatch.sense.virtual.triton import launch as triton_launch
 
@@ -137,11 +134,11 @@ class _Machine:
             refusals.patch(self._patches, engine)
             jiterator.patch(self._patches)
             tensor_methods.patch(self._patches)
-            backward.patch(self._patches)
-            storages.patch(self._patches)
+            thread_times.patch_backward(self._patches)
+            tensor_methods.patch_storages(self._patches)
             triton_launch.patch(self._patches, engine)
-            threads.patch(self._patches, engine)
-            bad_fork.patch(self._patches, engine)
+            thread_times.patch(self._patches, engine)
+            refusals.patch_forks(self._patches, engine)
             heard_ranges.listen()
             self._patches.undo_with(heard_ranges.stop_listening)
         except BaseException:

@@ -20,14 +20,14 @@ import torch
 
 from syncwatch.compat.torch_virtual import no_subclass_is_asked
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.guard import Wait, is_told, tell
+from syncwatch.sense.active import Wait, is_told, tell
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.virtual.clock.clock import DeviceClock, Span, StreamId
 from syncwatch.sense.virtual.clock.memory import Memory
 from syncwatch.sense.virtual.clock.rates import Rates
-from syncwatch.sense.virtual.native.calls import calls
-from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall
+from syncwatch.sense.virtual.native.library import calls
+from syncwatch.sense.virtual.operators.table import RuntimeCall
 
 SENSOR = "virtual"
 SYNC_WARNING = "called a synchronizing CUDA operation"

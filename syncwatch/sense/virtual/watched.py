@@ -10,8 +10,7 @@ from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Recording
 from syncwatch.sense import active
 from syncwatch.sense.base import Sensed
-from syncwatch.sense.environment import environment
-from syncwatch.sense.native_code import extensions
+from syncwatch.sense.environment import environment, extensions
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.torch_api.cuda_api import DEVICE_NAME

@@ -1,6 +1,7 @@
 """Reads a Chrome trace file, as kineto writes it: its keys, and its rows block by block, never the whole at once.
 
-Names with `"` were not escaped before pytorch/kineto#1459, and a copy of no length had a bandwidth of `inf`.
+What old kineto wrote is mended line by line where it is no JSON: names with `"` were not escaped before
+pytorch/kineto#1459, and a copy of no length had a bandwidth of `inf`.
 
 Imports of torch.profiler's traces, exports of ours on their way back and the CUDA sensor are all read here.
 """

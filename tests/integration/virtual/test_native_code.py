@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.cpp_extension import include_paths, library_paths
 
-from syncwatch.sense.native_code import extensions
+from syncwatch.sense.environment import extensions
 from tests.helpers.command import syncwatch
 
 _SOURCE = """
@@ -68,7 +68,7 @@ def test_a_run_with_an_extension_is_not_clean(extension: Path, tmp_path: Path) -
 
 
 def test_torchs_own_code_is_no_extension() -> None:
-    script = "import torch, numpy; from syncwatch.sense.native_code import extensions; print(extensions())"
+    script = "import torch, numpy; from syncwatch.sense.environment import extensions; print(extensions())"
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "()"
     assert all(not name.startswith("libtorch") for name in extensions())
@@ -76,7 +76,7 @@ def test_torchs_own_code_is_no_extension() -> None:
 
 def test_the_devices_own_library_is_no_extension() -> None:
     script = (
-        "from syncwatch.sense.virtual.device import VirtualDevice; from syncwatch.sense.native_code import extensions; "
+        "from syncwatch.sense.virtual.device import VirtualDevice; from syncwatch.sense.environment import extensions; "
         "VirtualDevice().start(); print(extensions())"
     )
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

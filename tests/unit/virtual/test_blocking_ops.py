@@ -7,14 +7,17 @@ import torch
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense.virtual.operators import rows
-from syncwatch.sense.virtual.operators.table import Reason, blocks, row_of, table
-from syncwatch.sense.virtual.operators.waits_and_copies import (
+from syncwatch.sense.virtual.operators.table import (
     ALLOCATION,
     WAIT,
     WAIT_DEVICE,
+    Reason,
     RuntimeCall,
+    blocks,
     read,
     read_pageable,
+    row_of,
+    table,
     upload,
     upload_pinned,
 )

@@ -7,17 +7,18 @@ import torch
 from torch.torch_version import TorchVersion
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.virtual.operators.table import OpCall, row_of
-from syncwatch.sense.virtual.operators.traits import Trait, known
-from syncwatch.sense.virtual.operators.waits_and_copies import (
+from syncwatch.sense.virtual.operators.table import (
     ALLOCATION,
     WAIT,
     WAIT_DEVICE,
+    OpCall,
     RuntimeCall,
     read,
     read_pageable,
+    row_of,
     upload,
 )
+from syncwatch.sense.virtual.operators.traits import Trait, known
 from tests.helpers.row_calls import calls, waits
 
 aten = torch.ops.aten

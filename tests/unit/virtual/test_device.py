@@ -71,7 +71,7 @@ def test_a_start_that_fails_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatc
     def broken(*arguments: object) -> None:
         raise OSError("no")
 
-    monkeypatch.setattr("syncwatch.sense.virtual.clock.thread_times.patch", broken)
+    monkeypatch.setattr("syncwatch.sense.virtual.torch_api.thread_times.patch", broken)
     device = VirtualDevice()
     with pytest.raises(OSError, match="no"):
         device.start()

@@ -20,7 +20,7 @@ import torch
 
 from syncwatch.compat.tried import NEWEST_TORCH
 from syncwatch.errors import NotMeasuredError
-from syncwatch.sense.virtual.native import build, library, places
+from syncwatch.sense.virtual.native import build, library
 from tests.helpers.command import ROOT, syncwatch
 
 _REBUILD = (
@@ -44,7 +44,7 @@ print(torch.ones(3, device="cuda").sum().item())
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder, with nothing shipped."""
-    monkeypatch.setattr(places, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(build, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("SYNCWATCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.delenv("CXX", raising=False)
@@ -68,26 +68,26 @@ def compiler(folder: Path, body: str) -> Path:
 
 
 def test_every_source_of_the_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = {path.name for path in places.sources()}
-    for path in places.sources():
+    own = {path.name for path in build.sources()}
+    for path in build.sources():
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(places, "HERE", tmp_path)
-    before = places.digest()
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    before = build.digest()
 
     (tmp_path / "fresh.h").write_text("// a header that nobody listed\n", encoding="utf-8")
-    with_another = places.digest()
+    with_another = build.digest()
     (tmp_path / "notes.txt").write_text("no source", encoding="utf-8")
 
     assert {"library.cpp", "operators.h"} <= own
     assert with_another != before
-    assert places.digest() == with_another
+    assert build.digest() == with_another
 
 
 def test_without_a_compiler_a_sentence_says_what_to_install(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(kept))
 
     with pytest.raises(NotMeasuredError, match=r"C\+\+ compiler .*apt install g\+\+.* CXX") as refused:
-        build.build("device.so", places.folders())
+        build.build("device.so", build.folders())
 
     assert torch.__version__ in str(refused.value)
     assert "none is needed" not in str(refused.value)
@@ -97,9 +97,9 @@ def test_without_a_compiler_a_sentence_says_what_to_install(kept: Path, monkeypa
 
 def test_the_sentence_names_the_versions_that_need_none(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(kept))
-    places.SHIPPED.mkdir()
-    (places.SHIPPED / f"device-torch-2.99.0+cpu-{places.digest()}.so").touch()
-    (places.SHIPPED / "device-torch-2.98.0+cpu-000000000000.so").touch()
+    build.SHIPPED.mkdir()
+    (build.SHIPPED / f"device-torch-2.99.0+cpu-{build.digest()}.so").touch()
+    (build.SHIPPED / "device-torch-2.98.0+cpu-000000000000.so").touch()
 
     with pytest.raises(NotMeasuredError, match=r"With torch 2\.99\.0\+cpu none is needed\.") as refused:
         build.compiler()
@@ -124,7 +124,7 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
     monkeypatch.setenv("CXX", str(fails))
 
     with pytest.raises(NotMeasuredError, match="report it with these lines") as refused:
-        build.build("device.so", places.folders())
+        build.build("device.so", build.folders())
 
     assert str(refused.value).endswith("\na.h:3: error: no such thing")
     assert f"torch {torch.__version__}" in str(refused.value)
@@ -135,7 +135,7 @@ def test_a_compiler_that_is_killed_leaves_nothing(kept: Path, tmp_path: Path, mo
     monkeypatch.setenv("CXX", str(compiler(tmp_path, 'printf half > "$out"; kill -9 $$')))
 
     with pytest.raises(NotMeasuredError, match="exit status -9"):
-        build.build("device.so", places.folders())
+        build.build("device.so", build.folders())
 
     assert not list(kept.iterdir())
 
@@ -145,7 +145,7 @@ def test_nobody_finds_half_a_library(kept: Path, tmp_path: Path, monkeypatch: py
     looking = compiler(tmp_path, f'printf half > "$out"; ls {kept}/*.so > {seen} 2>/dev/null; printf whole > "$out"')
     monkeypatch.setenv("CXX", str(looking))
 
-    made = build.build("device.so", places.folders())
+    made = build.build("device.so", build.folders())
 
     assert not seen.read_text(encoding="utf-8")
     assert made == kept / "device.so"
@@ -158,7 +158,7 @@ def test_of_several_at_once_one_builds(kept: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("CXX", str(compiler(tmp_path, f'echo built >> {log}; printf whole > "$out"')))
 
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: build.build("device.so", places.folders()), range(4)))
+        made = list(pool.map(lambda _: build.build("device.so", build.folders()), range(4)))
 
     assert set(made) == {kept / "device.so"}
     assert log.read_text(encoding="utf-8").splitlines() == ["built"]
@@ -171,11 +171,11 @@ def test_where_the_cache_cannot_be_written_it_is_kept_in_tmp(
     (tmp_path / "cache").write_text("", encoding="utf-8")
     monkeypatch.setenv("CXX", str(compiler(tmp_path, 'printf whole > "$out"')))
 
-    made = build.build(places.file_name(), places.folders())
+    made = build.build(build.file_name(), build.folders())
 
     assert made.parent.parent == tmp_path / "tmp"
     assert stat.S_IMODE(made.parent.stat().st_mode) == 0o700
-    assert places.present() == [made]
+    assert build.present() == [made]
 
 
 def test_what_others_could_have_put_into_tmp_is_not_loaded(
@@ -183,13 +183,13 @@ def test_what_others_could_have_put_into_tmp_is_not_loaded(
 ) -> None:
     (tmp_path / "cache").write_text("", encoding="utf-8")
     monkeypatch.setenv("CXX", str(compiler(tmp_path, 'printf whole > "$out"')))
-    made = build.build(places.file_name(), places.folders())
+    made = build.build(build.file_name(), build.folders())
 
     made.parent.chmod(0o777)
 
-    assert not places.present()
+    assert not build.present()
     with pytest.raises(NotMeasuredError, match=r"others can write there.*Name a folder in SYNCWATCH_CACHE"):
-        build.build(places.file_name(), places.folders())
+        build.build(build.file_name(), build.folders())
 
 
 def test_one_that_cannot_be_loaded_is_built_anew(
@@ -197,7 +197,7 @@ def test_one_that_cannot_be_loaded_is_built_anew(
 ) -> None:
     monkeypatch.setenv("CXX", str(compiler(tmp_path, f'cp {_ctypes.__file__} "$out"')))
     kept.mkdir(parents=True)
-    path = kept / places.file_name()
+    path = kept / build.file_name()
     path.write_text("of another machine", encoding="utf-8")
 
     loaded = outcome()
@@ -270,19 +270,19 @@ def test_doctor_tells_the_three_states_and_builds_nothing(
 ) -> None:
     log = tmp_path / "log"
     monkeypatch.setenv("CXX", str(compiler(tmp_path, f"echo called >> {log}")))
-    path = kept / places.file_name()
+    path = kept / build.file_name()
 
     before = library.state()
     kept.mkdir(parents=True)
     path.touch()
     built = library.state()
-    places.SHIPPED.mkdir()
-    (places.SHIPPED / places.file_name()).touch()
+    build.SHIPPED.mkdir()
+    (build.SHIPPED / build.file_name()).touch()
     came = library.state()
 
     assert "will be built" in before and str(path) in before and str(tmp_path / "compiler") in before
     assert "was built here" in built and str(path) in built
-    assert "came with syncwatch" in came and str(places.SHIPPED) in came
+    assert "came with syncwatch" in came and str(build.SHIPPED) in came
     assert not log.exists()
 
 
@@ -348,7 +348,7 @@ x86 = pytest.mark.skipif(os.uname().machine != "x86_64", reason="libraries are s
 
 @x86
 def test_the_shipped_libraries_are_of_these_sources() -> None:
-    stale = [path.name for path in places.SHIPPED.glob("*.so") if not path.name.endswith(f"-{places.digest()}.so")]
+    stale = [path.name for path in build.SHIPPED.glob("*.so") if not path.name.endswith(f"-{build.digest()}.so")]
 
     assert not stale, _REBUILD
 
@@ -356,12 +356,12 @@ def test_the_shipped_libraries_are_of_these_sources() -> None:
 @x86
 @pytest.mark.parametrize("version", [_PINNED, NEWEST_TORCH])
 def test_a_library_is_shipped_for_the_torch_that_is_pinned_and_for_the_newest(version: str) -> None:
-    assert any(name == version or name.startswith(f"{version}+") for name in places.shipped_for()), _REBUILD
+    assert any(name == version or name.startswith(f"{version}+") for name in build.shipped_for()), _REBUILD
 
 
 @x86
 def test_the_shipped_libraries_load_where_torch_does() -> None:
-    for path in places.SHIPPED.glob("*.so"):
+    for path in build.SHIPPED.glob("*.so"):
         held = path.read_bytes()
         wanted = {(int(major), int(minor)) for major, minor in re.findall(rb"GLIBC_(\d+)\.(\d+)", held)}
         assert max(wanted) <= _MANYLINUX, f"{path.name} asks for a newer C library than torch does"

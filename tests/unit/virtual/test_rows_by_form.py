@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from syncwatch.sense.guard import ACTIVE_GUARDS
+from syncwatch.sense.active import ACTIVE_GUARDS
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.virtual.device import VirtualDevice
 from syncwatch.sense.virtual.operators.table import BlockingOp

@@ -11,7 +11,7 @@ from ctypes import byref, c_int64
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NewType
 
-from syncwatch.sense.virtual.native.calls import SpanOut, calls
+from syncwatch.sense.virtual.native.library import SpanOut, calls
 
 StreamId = NewType("StreamId", int)
 

@@ -1,4 +1,7 @@
-"""The table of operators that wait for the device, with when and why. The registry; the rows are in `rows/`.
+"""The table of operators that wait for the device, with when, why, and by which copies. The rows are in `rows/`.
+
+A name in a recording is `aten.` and the operator, without its overload: `aten.nonzero` for `aten::nonzero`, as torch's
+profiler calls the innermost one on CUDA. What never reaches the dispatcher on the CPU has one of the names below.
 
 A row belongs to an operator with all its overloads (`aten.nonzero`, `aten.nonzero.out`). It looks at the arguments and
 returns what the CUDA implementation asks of the runtime, in order; nothing where it does not wait. Composite operators
@@ -11,11 +14,61 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import torch
 
-from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall
+from syncwatch.model.events import Direction, HostMemory, SyncKind
+
+MOVE_OP: Final = "aten._to_copy"
+"""`.to`, `.cuda`, `.cpu`, `.tolist`, `.type`, `torch.tensor(..., device=)`, `as_tensor`, `new_tensor`, `x[[0, 1]]`."""
+COPY_OP: Final = "aten.copy_"
+"""`copy_`, `x[0] = 1`, and storages that are saved, loaded or moved."""
+SCALAR_OP: Final = "aten._local_scalar_dense"
+"""`.item()`, `float`, `int`, `bool`, `if`, a scalar index or bound, tensors in `torch.tensor([...])`, `one_hot`."""
+EXPLICIT_OP: Final = None
+"""`synchronize` of the device, a stream or an event: the user asked, no operator did."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeCall:
+    """A copy, a wait, or a copy that is waited for."""
+
+    direction: Direction | None
+    """None for a wait alone."""
+    memory: HostMemory | None
+    size: int
+    wait: SyncKind | None
+
+
+@lru_cache(maxsize=64)
+def read(size: int) -> RuntimeCall:
+    """Return a read of a few bytes through torch's own pinned buffer, as `.item()` does, and the wait for it."""
+    return RuntimeCall(Direction.D2H, HostMemory.PINNED, size, SyncKind.STREAM)
+
+
+def read_pageable(size: int) -> RuntimeCall:
+    """Return a read into ordinary host memory, as `.cpu()` does, and the wait for it."""
+    return RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, size, SyncKind.STREAM)
+
+
+def upload(size: int) -> RuntimeCall:
+    """Return an upload from ordinary host memory, and the wait for it."""
+    return RuntimeCall(Direction.H2D, HostMemory.PAGEABLE, size, SyncKind.STREAM)
+
+
+def upload_pinned(size: int) -> RuntimeCall:
+    """Return an upload from pinned memory that nobody waits for."""
+    return RuntimeCall(Direction.H2D, HostMemory.PINNED, size, None)
+
+
+WAIT = RuntimeCall(None, None, 0, SyncKind.STREAM)
+"""A wait for the stream without any copy."""
+WAIT_DEVICE = RuntimeCall(None, None, 0, SyncKind.DEVICE)
+"""A wait for the whole device, as `cudaFree` inside a library causes."""
+ALLOCATION = RuntimeCall(None, None, 0, SyncKind.ALLOCATION)
+"""A `cudaMalloc` or `cudaFree` inside a library; counted apart from the synchronizations."""
 
 
 class Reason(str, Enum):

@@ -1,20 +1,119 @@
 """What is known of an operator before it runs: asked once for each, by the native library.
 
+Its floating-point operations are counted by torch's own formulas, which map over every argument and cost 20 us a call,
+so the four products that are most of what runs are counted by hand.
+
+Whether it runs the same C++ on CUDA as on the CPU, torch's list of kernels says. Such a function is composed of other
+operators, most of them on sparse or nested tensors. It is called with the device's own tensors then, and what it calls
+is seen one by one, as on a GPU.
+
 The names are without overload, as in `aten.nonzero`; the table of waits is in `rows/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib.util
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from syncwatch.sense.virtual.operators import rows, same_code
-from syncwatch.sense.virtual.operators.flops import Flops, flops_of
+from syncwatch.sense.virtual.operators import rows
 from syncwatch.sense.virtual.operators.table import BlockingOp, row_of
+
+Flops = Callable[[Any, Any, Any], int]
+"""Takes the arguments, the named arguments and the output."""
+
+
+def flops_of(overload: Any, name: str) -> Flops | None:
+    """Return the formula of an operator, or None where it is not worth one."""
+    by_hand = _BY_HAND.get(name)
+    if by_hand is not None:
+        return by_hand
+    from torch.utils.flop_counter import flop_registry
+
+    formula = flop_registry.get(overload.overloadpacket)
+    if formula is None:
+        return None
+
+    def count(args: Any, kwargs: Any, out: Any) -> int:
+        try:
+            return int(formula(*args, **kwargs, out_val=out))
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError):
+            # A formula may refuse shapes that the operator takes; the time is then that of the bytes.
+            return 0
+
+    return count
+
+
+def _product(left: int) -> Flops:
+    """Return the FLOPs of a matrix product whose left matrix is the argument at `left`."""
+
+    def count(args: Any, kwargs: Any, out: Any) -> int:
+        return 2 * int(out.numel()) * int(args[left].shape[-1])
+
+    return count
+
+
+_BY_HAND: dict[str, Flops] = {
+    "aten.mm": _product(0),
+    "aten.bmm": _product(0),
+    "aten.addmm": _product(1),
+    "aten.baddbmm": _product(1),
+}
+
+
+_KEYS = {"Sparse": 512, "SparseCsr": 1024, "NestedTensor": 2048}
+"""Kinds of dispatch keys, and the traits that say so; see `traits.Trait`."""
+_HOST_ONLY = {"": 1 << 19, "SparseCsr": 1 << 20, "NestedTensor": 1 << 21, "Quantized": 1 << 22}
+"""The same for operators that have a kernel for the CPU and none for CUDA."""
+
+
+def same_code_of(full: str) -> int:
+    """Return the traits of the overload `full`, as `aten::add.Tensor`."""
+    return _kernel_table().get(full, 0)
+
+
+@cache
+def _kernel_table() -> dict[str, int]:
+    found_at = importlib.util.find_spec("torchgen")
+    if found_at is None or found_at.origin is None:
+        return {}
+    path = Path(found_at.origin).parent / "packaged" / "ATen" / "native" / "native_functions.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    kernels: dict[str, list[tuple[set[str], str]]] = {}
+    for line in text.splitlines():
+        if line.startswith("- func: "):
+            rows = kernels["aten::" + line[len("- func: ") : line.index("(")].strip()] = []
+            continue
+        match = _LINE.match(line)
+        if match is not None:
+            rows.append(({key.strip() for key in match["keys"].split(",")}, match["function"]))
+    return {name: _dispatch_traits(rows) for name, rows in kernels.items() if rows}
+
+
+def _dispatch_traits(rows: list[tuple[set[str], str]]) -> int:
+    traits = 0
+    for kind, trait in _KEYS.items():
+        if any({f"{kind}CPU", f"{kind}CUDA"} <= keys for keys, _ in rows):
+            traits |= trait
+    every = {key for keys, _ in rows for key in keys}
+    if not any(key.startswith("Composite") for key in every):
+        for kind, trait in _HOST_ONLY.items():
+            if f"{kind}CPU" in every and f"{kind}CUDA" not in every:
+                traits |= trait
+    return traits
+
+
+_LINE = re.compile(r"^    (?P<keys>[A-Za-z, ]+): *(?P<function>\w+)")
 
 
 class Trait(IntFlag):
@@ -200,7 +299,7 @@ def known(full: str) -> Known:
 
 
 def _traits(full: str, name: str, overload: Any, row: BlockingOp | None, flops: Flops | None) -> Trait:
-    traits = same_code.of(full)
+    traits = same_code_of(full)
     choices = {
         Trait.HAS_ROW: row is not None,
         Trait.ROW_FOR_SPARSE: row is not None and row.sparse,

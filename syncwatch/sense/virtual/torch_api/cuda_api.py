@@ -13,18 +13,19 @@ from syncwatch.compat import torch_virtual as names
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.virtual.clock.clock import DEFAULT_STREAM, StreamId
+from syncwatch.sense.virtual.clock.memory import memory_functions
 from syncwatch.sense.virtual.engine import DebugMode, Engine
-from syncwatch.sense.virtual.operators import op_names
-from syncwatch.sense.virtual.torch_api.cuda_memory import memory_functions
+from syncwatch.sense.virtual.operators import table
 from syncwatch.sense.virtual.torch_api.cuda_streams import (
     ExternalVirtualStream,
+    Place,
     VirtualEvent,
     VirtualStream,
     current,
+    place_named,
     stream_context,
 )
 from syncwatch.sense.virtual.torch_api.early_imports import replace
-from syncwatch.sense.virtual.torch_api.places import Place, place_named
 
 DEVICE_NAME = "NVIDIA H200 (virtual)"
 CAPABILITY = (9, 0)
@@ -65,7 +66,7 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
 
     def synchronize(device: Any = None) -> None:
         engine.refuse_explicit(SyncKind.DEVICE)
-        engine.wait(SyncKind.DEVICE, op=op_names.EXPLICIT, explicit=True)
+        engine.wait(SyncKind.DEVICE, op=table.EXPLICIT_OP, explicit=True)
 
     return {
         "is_available": lambda: True,

@@ -11,7 +11,7 @@ import torch
 from syncwatch.compat import torch_virtual as names
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.virtual.engine import Engine
-from syncwatch.sense.virtual.native.calls import calls
+from syncwatch.sense.virtual.native.library import calls
 from syncwatch.sense.virtual.torch_api.early_imports import replace
 
 _POOLS = itertools.count(1)

@@ -16,9 +16,9 @@ import torch
 from syncwatch.compat import torch_virtual as names
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.virtual.engine import Engine
-from syncwatch.sense.virtual.native.calls import calls
+from syncwatch.sense.virtual.native.library import calls
+from syncwatch.sense.virtual.torch_api.cuda_streams import CUDA
 from syncwatch.sense.virtual.torch_api.early_imports import replace
-from syncwatch.sense.virtual.torch_api.places import CUDA
 
 _CUDA = "13.0"
 _CUDNN = 91900

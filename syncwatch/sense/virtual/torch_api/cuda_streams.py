@@ -1,15 +1,47 @@
-"""`torch.cuda.Stream` and `Event` on the virtual device: the same calls, on the virtual clock."""
+"""`torch.cuda.Stream` and `Event` on the virtual clock, with the same calls, and which device an argument names."""
 
 from __future__ import annotations
 
+from enum import Enum
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+import torch
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.virtual.clock.clock import DEFAULT_STREAM, Moment, StreamId, elapsed_ms
 from syncwatch.sense.virtual.engine import Engine
-from syncwatch.sense.virtual.operators import op_names
-from syncwatch.sense.virtual.torch_api.places import CUDA
+from syncwatch.sense.virtual.operators import table
+
+CUDA: Final = torch.device("cuda", 0)
+CPU: Final = torch.device("cpu")
+
+
+class Place(Enum):
+    """Where a tensor is wanted."""
+
+    DEVICE = "device"
+    HOST = "host"
+    ELSEWHERE = "elsewhere"
+    """`meta` and the like: none of our business."""
+
+
+def place_named(device: Any) -> Place:
+    """Return the place that a device argument names.
+
+    Raises:
+        torch.AcceleratorError: for a second GPU; there is one.
+    """
+    if isinstance(device, int) and not isinstance(device, bool):
+        device = torch.device("cuda", device)
+    elif not isinstance(device, torch.device):
+        device = torch.device(device)
+    if device.type == "cuda":
+        if device.index not in (None, 0):
+            raise torch.AcceleratorError("CUDA error: invalid device ordinal")
+        return Place.DEVICE
+    return Place.HOST if device.type == "cpu" else Place.ELSEWHERE
+
 
 _HIGHEST = -3
 """The most urgent priority that torch supports, whatever the GPU does."""
@@ -54,7 +86,7 @@ class VirtualStream:
         """Let the host wait for everything queued here."""
         engine = self.engine
         engine.refuse_explicit(SyncKind.STREAM)
-        engine.wait(SyncKind.STREAM, op=op_names.EXPLICIT, explicit=True, stream=self.id)
+        engine.wait(SyncKind.STREAM, op=table.EXPLICIT_OP, explicit=True, stream=self.id)
 
     def query(self) -> bool:
         """Return whether everything queued here is done; the host does not wait."""
@@ -148,7 +180,7 @@ class VirtualEvent:
         engine.refuse_explicit(SyncKind.EVENT)
         moment = self._moment
         stream, until = (DEFAULT_STREAM, 0) if moment is None else (moment.stream, moment.at)
-        engine.wait(SyncKind.EVENT, op=op_names.EXPLICIT, explicit=True, stream=stream, until=until)
+        engine.wait(SyncKind.EVENT, op=table.EXPLICIT_OP, explicit=True, stream=stream, until=until)
 
     def elapsed_time(self, end_event: VirtualEvent) -> float:
         """Return the ms from this event to `end_event` on the virtual clock.

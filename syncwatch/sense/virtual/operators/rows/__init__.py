@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from syncwatch.sense.virtual.operators.rows import (
-    extensions,
     indexing,
     linalg,
     losses,
     nested,
     quantized,
     sizes,
-    sorting,
     sparse,
     sparse_layouts,
-    sparse_softmax,
     values,
 )
 
 FAMILIES = (
-    extensions,
     indexing,
     linalg,
     losses,
     nested,
     quantized,
     sizes,
-    sorting,
     sparse,
     sparse_layouts,
-    sparse_softmax,
     values,
 )

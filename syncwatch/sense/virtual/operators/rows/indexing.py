@@ -6,8 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from syncwatch.sense.virtual.operators.table import OpCall, Reason, blocks, on_device
-from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall, read, upload, upload_pinned
+from syncwatch.sense.virtual.operators.table import (
+    OpCall,
+    Reason,
+    RuntimeCall,
+    blocks,
+    on_device,
+    read,
+    upload,
+    upload_pinned,
+)
 
 _MASKS = (torch.bool, torch.uint8)
 

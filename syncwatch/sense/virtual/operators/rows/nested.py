@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from syncwatch.model.events import Direction, HostMemory
-from syncwatch.sense.virtual.operators.table import OpCall, Reason, blocks
-from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall, read, read_pageable, upload
+from syncwatch.sense.virtual.operators.table import OpCall, Reason, RuntimeCall, blocks, read, read_pageable, upload
 
 _MOST_DIMENSIONS = 4
 _PADDED_TYPES = (torch.float32, torch.float64, torch.float16)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from syncwatch.sense.virtual.operators.table import OpCall, Reason, blocks
-from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall, read, upload
+from syncwatch.sense.virtual.operators.table import OpCall, Reason, RuntimeCall, blocks, read, upload
 
 _BOOL = 1
 

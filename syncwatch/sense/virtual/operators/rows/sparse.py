@@ -13,11 +13,13 @@ from itertools import pairwise
 import torch
 
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.virtual.operators.table import OpCall, Reason, blocks
-from syncwatch.sense.virtual.operators.waits_and_copies import (
+from syncwatch.sense.virtual.operators.table import (
     WAIT,
     WAIT_DEVICE,
+    OpCall,
+    Reason,
     RuntimeCall,
+    blocks,
     read,
     read_pageable,
     upload,

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from syncwatch.sense.virtual.operators.table import OpCall, Reason, blocks
-from syncwatch.sense.virtual.operators.waits_and_copies import RuntimeCall, read, upload, upload_pinned
+from syncwatch.sense.virtual.operators.table import OpCall, Reason, RuntimeCall, blocks, read, upload, upload_pinned
 
 _BOOL = 1
 

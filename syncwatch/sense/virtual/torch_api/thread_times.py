@@ -1,15 +1,21 @@
-"""How the user's own threads keep time: each starts when it was started, whatever starts it."""
+"""How threads keep time: the user's own start when they were started, and backward runs in the one that calls it.
+
+On a GPU autograd has a thread for each device. Here it would have a clock of its own, and no line of Python.
+"""
 
 from __future__ import annotations
 
 import _thread
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
 
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.virtual.engine import Engine
+from syncwatch.sense.virtual.native.library import calls
 
 _STARTERS = (
     (_thread, "start_new_thread"),
@@ -44,3 +50,21 @@ def patch(patches: Patches, engine: Engine) -> None:
     for owner, name in _STARTERS:
         if hasattr(owner, name):
             patches.set(owner, name, timed(getattr(owner, name)))
+
+
+def patch_backward(patches: Patches) -> None:
+    """Run backward in the calling thread while the device is on."""
+    graph: Any = torch.autograd.graph
+    plain = graph._engine_run_backward
+    native = calls()
+
+    def run_backward(outputs: Sequence[Any], *arguments: Any, **named: Any) -> Any:
+        native.sw_backward(1)
+        try:
+            with torch.autograd.set_multithreading_enabled(False):
+                return plain(outputs, *arguments, **named)
+        finally:
+            native.sw_backward(-1)
+
+    for owner in (graph, torch.autograd):
+        patches.set(owner, "_engine_run_backward", run_backward)
