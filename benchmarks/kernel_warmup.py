@@ -24,7 +24,7 @@ import typer
 from scipy.stats import bootstrap
 from syncwatch_scenarios.hybrid_model.sizes import PRESETS
 from syncwatch_scenarios.kernel_warmup.chain import Heads
-from syncwatch_scenarios.kernel_warmup.counts import Warmup
+from syncwatch_scenarios.kernel_warmup.figures import Warmup
 from syncwatch_scenarios.kernel_warmup.variants import VARIANTS
 from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload
 

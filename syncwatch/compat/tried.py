@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 import re
 
-from syncwatch.compat import cpython, ranges, torch_cuda, torch_virtual, triton_interpreter
+from syncwatch.compat import cpython, torch_cuda, triton_interpreter
 from syncwatch.compat.private_name import PrivateName
 
 OLDEST_TORCH = "2.9"
@@ -85,7 +85,9 @@ def _plain(torch: str | None) -> str:
     return (torch or NEWEST_TORCH).partition("+")[0]
 
 
-_ALL = tuple(dict.fromkeys((*torch_cuda.NAMES, *torch_virtual.NAMES, *ranges.NAMES, *triton_interpreter.NAMES)))
+_ALL = tuple(
+    dict.fromkeys((*torch_cuda.NAMES, *torch_cuda.VIRTUAL_NAMES, *torch_cuda.RANGE_NAMES, *triton_interpreter.NAMES))
+)
 
 
 def private_names() -> tuple[PrivateName, ...]:

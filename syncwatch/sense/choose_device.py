@@ -50,7 +50,7 @@ def _virtual_device() -> WatchedDevice:
         NotMeasuredError: if it cannot be put on here.
     """
     try:
-        from syncwatch.sense.virtual.watched import WatchedVirtualDevice
+        from syncwatch.sense.virtual.device import WatchedVirtualDevice
 
         return WatchedVirtualDevice()
     except (ImportError, AttributeError) as error:

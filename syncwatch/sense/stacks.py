@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from syncwatch.compat.ranges import BACKWARD
+from syncwatch.compat.torch_cuda import BACKWARD
 from syncwatch.model.events import LIBRARIES, LIBRARY_FILES, Frame
 from syncwatch.model.paths import current_root
 

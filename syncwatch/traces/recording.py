@@ -9,9 +9,8 @@ from syncwatch.model.events import LIBRARY_FILES, STEP_RANGE, CopyEvent, Frame, 
 from syncwatch.model.finding import UNKNOWN
 from syncwatch.model.session import Coverage, Environment, Recording
 from syncwatch.traces.copy_waits import Copy, Wait, waits_of
-from syncwatch.traces.nesting import Nests
+from syncwatch.traces.nesting import Nests, StepClock
 from syncwatch.traces.process import Process
-from syncwatch.traces.steps import StepClock
 from syncwatch.version import __version__
 
 _ASKING_FILES = ("torch/cuda/__init__.py", "torch/cuda/streams.py", "torch/accelerator/__init__.py")

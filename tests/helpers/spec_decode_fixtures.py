@@ -18,9 +18,8 @@ from syncwatch_kernels.gdn.reference import (
 from syncwatch_scenarios.hybrid_model.layers import StepMetadata, rms_norm
 from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL
 from syncwatch_scenarios.serving.scheduler import Request
-from syncwatch_scenarios.spec_decode.decode_layers import SpecDecodeLayer
 from syncwatch_scenarios.spec_decode.inputs import draw_prompt
-from syncwatch_scenarios.spec_decode.model import GROUPS, SpecDecodeModel
+from syncwatch_scenarios.spec_decode.model import GROUPS, SpecDecodeLayer, SpecDecodeModel
 from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape
 from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop, StepOutput
 

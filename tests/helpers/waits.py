@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from syncwatch.model.events import SyncEvent, SyncKind
-from syncwatch.model.recording import Recording
+from syncwatch.model.session import Recording
 from syncwatch.sense.recorder import Recorder
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from syncwatch_scenarios.kernel_warmup.chain import Heads
-from syncwatch_scenarios.kernel_warmup.counts import Warmup
-from syncwatch_scenarios.kernel_warmup.fresh import measure
+from syncwatch_scenarios.kernel_warmup.figures import Warmup
 from syncwatch_scenarios.kernel_warmup.warm_process import Job
+from syncwatch_scenarios.kernel_warmup.workload import measure
 
 from syncwatch.errors import NotMeasuredError
 from tests.helpers.command import ROOT, syncwatch

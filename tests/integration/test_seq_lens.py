@@ -14,8 +14,8 @@ CONSUMERS = {
     "input_batch": "planning.py",
     "common_metadata": "planning.py",
     "flex_attention": "planning.py",
-    "cross_attention": "context.py",
-    "mla_context": "context.py",
+    "cross_attention": "planning.py",
+    "mla_context": "planning.py",
     "micro_batches": "planning.py",
     "draft_loop": "planning.py",
 }

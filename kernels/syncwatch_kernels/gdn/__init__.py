@@ -5,7 +5,6 @@ from __future__ import annotations
 from syncwatch_kernels.gdn.causal_conv1d import causal_conv1d
 from syncwatch_kernels.gdn.causal_conv1d_update import causal_conv1d_update
 from syncwatch_kernels.gdn.chunk import chunk_gated_delta_rule
-from syncwatch_kernels.gdn.constants import CHUNK_SIZE
 from syncwatch_kernels.gdn.gating import gating
 from syncwatch_kernels.gdn.index import (
     ChunkMetadata,
@@ -13,11 +12,12 @@ from syncwatch_kernels.gdn.index import (
     prepare_chunk_indices,
     prepare_chunk_metadata,
     prepare_chunk_offsets,
+    upload,
 )
 from syncwatch_kernels.gdn.l2norm import l2norm
 from syncwatch_kernels.gdn.norm import gated_rms_norm
+from syncwatch_kernels.gdn.numerics import CHUNK_SIZE
 from syncwatch_kernels.gdn.recurrent import recurrent_gated_delta_rule_decode
-from syncwatch_kernels.gdn.staging import upload
 
 __all__ = [
     "CHUNK_SIZE",

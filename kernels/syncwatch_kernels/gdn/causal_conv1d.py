@@ -9,10 +9,8 @@ import torch
 import triton
 import triton.language as tl
 
-from syncwatch_kernels.gdn.constants import CHUNK_SIZE, CONV_WIDTH
 from syncwatch_kernels.gdn.index import resolve_chunk_indices
-from syncwatch_kernels.gdn.launch import device_function, kernel
-from syncwatch_kernels.gdn.numerics import narrow
+from syncwatch_kernels.gdn.numerics import CHUNK_SIZE, CONV_WIDTH, device_function, kernel, narrow
 from syncwatch_kernels.gdn.validate import (
     LOW_PRECISION,
     require_dense_tokens,

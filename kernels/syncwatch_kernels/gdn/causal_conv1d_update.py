@@ -11,10 +11,8 @@ import torch
 import triton
 import triton.language as tl
 
-from syncwatch_kernels.gdn.constants import CONV_WIDTH
 from syncwatch_kernels.gdn.decode_rows import accepted_offset, first_token, is_slot, require_rows
-from syncwatch_kernels.gdn.launch import kernel
-from syncwatch_kernels.gdn.numerics import loop_bound, narrow
+from syncwatch_kernels.gdn.numerics import CONV_WIDTH, kernel, loop_bound, narrow
 from syncwatch_kernels.gdn.validate import (
     LOW_PRECISION,
     require_dense_tokens,

@@ -16,9 +16,7 @@ from dataclasses import dataclass
 import torch
 import triton.language as tl
 
-from syncwatch_kernels.gdn.constants import CHUNK_SIZE, L2_NORM_EPS
-from syncwatch_kernels.gdn.launch import device_function, kernel
-from syncwatch_kernels.gdn.numerics import dot, narrow, sum_over
+from syncwatch_kernels.gdn.numerics import CHUNK_SIZE, L2_NORM_EPS, device_function, dot, kernel, narrow, sum_over
 
 
 @dataclass(frozen=True, slots=True)

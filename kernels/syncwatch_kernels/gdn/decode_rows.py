@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 import triton.language as tl
 
-from syncwatch_kernels.gdn.launch import device_function
+from syncwatch_kernels.gdn.numerics import device_function
 from syncwatch_kernels.gdn.validate import require_cu_seqlens, require_dtype, require_same_device, require_shape
 
 

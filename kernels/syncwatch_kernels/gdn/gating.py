@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-from syncwatch_kernels.gdn.launch import kernel
+from syncwatch_kernels.gdn.numerics import kernel
 from syncwatch_kernels.gdn.validate import (
     FLOATING,
     require_dense_tokens,

@@ -1,4 +1,4 @@
-"""Answers: where does each chunk of a packed batch begin, and who has to wait to find out?
+"""Answers: where does each chunk of a packed batch begin, how does that reach the device, and who has to wait for it?
 
 The number of chunks decides the launch grid, so the host must know it. Where the lengths are known on the host, so is
 the number. Where they exist on the device only, the host has to read them back: the hidden wait that the `gdn-prefill`
@@ -13,9 +13,26 @@ from dataclasses import dataclass
 
 import torch
 
-from syncwatch_kernels.gdn.constants import CHUNK_SIZE
-from syncwatch_kernels.gdn.staging import upload
+from syncwatch_kernels.gdn.numerics import CHUNK_SIZE
 from syncwatch_kernels.gdn.validate import require_chunk_indices, require_cu_seqlens, require_dtype, require_shape
+
+
+def upload(host: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Enqueue a copy of `host` to `device` and return the copy at once.
+
+    A copy from pageable memory may hold the host until the stream has drained, even with `non_blocking=True`. So the
+    values go through pinned memory out of torch's own pool. The pool makes no driver call once it is warm, and hands a
+    block out again only after the copy that reads it is done, however far the host runs ahead.
+
+    Args:
+        host: any shape and dtype, on the CPU.
+        device: where the copy goes. Anything but CUDA is a plain copy.
+    """
+    if device.type != "cuda":
+        return host.to(device, copy=True)
+    staging = torch.empty(host.shape, dtype=host.dtype, pin_memory=True)
+    staging.copy_(host)
+    return staging.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)

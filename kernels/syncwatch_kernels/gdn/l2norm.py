@@ -9,9 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-from syncwatch_kernels.gdn.constants import L2_NORM_EPS
-from syncwatch_kernels.gdn.launch import kernel
-from syncwatch_kernels.gdn.numerics import narrow, sum_over
+from syncwatch_kernels.gdn.numerics import L2_NORM_EPS, kernel, narrow, sum_over
 from syncwatch_kernels.gdn.validate import (
     LOW_PRECISION,
     require_dense_tokens,

@@ -1,4 +1,4 @@
-"""Answers: how do kernels multiply, round and count, on the GPU and under Triton's interpreter alike?
+"""Answers: what do all kernels share? Fixed sizes, typed decorators, and numbers alike on a GPU and in the interpreter.
 
 The interpreter keeps bfloat16 as bare 16-bit integers: its `tl.dot` multiplies the bit patterns and its conversion from
 float32 drops bits instead of rounding. (Triton's manual names the first under "Limitations" of `TRITON_INTERPRET`.)
@@ -6,10 +6,69 @@ float32 drops bits instead of rounding. (Triton's manual names the first under "
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
 import triton
 import triton.language as tl
 
-from syncwatch_kernels.gdn.launch import device_function
+CHUNK_SIZE = 64
+"""Tokens in a chunk. It never depends on the lengths, so one compiled variant serves every batch."""
+
+CONV_WIDTH = 4
+"""Taps of the causal convolution; its state holds `CONV_WIDTH - 1` past inputs."""
+
+L2_NORM_EPS = 1e-6
+"""Added to the squared norm of a query or key, as the served models do."""
+
+RMS_NORM_EPS = 1e-6
+"""Added to the mean square of an output head, as the served models do."""
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Kernel(Protocol):
+    """A compiled function that is launched as `kernel[grid](...)`."""
+
+    arg_names: Sequence[str]
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., object]:
+        """Return the launcher for `grid`."""
+
+
+def kernel(
+    *, lengths: Sequence[str] = (), index_pointers: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Kernel]:
+    """Declare a Triton kernel.
+
+    Args:
+        lengths: parameters that change from batch to batch. Triton would compile another variant for 1 and for
+            multiples of 16, and the first batch that has such a length would pay for it.
+        index_pointers: pointers to metadata, which may be views at any offset; not specialised for the same reason.
+    """
+
+    def decorate(function: Callable[..., None]) -> Kernel:
+        return cast(
+            "Kernel",
+            triton.jit(
+                function,
+                do_not_specialize=list(lengths),
+                do_not_specialize_on_alignment=list(index_pointers),
+            ),
+        )
+
+    return decorate
+
+
+def device_function(function: Function) -> Function:
+    """Declare a function that kernels call."""
+    if triton.knobs.runtime.interpret:
+        # The kernel around it has patched `triton.language` already. A nested interpreted function would patch it all
+        # again at each call, which took half of the time of a chunk.
+        return function
+    return cast("Function", triton.jit(function))
+
 
 INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
 

@@ -14,10 +14,16 @@ import triton.language as tl
 from triton.language.extra import libdevice
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-from syncwatch_kernels.gdn.constants import L2_NORM_EPS
 from syncwatch_kernels.gdn.decode_rows import accepted_offset, first_token, is_slot, require_rows
-from syncwatch_kernels.gdn.launch import device_function, kernel
-from syncwatch_kernels.gdn.numerics import INTERPRETED, loop_bound, narrow, sum_over
+from syncwatch_kernels.gdn.numerics import (
+    INTERPRETED,
+    L2_NORM_EPS,
+    device_function,
+    kernel,
+    loop_bound,
+    narrow,
+    sum_over,
+)
 from syncwatch_kernels.gdn.validate import (
     FLOATING,
     require_dense_tokens,

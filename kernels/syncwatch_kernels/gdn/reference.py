@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch.nn import functional
 
-from syncwatch_kernels.gdn.constants import CHUNK_SIZE, CONV_WIDTH, L2_NORM_EPS, RMS_NORM_EPS
+from syncwatch_kernels.gdn.numerics import CHUNK_SIZE, CONV_WIDTH, L2_NORM_EPS, RMS_NORM_EPS
 
 
 def reference_gating(

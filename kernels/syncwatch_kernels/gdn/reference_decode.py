@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch.nn import functional
 
-from syncwatch_kernels.gdn.constants import CONV_WIDTH
+from syncwatch_kernels.gdn.numerics import CONV_WIDTH
 from syncwatch_kernels.gdn.reference import reference_recurrent
 
 

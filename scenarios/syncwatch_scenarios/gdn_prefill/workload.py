@@ -11,8 +11,7 @@ import torch
 from syncwatch import annotate
 from syncwatch.sense.virtual.device import running_engine
 from syncwatch_scenarios.gdn_prefill import PrefillOptions
-from syncwatch_scenarios.gdn_prefill.batches import upload_metadata
-from syncwatch_scenarios.gdn_prefill.prefill_run import PrefillRun, prefill_run
+from syncwatch_scenarios.gdn_prefill.prefill_run import PrefillRun, prefill_run, upload_metadata
 from syncwatch_scenarios.hybrid_model.layers import (
     DTYPE,
     AttentionStandIn,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 from syncwatch_kernels.gdn import causal_conv1d, chunk_gated_delta_rule, gated_rms_norm, gating
-from syncwatch_kernels.gdn.constants import CONV_WIDTH, RMS_NORM_EPS
+from syncwatch_kernels.gdn.numerics import CONV_WIDTH, RMS_NORM_EPS
 from torch.nn import functional
 
 from syncwatch_scenarios.hybrid_model.sizes import ModelShape

@@ -1,4 +1,4 @@
-"""The scenario `kernel-warmup`: what it is called, its variants and its options. The work is in `rounds`.
+"""The scenario `kernel-warmup`: what it is called, its variants and its options. The work is in `workload`.
 
 Each step is a fresh process with an empty Triton cache. Before it serves, it compiles its kernels, and benchmarks every
 configuration of each on the GPU, which waits three times for each. In `naive` the last kernel has a block size for
@@ -34,5 +34,5 @@ SCENARIO = Scenario(
     steps=Defaults(cuda=3, virtual=1),
     warmup=Defaults(cuda=0, virtual=0),
     workload="syncwatch_scenarios.kernel_warmup.workload:build",
-    own_run="syncwatch_scenarios.kernel_warmup.rounds:open_run",
+    own_run="syncwatch_scenarios.kernel_warmup.workload:open_run",
 )

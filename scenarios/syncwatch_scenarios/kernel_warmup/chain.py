@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 import triton
-from syncwatch_kernels.gdn.constants import CHUNK_SIZE
-from syncwatch_kernels.gdn.launch import Kernel
+from syncwatch_kernels.gdn.numerics import CHUNK_SIZE, Kernel
 
 from syncwatch_scenarios.kernel_warmup import unfused_kernels as kernels
 

@@ -11,8 +11,7 @@ arXiv 2406.06484. Queries and keys have unit length already.
 from __future__ import annotations
 
 import triton.language as tl
-from syncwatch_kernels.gdn.launch import device_function, kernel
-from syncwatch_kernels.gdn.numerics import dot, loop_bound, narrow
+from syncwatch_kernels.gdn.numerics import device_function, dot, kernel, loop_bound, narrow
 
 
 @kernel(lengths=("T",))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import triton
-from syncwatch_kernels.gdn.constants import CHUNK_SIZE
+from syncwatch_kernels.gdn.numerics import CHUNK_SIZE
 
 from syncwatch_scenarios.kernel_warmup.chain import (
     Benchmark,

@@ -27,7 +27,7 @@ from syncwatch.model.session import Recording, Session
 from syncwatch.sense.choose_device import DeviceChoice, open_device
 from syncwatch.sense.scopes.ranges import annotate, pacing, step
 from syncwatch_scenarios.kernel_warmup.chain import Heads, Inputs, draw_inputs
-from syncwatch_scenarios.kernel_warmup.counts import Counts, Served, Warmup
+from syncwatch_scenarios.kernel_warmup.figures import Counts, Served, Warmup
 from syncwatch_scenarios.kernel_warmup.variants import WarmKernels
 
 

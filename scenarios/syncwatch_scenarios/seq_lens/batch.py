@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from syncwatch_kernels.gdn.staging import upload
+from syncwatch_kernels.gdn.index import upload
 
 from syncwatch_scenarios.seq_lens.async_scheduler import Row
 from syncwatch_scenarios.seq_lens.traffic import BLOCK_TOKENS

@@ -1,18 +1,49 @@
-"""Takes a serving loop from step to step: the scheduler, mirror and device states of one variant."""
+"""Takes a serving loop from step to step: the scheduler, the bounds that the host knows, and the device states.
+
+vLLM #40654 brought the bound, and vLLM #42202 the form that does not drift: the host's mirror of the computed tokens
+is written anew from the scheduler before every step. As first merged, the mirror was only ever added to, and every
+rejected draft stayed in it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from syncwatch_kernels.gdn.staging import upload
+from syncwatch_kernels.gdn.index import upload
 
 from syncwatch import annotate
-from syncwatch_scenarios.seq_lens.async_scheduler import Scheduler, accepted_of, draw_table
+from syncwatch_scenarios.seq_lens.async_scheduler import Row, Scheduler, accepted_of, draw_table
 from syncwatch_scenarios.seq_lens.batch import SeqBatch, SlotStates, assemble, padded_rows, verify
-from syncwatch_scenarios.seq_lens.bound import ComputedMirror
 from syncwatch_scenarios.seq_lens.traffic import Traffic
+
+
+class ComputedMirror:
+    """The host's count of computed tokens, one for each slot.
+
+    Args:
+        slots: how many there are.
+        refreshed: whether it is written from the scheduler before every step; if not, it drifts.
+    """
+
+    def __init__(self, slots: int, *, refreshed: bool) -> None:
+        self._computed = np.zeros(slots, dtype=np.int64)
+        self._refreshed = refreshed
+
+    def upper_bound(self, rows: Sequence[Row], padded: int) -> torch.Tensor:
+        """Return the bound of a step that is about to run, int32 [padded] on the CPU; 0 on padding."""
+        for row in rows:
+            if self._refreshed or row.begins:
+                self._computed[row.slot] = row.computed
+        slots = [row.slot for row in rows]
+        scheduled = [row.query_len for row in rows]
+        bound = np.zeros(padded, dtype=np.int32)
+        bound[: len(rows)] = self._computed[slots] + scheduled
+        if not self._refreshed:
+            self._computed[slots] += scheduled
+        return torch.from_numpy(bound)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from syncwatch_scenarios.hybrid_model.sizes import ATTENTION_INTERVAL, PRESETS, 
 from syncwatch_scenarios.seq_lens import MAX_TOKENS, SeqLensOptions
 from syncwatch_scenarios.seq_lens.async_scheduler import draw_table
 from syncwatch_scenarios.seq_lens.batch import SeqBatch, SlotStates
-from syncwatch_scenarios.seq_lens.context import cross_attention, mla_context
 from syncwatch_scenarios.seq_lens.planning import (
     common_metadata,
+    cross_attention,
     draft_loop,
     flex_attention,
     input_batch,
     micro_batches,
+    mla_context,
 )
 from syncwatch_scenarios.seq_lens.serving_steps import HostLengths, Serving
 from syncwatch_scenarios.seq_lens.traffic import TRAFFIC, Traffic

@@ -23,8 +23,8 @@ from syncwatch.model.events import (
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
 from syncwatch.sense.cuda.thread_map import ThreadMap
 from syncwatch.traces.copy_waits import Copy, Wait
+from syncwatch.traces.nesting import StepClock
 from syncwatch.traces.process import Operator
-from syncwatch.traces.steps import StepClock
 
 _Key = tuple["int | None", int, SyncKind]
 """A step, a thread, and COPY or ALLOCATION for waits inside such calls, which other hooks see; STREAM for the rest."""

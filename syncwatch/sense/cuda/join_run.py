@@ -13,7 +13,7 @@ from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
 from syncwatch.sense.cuda.thread_map import ThreadMap
 from syncwatch.sense.stacks import AUTOGRAD
 from syncwatch.traces.copy_waits import Wait
-from syncwatch.traces.steps import StepClock
+from syncwatch.traces.nesting import StepClock
 
 
 def join_run(hooked: HookedWaits, trace: RuntimeTrace, offset_ns: int) -> Joined:

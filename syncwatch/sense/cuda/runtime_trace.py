@@ -13,7 +13,7 @@ from syncwatch.model.events import STEP_RANGE, KernelEvent, RangeEvent
 from syncwatch.traces.copy_waits import Copy, Wait, waits_of
 from syncwatch.traces.kineto.load import collected, processes_in
 from syncwatch.traces.kineto.read_file import Trace
-from syncwatch.traces.steps import Window
+from syncwatch.traces.nesting import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.cuda.nvtx
 
-from syncwatch.compat import ranges as names
+from syncwatch.compat import torch_cuda as names
 from syncwatch.sense import active
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.scopes import nvtx_ranges, scope

@@ -16,7 +16,7 @@ from typing import Any
 import nvtx
 import nvtx.nvtx as api
 
-from syncwatch.compat.ranges import NVTX_LIBRARY
+from syncwatch.compat.torch_cuda import NVTX_LIBRARY
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.scopes.ranges import IdentityKey, begin, end, is_own_call, suppressed

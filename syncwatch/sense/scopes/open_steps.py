@@ -11,7 +11,7 @@ import threading
 from types import FrameType
 from weakref import WeakSet
 
-from syncwatch.compat.ranges import BACKWARD
+from syncwatch.compat.torch_cuda import BACKWARD
 from syncwatch.sense.scopes.scope import STEPS, Block
 from syncwatch.sense.stacks import AUTOGRAD, thread_name
 

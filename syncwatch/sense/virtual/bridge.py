@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.compat.torch_virtual import no_subclass_is_asked
+from syncwatch.compat.torch_cuda import no_subclass_is_asked
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.copy_plan import Side, plan_copy
 from syncwatch.sense.virtual.clock.clock import Span, StreamId

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.compat.torch_virtual import no_subclass_is_asked
+from syncwatch.compat.torch_cuda import no_subclass_is_asked
 from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.sense.active import Wait, is_told, tell
 from syncwatch.sense.recorder import Recorder

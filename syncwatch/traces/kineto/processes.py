@@ -11,8 +11,8 @@ from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, i
 from syncwatch.model.session import Recorder
 from syncwatch.traces.kineto.columns import Collected, Host, Owners, Works
 from syncwatch.traces.kineto.surroundings import Surroundings
+from syncwatch.traces.nesting import StepClock, Window, steps_of
 from syncwatch.traces.process import Process, WaitingCall
-from syncwatch.traces.steps import StepClock, Window, steps_of
 
 _NONE = -1
 _STACK_NOTE = (

@@ -10,6 +10,7 @@ from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import Frame, RangeEvent, Step, collector_off
 from syncwatch.model.runtime import is_copy, is_launch
 from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
+from syncwatch.traces.nesting import StepClock, steps_of
 from syncwatch.traces.nsys.load_own import OWN_TABLE, session_of
 from syncwatch.traces.nsys.read_calls import (
     CallCounts,
@@ -26,7 +27,6 @@ from syncwatch.traces.nsys.read_file import GRAPH, KERNEL, MEMCPY, NsysFile, ope
 from syncwatch.traces.nsys.read_work import CallContext, copies_of, devices_of, kernels_of
 from syncwatch.traces.process import Operator, Process
 from syncwatch.traces.recording import environment_of, recording_of
-from syncwatch.traces.steps import StepClock, steps_of
 
 _BLIND_TO = ("Python lines", "operators of torch", "whether a wait was asked for")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent
+from syncwatch.traces.nesting import StepClock
 from syncwatch.traces.nsys.read_calls import PROCESS_BITS, Threads
 from syncwatch.traces.nsys.read_file import GRAPH, KERNEL, MEMCPY, MEMSET, NsysFile
-from syncwatch.traces.steps import StepClock
 
 _COPY_KINDS = (
     *("UNKNOWN", "HTOD", "DTOH", "HTOA", "ATOH", "ATOA", "ATOD", "DTOA", "DTOD", "HTOH", "PTOP"),

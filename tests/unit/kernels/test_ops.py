@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 from syncwatch_kernels.gdn import causal_conv1d, gated_rms_norm, gating, l2norm
+from syncwatch_kernels.gdn.chunk import chunk_scan
 from syncwatch_kernels.gdn.chunk_local import ChunkLocal, chunk_local
-from syncwatch_kernels.gdn.chunk_scan import chunk_scan
 from syncwatch_kernels.gdn.index import build_chunk_metadata
 from syncwatch_kernels.gdn.reference import (
     reference_causal_conv1d,

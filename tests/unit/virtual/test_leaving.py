@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.virtual.device import VirtualDevice, running_engine
-from syncwatch.sense.virtual.watched import WatchedVirtualDevice
+from syncwatch.sense.virtual.device import VirtualDevice, WatchedVirtualDevice, running_engine
 from tests.helpers.waits import waits_of
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from syncwatch_kernels.gdn.launch import kernel
+from syncwatch_kernels.gdn.numerics import kernel
 from triton.runtime import interpreter
 
 import syncwatch

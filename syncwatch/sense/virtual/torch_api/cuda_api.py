@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.compat import torch_cuda
-from syncwatch.compat import torch_virtual as names
+from syncwatch.compat import torch_cuda as names
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.virtual.clock.clock import DEFAULT_STREAM, StreamId
@@ -83,11 +82,11 @@ def _device_functions(engine: Engine) -> dict[str, Any]:
         "can_device_access_peer": lambda device, peer_device: False,
         "synchronize": synchronize,
         # A GPU of 1.98 GHz spins about two cycles a nanosecond.
-        torch_cuda.SLEEP.attribute: lambda cycles: engine.kernel("spin_kernel", int(cycles) // 2),
+        names.SLEEP.attribute: lambda cycles: engine.kernel("spin_kernel", int(cycles) // 2),
         "is_initialized": lambda: True,
         "init": lambda: None,
         names.LAZY_INIT.attribute: lambda: None,
-        torch_cuda.CALL_AT_START.attribute: lambda callback, **kwargs: None,
+        names.CALL_AT_START.attribute: lambda callback, **kwargs: None,
         "ipc_collect": lambda: None,
         "is_bf16_supported": lambda including_emulation=True: True,
         "is_tf32_supported": lambda: True,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from syncwatch.compat import torch_virtual as names
+from syncwatch.compat import torch_cuda as names
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.native.library import calls

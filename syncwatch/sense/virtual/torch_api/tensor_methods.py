@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.compat import torch_virtual as names
+from syncwatch.compat import torch_cuda as names
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.patching import Patches
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from syncwatch_scenarios.gdn_prefill import PrefillOptions
-from syncwatch_scenarios.gdn_prefill.batches import parse_lengths
 from syncwatch_scenarios.gdn_prefill.host_work import LAUNCH_US_PER_LAYER, LIGHT_US, PACES
-from syncwatch_scenarios.gdn_prefill.prefill_run import prefill_run
+from syncwatch_scenarios.gdn_prefill.prefill_run import parse_lengths, prefill_run
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 from syncwatch_scenarios.gdn_prefill import SCENARIO, PrefillOptions
-from syncwatch_scenarios.gdn_prefill.batches import draw_batch, upload_metadata
+from syncwatch_scenarios.gdn_prefill.prefill_run import draw_batch, upload_metadata
 from syncwatch_scenarios.hybrid_model.sizes import PRESETS
 
 from syncwatch.bench import OwnParameters, Scenario, Workload

@@ -10,7 +10,7 @@ import pytest
 import syncwatch_scenarios.kernel_warmup.warm_process as process
 import triton
 from syncwatch_scenarios.kernel_warmup.chain import Heads, tried
-from syncwatch_scenarios.kernel_warmup.counts import Counts, Warmup
+from syncwatch_scenarios.kernel_warmup.figures import Counts, Warmup
 
 import syncwatch
 from tests.helpers.kernel_fixtures import TOLERANCE

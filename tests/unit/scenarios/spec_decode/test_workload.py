@@ -11,11 +11,10 @@ import pytest
 import torch
 from syncwatch_scenarios.serving.scheduler import Request, Row, ScheduledStep, Scheduler, StepKind, draw_requests
 from syncwatch_scenarios.spec_decode import SCENARIO, SpecDecodeOptions
-from syncwatch_scenarios.spec_decode import decode_layers as spec_decode_layers
 from syncwatch_scenarios.spec_decode import metadata as spec_decode_metadata
-from syncwatch_scenarios.spec_decode.decode_layers import TokenInputs
+from syncwatch_scenarios.spec_decode import model as spec_decode_layers
 from syncwatch_scenarios.spec_decode.metadata import CommonMetadata, build_gdn_metadata
-from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
+from syncwatch_scenarios.spec_decode.model import SpecDecodeModel, TokenInputs
 from syncwatch_scenarios.spec_decode.presets import PRESETS, ServingShape
 
 import syncwatch

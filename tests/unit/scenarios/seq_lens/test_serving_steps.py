@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syncwatch_scenarios.seq_lens.bound import ComputedMirror
+from syncwatch_scenarios.seq_lens.serving_steps import ComputedMirror
 from syncwatch_scenarios.seq_lens.traffic import Traffic
 
 from tests.helpers.seq_lens_truth import SMALL, scheduler_of, steps, violations

@@ -6,7 +6,7 @@ import pytest
 
 from syncwatch.errors import UsageError
 from syncwatch.model.events import RangeEvent, Step
-from syncwatch.traces.steps import StepClock, steps_of
+from syncwatch.traces.nesting import StepClock, steps_of
 
 
 def named(name: str, start: int, end: int, thread: int = 0) -> RangeEvent:

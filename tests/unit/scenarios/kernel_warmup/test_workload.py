@@ -10,15 +10,12 @@ from pathlib import Path
 import msgspec
 import pytest
 from syncwatch_scenarios.kernel_warmup import SCENARIO, WarmupOptions
-from syncwatch_scenarios.kernel_warmup import fresh as kernel_warmup_fresh
+from syncwatch_scenarios.kernel_warmup import workload as kernel_warmup_fresh
 from syncwatch_scenarios.kernel_warmup import workload as kernel_warmup_workload
 from syncwatch_scenarios.kernel_warmup.chain import Heads
-from syncwatch_scenarios.kernel_warmup.counts import Counts, Served, Warmup
-from syncwatch_scenarios.kernel_warmup.figures import described, figures_of
-from syncwatch_scenarios.kernel_warmup.fresh import Measured, measure
-from syncwatch_scenarios.kernel_warmup.rounds import KernelWarmupRun
+from syncwatch_scenarios.kernel_warmup.figures import Counts, Served, Warmup, described, figures_of
 from syncwatch_scenarios.kernel_warmup.warm_process import Job
-from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload
+from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupRun, KernelWarmupWorkload, Measured, measure
 
 from syncwatch.bench.scenario import Plan
 from syncwatch.errors import NotMeasuredError, UsageError
