@@ -14,8 +14,7 @@ from syncwatch_kernels.gdn.index import (
     prepare_chunk_offsets,
     upload,
 )
-from syncwatch_kernels.gdn.l2norm import l2norm
-from syncwatch_kernels.gdn.norm import gated_rms_norm
+from syncwatch_kernels.gdn.norm import gated_rms_norm, l2norm
 from syncwatch_kernels.gdn.numerics import CHUNK_SIZE
 from syncwatch_kernels.gdn.recurrent import recurrent_gated_delta_rule_decode
 

@@ -9,7 +9,7 @@ import pytest
 
 from syncwatch.bench import NoOptions, Scenario, option, require_range
 from syncwatch.bench.options import RESERVED, described, options_of
-from syncwatch.cli.app import built
+from syncwatch.cli.commands import built
 from syncwatch.errors import UsageError
 
 

@@ -6,11 +6,11 @@ import inspect
 
 import pytest
 
-from syncwatch.cli import app
+from syncwatch.cli import commands
 from syncwatch.cli.own_options import refusal, target_of
 from syncwatch.errors import UsageError
 
-RUN = app.built("run").params
+RUN = commands.built("run").params
 
 
 @pytest.mark.parametrize(
@@ -65,15 +65,15 @@ def test_the_option_of_a_scenario_that_is_not_there() -> None:
 
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
-    for name, command in app.COMMANDS.items():
-        assert app.built(name).help.partition("\n\n")[0].replace("\n", " ") == command.summary, name
+    for name, command in commands.COMMANDS.items():
+        assert commands.built(name).help.partition("\n\n")[0].replace("\n", " ") == command.summary, name
 
 
 def test_a_scenarios_options_are_in_the_help_and_not_among_those_of_code() -> None:
-    flags = {flag for each in app.built("gate", "gdn-prefill").params for flag in each.opts}
-    plain = {flag for each in app.built("gate").params for flag in each.opts}
+    flags = {flag for each in commands.built("gate", "gdn-prefill").params for flag in each.opts}
+    plain = {flag for each in commands.built("gate").params for flag in each.opts}
 
     assert flags - plain == {
         "--preset", "--tokens", "--batch", "--layers", "--cache-miss", "--regime", "--lengths", "--seed"
     }  # fmt: skip
-    assert "options" not in inspect.signature(app.built("run").callback).parameters
+    assert "options" not in inspect.signature(commands.built("run").callback).parameters
