@@ -17,7 +17,6 @@ from syncwatch.sense import active
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.scopes.open_steps import Numbers, OpenStep
-from syncwatch.sense.scopes.scope import owner_of
 
 
 class IdentityKey:
@@ -49,7 +48,7 @@ def begin(entered: scope.Entered, *, ours: bool = False) -> None:
     recorders = active.recorders()
     if recorders and entered.block:
         # Not where nobody watches: it takes 2.6 us under 30 frames.
-        entered.owner = owner_of(sys._getframe(1))
+        entered.owner = scope.owner_of(sys._getframe(1))
     scope.enter(entered)
     for recorder in recorders:
         recorder.range_begins(entered)
