@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from syncwatch.bench.options import NoOptions, Option, described, options_of, read_options
 from syncwatch.errors import UsageError
-from syncwatch.model.session import Line, Recording
 
 if TYPE_CHECKING:
     import torch
 
-    from syncwatch.model.session import Session
+    from syncwatch.model.session import Line, Recording, Session
     from syncwatch.sense.base import WatchedDevice
 
 
