@@ -1,4 +1,4 @@
-"""Answers: how do the steps of the chunked gated delta rule follow one another, and what does the state become?
+"""The chunked gated delta rule of prefill: carries the state from chunk to chunk, and runs its steps in turn.
 
 The only sequential part. With X and P from `chunk_local`, and S the state before a chunk:
 

@@ -1,4 +1,4 @@
-"""Answers: where does each chunk of a packed batch begin, how does that reach the device, and who has to wait for it?
+"""Where each chunk of a packed batch begins, how that reaches the device, and who has to wait for it.
 
 The number of chunks decides the launch grid, so the host must know it. Where the lengths are known on the host, so is
 the number. Where they exist on the device only, the host has to read them back: the hidden wait that the `gdn-prefill`

@@ -1,4 +1,4 @@
-"""Answers: how are queries and keys brought to unit length, and how is the layer's output normalised and gated?"""
+"""Brings queries and keys to unit length, and normalises and gates the output of the layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what do all kernels share? Fixed sizes, typed decorators, and numbers alike on a GPU and in the interpreter.
+"""What all kernels share: fixed sizes, typed decorators, and numbers alike on a GPU and in the interpreter.
 
 The interpreter keeps bfloat16 as bare 16-bit integers: its `tl.dot` multiplies the bit patterns and its conversion from
 float32 drops bits instead of rounding. (Triton's manual names the first under "Limitations" of `TRITON_INTERPRET`.)
