@@ -1,4 +1,4 @@
-"""Answers: do streams, events and the allocators of the virtual device answer as a GPU's?
+"""Compares how streams, events and the allocators behave on the virtual device and on a GPU.
 
     python benchmarks/device_semantics.py run benchmarks/results/device_semantics.json --device cuda
     python benchmarks/device_semantics.py run /tmp/virtual.json --device virtual

@@ -1,4 +1,4 @@
-"""Answers: do the examples in torch's own docstrings do on the virtual device what they do on the CPU?
+"""Runs the examples in torch's own docstrings on the virtual device and on the CPU, and compares what they give.
 
     python benchmarks/docstrings.py run OUT.json
     python benchmarks/docstrings.py run OUT.json --only torch.linalg --jobs 2

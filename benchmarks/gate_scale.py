@@ -1,4 +1,4 @@
-"""Answers: what does a gate cost on a large run? Time and memory of `syncwatch gate run.json` on 100,000 events.
+"""Measures the time and the memory that `syncwatch gate run.json` takes on a large run of 100,000 events.
 
     python benchmarks/gate_scale.py
 

@@ -1,4 +1,4 @@
-"""Answers: what share of a card's copy bandwidth does a decode step of the gated delta rule reach?
+"""Measures what share of a card's copy bandwidth a decode step of the gated delta rule reaches.
 
     python benchmarks/gdn_decode.py benchmarks/results/gdn_decode.json
     python benchmarks/gdn_decode.py --tune /tmp/tuned.json

@@ -1,4 +1,4 @@
-"""Answers: how fast is our gated delta rule prefill on this GPU, beside flash-linear-attention's?
+"""Measures how fast our gated delta rule prefill is on this GPU, beside flash-linear-attention's.
 
     python benchmarks/gdn_prefill_kernels.py benchmarks/results/gdn_prefill_kernels.json
     python benchmarks/gdn_prefill_kernels.py out.json --only 16/64 --only 1x8192 --profile

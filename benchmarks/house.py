@@ -1,4 +1,4 @@
-"""The figures of the house: how many modules there are, how they hang together, and what no test reaches, as JSON.
+"""Figures of the package's structure, as JSON: its modules, what they import, and those that no test imports.
 
     python benchmarks/house.py
 

@@ -1,4 +1,4 @@
-"""Answers: which further idioms are both devices tried on? Sizes above small ones, other layouts, types and spellings.
+"""Further idioms to try on a GPU and on the virtual device: other sizes, layouts, types and spellings.
 
 Each is a name, the inputs it is given, which are made anew outside of what is measured, and one to three lines. Which
 of them wait is measured (`benchmarks/idioms.py`), not written here. The first table is `tests/helpers/sync_ops.py`.

@@ -1,4 +1,4 @@
-"""Answers: which of some hundred further idioms wait, on a GPU and on the virtual device? Measures `idiom_set.py`.
+"""Measures which of the idioms in `idiom_set.py` wait, on a GPU or on the virtual device, and compares the two.
 
     python benchmarks/idioms.py run benchmarks/results/idioms.json --device cuda
     python benchmarks/idioms.py run /tmp/virtual.json --device virtual

@@ -1,4 +1,4 @@
-"""Answers: what does it cost to open a large trace of nsys? Time and peak memory of the import, at growing sizes.
+"""Measures the time and the peak memory that opening a large trace of nsys takes, at growing sizes.
 
     python benchmarks/import_scale.py                  1,000,000 to 5,000,000 rows, as JSON
     python benchmarks/import_scale.py 1000000

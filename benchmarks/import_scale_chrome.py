@@ -1,4 +1,4 @@
-"""Answers: what does reading a large trace of torch.profiler cost? Seconds and memory by size, with stacks and without.
+"""Measures the time and the memory that reading a large trace of torch.profiler takes, with stacks and without.
 
     python benchmarks/import_scale_chrome.py [--megabytes 50,100,200,400]
 

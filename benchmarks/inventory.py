@@ -1,4 +1,4 @@
-"""Answers: does the table of blocking operators cover every place of torch's sources that waits, copies or allocates?
+"""Checks that the table of blocking operators covers every place of torch's sources that waits, copies or allocates.
 
     python benchmarks/inventory.py TORCH [--torchvision FOLDER] [--torchaudio FOLDER]
 

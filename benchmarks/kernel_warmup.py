@@ -1,4 +1,4 @@
-"""Answers: how long does a server with cold kernels warm them up, and what does it compile after that?
+"""Measures how long a server with cold kernels warms them up, and what it still compiles after that.
 
     python benchmarks/kernel_warmup.py benchmarks/results/kernel_warmup.json
 

@@ -1,4 +1,4 @@
-"""Answers: what does watching cost in memory? Bytes a wait while it is recorded, and what a run with its report takes.
+"""Measures what watching costs in memory: bytes for each wait recorded, and what a run with its report takes.
 
     python benchmarks/memory.py
 

@@ -1,4 +1,4 @@
-"""Answers: does nsys record the same waits a step as syncwatch, of the same scenario on the same GPU?
+"""Checks that nsys records as many waits a step as syncwatch does, of the same scenario on the same GPU.
 
     python benchmarks/nsys_live.py benchmarks/results/nsys_live.json --nsys nsys
 

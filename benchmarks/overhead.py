@@ -1,4 +1,4 @@
-"""Answers: what does watching cost? The sense pass beside the bare debug mode and torch.profiler, in one run.
+"""Measures how much watching slows a step down, beside torch's bare debug mode and torch.profiler.
 
     python benchmarks/overhead.py OUT.json
 

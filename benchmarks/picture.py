@@ -1,4 +1,4 @@
-"""Answers: what does the README's picture show? The timeline of a run, drawn by Chromium, light and dark.
+"""Draws the README's picture with Chromium, light and dark: the timeline of a run.
 
     python benchmarks/picture.py                    draw it anew, from a run on the virtual device
     python benchmarks/picture.py --session run.json draw another run

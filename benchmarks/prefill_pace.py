@@ -1,4 +1,4 @@
-"""Answers: how fast are GPU and host with one layer of `gdn-prefill`, so that its regimes mean what they say?
+"""Measures how fast the GPU and the host are with one layer of `gdn-prefill`; its regimes are built on these figures.
 
     python benchmarks/prefill_pace.py [PRESET...]
 

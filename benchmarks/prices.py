@@ -1,4 +1,4 @@
-"""Answers: are the prices true? Programs whose stall is known, against what syncwatch says of them.
+"""Checks the prices that syncwatch states, on programs in which the length of each stall is known.
 
     python benchmarks/prices.py OUT.json
 

@@ -1,4 +1,4 @@
-"""Answers: does the virtual device name the same lines as a GPU, on programs of many libraries?
+"""Checks that the virtual device names the same lines as a GPU, on programs that use many libraries.
 
 Run it once on each device, then compare:
 

@@ -1,4 +1,4 @@
-"""Answers: do the figures in README.md and docs/ still say what the results say? Rewrites those that do not.
+"""Rewrites the figures in README.md and docs/ that no longer say what the results say.
 
     python benchmarks/readme.py             rewrite them
     python benchmarks/readme.py --check     change nothing; exit 1 where something would change

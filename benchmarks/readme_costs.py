@@ -1,4 +1,4 @@
-"""Answers: are prices true, what does watching cost, how fast are the kernels? The blocks that say so."""
+"""Makes the blocks of README.md and docs/ on prices, the cost of watching and the speed of the kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what do the files in benchmarks/results/ hold? Read for the blocks of the README and the docs."""
+"""Reads the files in benchmarks/results/ for the blocks of figures in README.md and docs/."""
 
 from __future__ import annotations
 

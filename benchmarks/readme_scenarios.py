@@ -1,4 +1,4 @@
-"""Answers: what did the scenarios measure? Blocks made of reports, and of what their own benchmarks wrote."""
+"""Makes the blocks of README.md and docs/ on the scenarios, from saved reports and their benchmarks' results."""
 
 from __future__ import annotations
 

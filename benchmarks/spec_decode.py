@@ -1,4 +1,4 @@
-"""Answers: what do the waits of the metadata builder cost a server? Requests and tokens a second, and latencies.
+"""Measures what the waits of the metadata builder cost a server: requests and tokens a second, and latencies.
 
     python benchmarks/spec_decode.py run benchmarks/results/spec_decode_2b.json --preset qwen3.5-2b --requests 1000
     python benchmarks/spec_decode.py show benchmarks/results/spec_decode_*.json

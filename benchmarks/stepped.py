@@ -1,4 +1,7 @@
-"""Answers: what did each of many calls do on one device? The virtual device is asked for by `syncwatch.watch` alone."""
+"""Measures what each of many calls does on one device, for benchmarks that compare devices.
+
+The virtual device is asked for through `syncwatch.watch` alone, as a user would.
+"""
 
 from __future__ import annotations
 

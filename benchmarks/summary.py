@@ -1,4 +1,4 @@
-"""Answers: what do saved reports of two variants say, as rows of a Markdown table?
+"""Prints saved reports of two variants as rows of a Markdown table.
 
 "priced at" is how slow the step was in the pass that gave the two columns before it.
 

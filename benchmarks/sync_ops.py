@@ -1,4 +1,4 @@
-"""Answers: which idioms wait, on a GPU and on the virtual device? Measures the table of `tests/helpers/sync_ops.py`.
+"""Measures which idioms of `tests/helpers/sync_ops.py` wait, on a GPU or on the virtual device, and compares the two.
 
     python benchmarks/sync_ops.py run --device cuda -o tests/data/sync_ops_h200.json
     python benchmarks/sync_ops.py run --device virtual -o /tmp/virtual.json

@@ -1,4 +1,4 @@
-"""Answers: which library draws 50,000 events soonest, and moves them most fluently? What docs/adr/0007 chose by.
+"""Measures how soon and how fluently each library draws 50,000 events; docs/adr/0007 chose by these figures.
 
     python benchmarks/timeline_libraries.py [LIBRARY ...]
 

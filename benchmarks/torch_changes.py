@@ -1,4 +1,4 @@
-"""Answers: what does CUDA do in another torch that it did not on the GPU that was measured? Told by torch's sources.
+"""What CUDA does in other versions of torch that it did not do in the one that was measured, by torch's sources.
 
 The measurements are of torch 2.11. A row here says what a later or earlier torch does instead; it is read from the
 sources or the pull request that is named, and seen in the operators that torch's own fake CUDA tensors come down to

@@ -1,4 +1,4 @@
-"""Answers: what is kept of one torch, and how is the table of all of them written? Filled by `torch_versions.py`."""
+"""The table of what the virtual device does on each version of torch: its rows, as `torch_versions.py` keeps them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how well does the virtual device do on one torch? A row of the table in docs/virtual-device.md.
+"""Measures how well the virtual device does on one version of torch: a row of the table in docs/virtual-device.md.
 
     python benchmarks/torch_versions.py                 measures the torch of this Python, and keeps the row
     python benchmarks/torch_versions.py --quick         as CI does: no operators, no programs, nothing kept

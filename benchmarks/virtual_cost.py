@@ -1,4 +1,4 @@
-"""Answers: what does being watched on the virtual device cost? Time against plain CPU, memory, and 10,000 steps.
+"""Measures what running on the virtual device costs: time against plain CPU, memory, and 10,000 steps.
 
     python benchmarks/virtual_cost.py OUT.json
 

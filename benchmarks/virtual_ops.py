@@ -1,4 +1,4 @@
-"""Answers: does the virtual device agree with a GPU on which operators wait, family by family?
+"""Compares the virtual device with a GPU on which operators wait, family by family.
 
     python benchmarks/virtual_ops.py                    against the shipped measurement of an H200
     python benchmarks/virtual_ops.py --truth FILE       against another table of `syncwatch probe -o FILE`

@@ -1,4 +1,4 @@
-"""How long does it take until a watched program has ended? Many operators, and a program with a worker of its own.
+"""Measures how long a watched program takes to end: after many operators, and with a worker process of its own.
 
     python benchmarks/watch_end.py OUT.json
 

@@ -1,4 +1,4 @@
-"""Answers: how are many measurements each run in a fresh process, several at once, so that none can end the others?"""
+"""Runs many measurements, several at once and each in a fresh process, so that one that dies ends no other."""
 
 from __future__ import annotations
 

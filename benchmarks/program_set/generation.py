@@ -1,4 +1,4 @@
-"""Answers: how do people generate? Caches, beams, constraints, streaming, encoder-decoders, state spaces, vision."""
+"""Programs that generate: caches, beams, constraints, streaming, encoder-decoders, state spaces, vision."""
 
 from __future__ import annotations
 

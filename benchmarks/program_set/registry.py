@@ -1,4 +1,4 @@
-"""Answers: which programs are there? Each is a function of nothing that runs on "cuda", with the libraries it needs."""
+"""The list of the programs: each is a function without arguments that runs on "cuda", with the libraries it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how do people write reinforcement learning? PPO, DQN and SAC in one file, and with torchrl."""
+"""Programs that learn by reinforcement: PPO, DQN and SAC without a library, and parts of torchrl."""
 
 from __future__ import annotations
 

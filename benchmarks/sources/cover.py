@@ -1,4 +1,4 @@
-"""Answers: what covers a place of torch's sources? A row of the table, the dispatcher, or a reviewed reason."""
+"""Decides what covers a place of torch's sources: a row of the table, the dispatcher, or a reviewed reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: where does C++ or CUDA source wait, copy to the host or allocate? Found by reading, without a compiler.
+"""Finds where C++ and CUDA sources wait, copy to the host or allocate, by reading them, without a compiler.
 
 Functions are found by their braces, calls by the names before a parenthesis. Code in comments, strings and `#if 0` is
 no code. A macro with a body counts as a function of its name.

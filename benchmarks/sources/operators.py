@@ -1,4 +1,4 @@
-"""Answers: which operators reach a function of torch's C++? Through the dispatch table, stubs, and names.
+"""Finds which operators reach a function of torch's C++, through the dispatch table, stubs and names.
 
 The graph of calls is made of bare names: two functions of one name are one. So an operator may be named that does not
 get there; one that does is not left out, unless it is called through a name that is built by a macro.

@@ -1,4 +1,4 @@
-"""Answers: what does a place look like that waits, copies to the host, or allocates, in C++ and CUDA?"""
+"""What code that waits, copies to the host or allocates looks like in C++ and CUDA, as regular expressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: where does Python source of torch read values, or move tensors to the host?"""
+"""Finds where torch's Python sources read values or move tensors to the host."""
 
 from __future__ import annotations
 
