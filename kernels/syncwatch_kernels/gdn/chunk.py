@@ -1,4 +1,4 @@
-"""Answers: how do the steps of the chunked gated delta rule follow one another?"""
+"""The chunked gated delta rule of prefill: checks its arguments and runs its steps one after the other."""
 
 from __future__ import annotations
 

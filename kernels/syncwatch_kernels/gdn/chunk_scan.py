@@ -1,4 +1,4 @@
-"""Answers: what does the state become, chunk after chunk, and what do the queries read on the way?
+"""Carries the state from chunk to chunk, and reads it with the queries on the way.
 
 The only sequential part. With X and P from `chunk_local`, and S the state before a chunk:
 
@@ -6,7 +6,7 @@ The only sequential part. With X and P from `chunk_local`, and S the state befor
     o  = scale exp(G) S q + P v'
     S <- exp(G_last) S + sum of exp(G_last - G) v' k^T
 
-Neither S nor v' goes to memory. The copy engine fetches the tiles of the next two chunks meanwhile.
+Neither S nor v' goes to memory. The tensor memory accelerator (TMA) fetches the tiles of the next two chunks meanwhile.
 """
 
 # Axis and block sizes keep the capitals of the mathematics.
@@ -32,7 +32,7 @@ def _read(
     b_h16: tl.tensor, b_q: tl.tensor, b_k: tl.tensor, b_v: tl.tensor, b_x: tl.tensor, b_p: tl.tensor,
     b_since: tl.tensor, b_since_q: tl.tensor,
 ) -> tuple[tl.tensor, tl.tensor]:  # fmt: skip
-    """Return the values less what the state [BV, K] already holds of them, and what the queries read; [BV, BT]."""
+    """Return v', the values less what the state [BV, K] already holds of them, and the outputs o; [BV, BT] each."""
     b_new = dot(tl.trans(b_v), tl.trans(b_x))  # [BV, BT]
     b_old = dot(b_h16, tl.trans(b_k)) * -b_since[None, :]  # [BV, BT]
     b_new += dot(narrow(b_old, b_k.dtype), tl.trans(b_x))
@@ -92,7 +92,8 @@ def chunk_scan_fwd_kernel(
         b_h += tl.load(initial_state + p_state)
 
     full = length // BT * BT
-    # Two of the gates meet no product's factor, so that the compiler would not fetch them ahead.
+    # These two gates go into no operand of a product, and the compiler prefetches nothing else, so each is loaded one
+    # chunk ahead by hand.
     b_since_q = tl.load(gates + 2 * BT + o_c, mask=length > 0, other=0.0)  # [BT]
     b_whole = tl.load(gates + 4 * BT - 1, mask=length > 0, other=0.0)
     for first in range(0, loop_bound(full), BT):
@@ -116,7 +117,8 @@ def chunk_scan_fwd_kernel(
         b_whole = b_whole_next
 
     if full < length:
-        # Keys and values past the end are another sequence's: multiplied by zeros, but its NaN must not come over.
+        # Keys and values past the end belong to another sequence. They would be multiplied by zeros, but NaN times zero
+        # is NaN, so they are masked.
         m_c = o_c < length - full
         o_t = (bos + full).to(tl.int64) + o_c
         b_k = tl.load(k + o_t[:, None] * stride_k + i_k + o_k[None, :], mask=m_c[:, None], other=0.0)
@@ -134,12 +136,12 @@ def chunk_scan_fwd_kernel(
 
 
 def _tiles(rows: torch.Tensor, width: int) -> TensorDescriptor:
-    """Describe a matrix to the GPU's copy engine (TMA), to be read in tiles of a chunk's rows and `width` columns."""
+    """Describe a matrix to the TMA, which reads it in tiles of a chunk's rows and `width` columns."""
     return TensorDescriptor.from_tensor(rows, [CHUNK_SIZE, width])
 
 
 def _tokens(x: torch.Tensor) -> torch.Tensor:
-    """Return [1, T, H, size] with tokens where the copy engine can reach them: a multiple of 16 bytes apart."""
+    """Return [1, T, H, size] with tokens where the TMA can read them: at addresses that are multiples of 16 bytes."""
     reach = 16 // x.element_size()
     return x if x.data_ptr() % 16 == 0 and x.stride(1) % reach == 0 else x.clone(memory_format=torch.contiguous_format)
 
@@ -157,7 +159,7 @@ def chunk_scan(
     """Carry the states through all chunks, in float32, and read them with the queries on the way.
 
     The arguments are those of `chunk_gated_delta_rule`, which has checked them, and what `chunk_local` made of them.
-    So are the returns. Source: arXiv 2412.06464, section 3.3.
+    The returns are those of `chunk_gated_delta_rule`. Source: arXiv 2412.06464, section 3.3.
     """
     _, tokens, value_heads, value_size = v.shape
     key_heads, key_size = k.shape[2:]
@@ -167,7 +169,7 @@ def chunk_scan(
         states = (len(cu_seqlens) - 1, value_heads, value_size, key_size)
         final_state = torch.empty(states, dtype=torch.float32, device=v.device)
     if tokens == 0:
-        # The copy engine takes no empty matrix, and there is nothing to carry.
+        # The TMA takes no empty matrix, and no state changes.
         if final_state is not None:
             final_state.copy_(torch.zeros_like(final_state) if initial_state is None else initial_state)
         return o, final_state

@@ -1,4 +1,4 @@
-"""Answers: which block sizes are fixed, whatever the batch looks like?"""
+"""Sizes that are fixed whatever the batch looks like, and the constants of the norms."""
 
 from __future__ import annotations
 

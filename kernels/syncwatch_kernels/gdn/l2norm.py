@@ -1,4 +1,4 @@
-"""Answers: how are queries and keys brought to unit length?"""
+"""Brings queries and keys to unit length."""
 
 # Axis and block sizes keep the capitals of the mathematics.
 # ruff: noqa: N803

@@ -1,4 +1,4 @@
-"""Answers: how does a Triton kernel look to the type checker? The one place where Triton's untyped decorators live."""
+"""Gives Triton kernels types: Triton's decorators have none, and are used in this module alone."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def kernel(
 
 
 def device_function(function: Function) -> Function:
-    """Declare a function that kernels call."""
+    """Declare a function that Triton kernels call."""
     if triton.knobs.runtime.interpret:
         # The kernel around it has patched `triton.language` already. A nested interpreted function would patch it all
         # again at each call, which took half of the time of a chunk.

@@ -1,4 +1,4 @@
-"""Answers: how is the layer's output normalised and gated before its last projection?"""
+"""Normalises and gates the layer's output before its last projection."""
 
 # Axis and block sizes keep the capitals of the mathematics.
 # ruff: noqa: N803

@@ -1,4 +1,4 @@
-"""Answers: how does a small host tensor reach the device without making the host wait?"""
+"""Copies a small host tensor to the device without making the host wait."""
 
 from __future__ import annotations
 
