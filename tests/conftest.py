@@ -1,4 +1,4 @@
-"""Answers: which options and settings does every test share?"""
+"""The options and settings that all tests share."""
 
 from __future__ import annotations
 

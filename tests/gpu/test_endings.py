@@ -1,4 +1,4 @@
-"""However a program ends on a real GPU, the gate is clean only where the same program is clean without one."""
+"""`syncwatch gate` on a real GPU ends with the code that each program deserves, however the program itself ends."""
 
 from __future__ import annotations
 

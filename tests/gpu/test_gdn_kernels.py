@@ -1,4 +1,4 @@
-"""The gated delta rule at full size on a GPU: right, the same bits either way, and no wait where none is promised."""
+"""The gated delta rule at full size on a GPU: right, the same bits in both variants, no wait where none is promised."""
 
 from __future__ import annotations
 

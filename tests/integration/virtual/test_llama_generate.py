@@ -1,4 +1,4 @@
-"""Answers: which lines of transformers wait in a tiny Llama's `generate`, on the virtual device?
+"""On the virtual device, a tiny Llama's `generate` waits in the lines of transformers that wait on a GPU.
 
 The same script was run on an H200 (torch 2.11, transformers 5.17) and waited at the same lines as often. Lines are
 found by their source text, so that a patch release which shifts them does not fail the test.
