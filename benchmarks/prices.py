@@ -33,7 +33,7 @@ _RELATIVE, _ABSOLUTE_US = 0.05, 20.0
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One program: what is known and what was said, in microseconds a step."""
+    """One program: its known stall and what syncwatch said of it, in microseconds a step."""
 
     program: str
     known_blocked_us: float
