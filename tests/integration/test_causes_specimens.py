@@ -1,4 +1,4 @@
-"""Every page of `docs/causes.md` runs: its example waits for the reason it names, what to use instead does not."""
+"""Every page of `docs/causes.md` runs: its example waits for the reason it names, and its replacement does not wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`syncwatch gate` in a repository of the test's own making: what each commit of it ends with, and what is named."""
+"""`syncwatch gate` on the commits of a small repository: the exit code of each, and the lines that it names."""
 
 from __future__ import annotations
 

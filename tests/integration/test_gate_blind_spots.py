@@ -1,4 +1,4 @@
-"""Programs that wait where the gate might not look: each is seen, or said, and none is called clean."""
+"""Programs that wait where the gate might not look: it reports the wait, or what it could not see; none is clean."""
 
 from __future__ import annotations
 

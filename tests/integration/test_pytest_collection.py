@@ -1,4 +1,4 @@
-"""What test modules learn of the GPU while they are imported, and what becomes of marked tests that never use it."""
+"""What test modules see of the GPU while they are imported, and how marked tests that never use it end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: who may import whom, and what must not exist."""
+"""The rules of structure that no linter checks: which package may import which, and what must not exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The virtual device against an H200: idioms, operators and real programs, each with the figure that was promised."""
+"""The virtual device agrees with an H200 on idioms, operators and real programs, at least as far as the docs state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each row is a line as a sensor records it: with the operator, and without, the code must be the same."""
+"""Each row is a line as a sensor records it; with and without its operator, the rules give it the same cause."""
 
 from __future__ import annotations
 

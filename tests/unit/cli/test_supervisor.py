@@ -1,4 +1,4 @@
-"""What the supervisor makes of how its child ended, and of what it delivered."""
+"""The supervisor's exit code and message follow from how its child process ended, and from what that delivered."""
 
 from __future__ import annotations
 

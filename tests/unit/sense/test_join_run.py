@@ -1,4 +1,4 @@
-"""Hooks and rows of one run are joined by time, so that a wait that one side missed takes nothing from the others."""
+"""Hooks and the profiler's rows of one run are joined by time; a wait that one side missed disturbs no other."""
 
 from __future__ import annotations
 

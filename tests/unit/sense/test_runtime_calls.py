@@ -1,4 +1,4 @@
-"""What CUPTI calls in Python: nothing that goes wrong there is lost. A stand-in takes CUPTI's place."""
+"""Callbacks from CUPTI into Python: an error in one is reported and loses no wait. A fake takes CUPTI's place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block that excuses waits holds for the code that entered it, and for nobody who runs meanwhile."""
+"""A block that excuses waits holds for the code that entered it alone, not for other code that runs meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch's warnings are heard whatever happens to `warnings`; raised as torch raises them, through C."""
+"""The sensor receives torch's warnings of waits, raised through C as torch does, whatever becomes of `warnings`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that were imported from torch before the device is on: each reaches it, and is itself again afterwards."""
+"""Names imported from torch before the device is on: calls of them reach the device, and none is changed afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors that are more than a tensor: subclasses, nested and sparse ones, those of functorch; composed operators."""
+"""Tensors beyond plain ones: subclasses, nested and sparse tensors, those of functorch; and composed operators."""
 
 from __future__ import annotations
 

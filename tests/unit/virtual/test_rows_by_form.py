@@ -1,4 +1,4 @@
-"""A row that goes by the form of a call is asked once for each form; what was asked for is recorded all the same."""
+"""A row that depends on the form of a call alone is evaluated once for each form; its waits are recorded each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing through square brackets asks of the host what CUDA asks in the torch that is installed, whichever it is.
+"""Assigning through square brackets waits and uploads as CUDA does in the installed torch, whichever that is.
 
 torch's own fake tensors come down to the operators that CUDA tensors come down to, and need no GPU: a read ends them
 with an exception, and an operand from the host is one that has to be uploaded.

@@ -1,4 +1,4 @@
-"""Every public way to get a tensor, a module or a storage onto the device ends there, with the values it had."""
+"""Every public way to put a tensor, a module or a storage onto the device puts it there, with the values it had."""
 
 from __future__ import annotations
 

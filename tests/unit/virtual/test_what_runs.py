@@ -1,4 +1,4 @@
-"""Parts of torch beyond its operators run there: compilers, graphs, optimizers, the user's own CUDA functions."""
+"""Parts of torch beyond its operators run on the device: compilers, graphs, optimizers, a user's own CUDA functions."""
 
 from __future__ import annotations
 
