@@ -18,7 +18,7 @@ ON_CUDA = {
     "a fork of a fork that waits": 0,
     "a call at each fork": 0,
 }
-"""What is other on a GPU."""
+"""Programs whose exit code differs on a GPU from that on the virtual device."""
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=[program.name for program in PROGRAMS])

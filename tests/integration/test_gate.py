@@ -45,7 +45,7 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 class Repository:
-    """A git repository with one script, and a helper three calls below it."""
+    """A git repository with one script, and a function that the script reaches by three calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""The hints beside a report: what to do next, where the run was saved, and the words that a shell completes."""
+"""The hints beside a report: what to do next, where the run was saved, and the names that a shell completes."""
 
 from __future__ import annotations
 

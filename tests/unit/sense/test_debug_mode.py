@@ -111,7 +111,7 @@ def test_a_warning_repeated_by_the_thread_in_backward_is_autograds(mode: Mode) -
 
 
 def test_one_that_begins_later_listens_on_when_the_first_has_ended(mode: Mode) -> None:
-    """As the hooks that stay until the process ends, which are put on inside a watch."""
+    """Hooks that stay until the process ends are put on inside a watch, and outlive it."""
     first, recorded = started()
     second, after = started()
 

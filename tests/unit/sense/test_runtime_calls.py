@@ -100,7 +100,7 @@ def test_two_threads_never_share_the_number_of_their_ranges(monkeypatch: pytest.
     both_ask = threading.Barrier(2)
 
     class Slow(dict[tuple[str, ...], int]):
-        """Lets two threads look at its length before either enters its names."""
+        """A table of names in which two threads see the same length before either adds its own."""
 
         def __len__(self) -> int:
             found = super().__len__()

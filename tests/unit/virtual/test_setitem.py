@@ -84,7 +84,7 @@ class Asked(TorchDispatchMode):
         flat = [each for arg in args for each in (arg if isinstance(arg, (list, tuple)) else [arg])]
         tensors = [each for each in flat if isinstance(each, torch.Tensor)]
         there = [each for each in tensors if each.device.type == "cuda"]
-        # One number through one mask is filled in: `canDispatchToMaskedFill`.
+        # One number through one mask becomes a masked_fill_ (`canDispatchToMaskedFill` in torch), with no upload.
         filled = name.startswith("aten.index_put_") and len(tensors) == 3 and tensors[1].dtype is torch.bool
         if name.startswith(("aten.index_put_", "aten.copy_")) and there and not filled:
             self.uploads += sum(each.device.type == "cpu" for each in tensors)
