@@ -1,3 +1,5 @@
+"""Step times of two variants: their ratio, its interval, and when neither is stated."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Each warning of torch's sync debug mode becomes a wait with its line, whatever the program does to warnings."""
+
 from __future__ import annotations
 
 import time

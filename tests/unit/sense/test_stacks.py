@@ -1,3 +1,5 @@
+"""How stacks are recorded: each once, with file, line, function and code, and without paths of the machine."""
+
 from __future__ import annotations
 
 import os
