@@ -181,6 +181,10 @@ def test_given_metadata_no_op_waits(default_sync_mode: None) -> None:
 
     layer(problem, precomputed=True)
 
+    # The mode was on: it does raise where something waits.
+    with pytest.raises(RuntimeError, match="synchronizing CUDA operation"):
+        problem.v.sum().item()
+
 
 def test_without_metadata_one_read_waits(default_sync_mode: None) -> None:
     problem = make_problem([31, 0, 65, 511, 1], (2, 8), 128, with_state=True, device="cuda")
