@@ -1,4 +1,4 @@
-"""Answers: do streams, events and the allocators of the virtual device answer as a GPU's?
+"""Compares how streams, events and the allocators behave on the virtual device and on a GPU.
 
     python benchmarks/device_semantics.py run benchmarks/results/device_semantics.json --device cuda
     python benchmarks/device_semantics.py run /tmp/virtual.json --device virtual
@@ -30,7 +30,7 @@ from syncwatch.sense.choose_device import DeviceChoice  # noqa: E402
 
 
 class Answers(msgspec.Struct):
-    """What every case answered on one device."""
+    """The result of every case on one device."""
 
     device: str
     gpu: str
@@ -49,7 +49,7 @@ def run(
     device: DeviceChoice = DeviceChoice.AUTO,
     only: Annotated[str, typer.Option(help="Part of the names to run.")] = "",
 ) -> None:
-    """Run every case and write its answer."""
+    """Run every case and write its result."""
     warnings.simplefilter("ignore")
     import torch
 
@@ -59,7 +59,7 @@ def run(
     with _on(chosen):
         from benchmarks.semantics_cases import CASES
 
-        # What was imported so far is no garbage, and need not be looked through for each case.
+        # A garbage collection before each case need not look through what was imported so far.
         gc.collect()
         gc.freeze()
         cases = {name: _answer(function) for name, function in CASES.items() if only in name}
@@ -86,7 +86,7 @@ def _on(device: DeviceChoice) -> Iterator[None]:
 
 
 def _answer(function: Any) -> Any:
-    """Return what a case answers, as JSON would read it; each begins with nothing allocated and nothing queued."""
+    """Return a case's result in JSON's types. Each case begins with nothing allocated and nothing queued."""
     try:
         _clean()
         return json.loads(json.dumps(function()))
@@ -113,7 +113,7 @@ def _clean() -> None:
 
 @app.command()
 def compare(truth: Path, other: Path) -> None:
-    """Print each case that answers otherwise; exit 1 where there is one."""
+    """Print each case whose result differs; exit 1 where there is one."""
     expected = msgspec.json.decode(truth.read_bytes(), type=Answers)
     found = msgspec.json.decode(other.read_bytes(), type=Answers)
     shared = [name for name in expected.cases if name in found.cases]
@@ -130,7 +130,7 @@ def compare(truth: Path, other: Path) -> None:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether two answers agree; of errors the type counts, not the words."""
+    """Return whether two results agree; errors agree when their types do, whatever their words."""
     if isinstance(one, dict) and isinstance(other, dict):
         return bool(one["raised"] == other["raised"])
     return bool(one == other)

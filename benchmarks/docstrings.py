@@ -1,12 +1,12 @@
-"""Answers: do the examples in torch's own docstrings do on the virtual device what they do on the CPU?
+"""Runs the examples in torch's own docstrings on the virtual device and on the CPU, and compares what they give.
 
     python benchmarks/docstrings.py run OUT.json
     python benchmarks/docstrings.py run OUT.json --only torch.linalg --jobs 2
     python benchmarks/docstrings.py show OUT.json --kind differs
 
-Each example runs in processes of its own: on the CPU, and on the device in two forms, where `torch.set_default_device`
-says so and where the calls that make tensors and modules name it. What every statement gives is compared. What two
-seeds make different on the CPU is compared by type and shape alone.
+Each example runs in processes of its own: on the CPU, and on the device in two forms, once by
+`torch.set_default_device` and once by naming the device in calls that make tensors and modules. What every statement
+gives is compared; where two seeds give different numbers on the CPU, only types and shapes are.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ from torch import Tensor, autograd, linalg
 from torch.distributions import *
 """
 _PART = 60
-"""Examples of one process, which forks for each."""
+"""How many examples one process runs, each in a fork of its own."""
 _ELEMENTS = 4096
 """How many numbers of one tensor are kept."""
 _REFUSES = ("virtual device", "virtual CUDA device")
 
 
 class Kind(Enum):
-    """How an example compares, the worst last."""
+    """How an example on the device compares with the CPU, the worst last."""
 
     SAME = "same"
     HOST = "error on the CPU only"
@@ -93,12 +93,12 @@ _WORST = tuple(reversed(Kind))
 
 
 class Value(msgspec.Struct, frozen=True):
-    """What one statement gave, as far as it can be compared."""
+    """The value of one statement, as far as it can be compared."""
 
     what: str = ""
     """Type, and for tensors element type and shape."""
     numbers: tuple[float | str, ...] = ()
-    """Those that JSON has no number for by name."""
+    """Infinities and NaN, which JSON has no number for, by name."""
     text: str = ""
 
 
@@ -108,7 +108,7 @@ class Outcome(msgspec.Struct, frozen=True):
     value: Value = Value()
     error: str = ""
     own: bool = False
-    """Whether syncwatch's own code raised it."""
+    """Whether syncwatch's own code raised the error."""
 
 
 class Ran(msgspec.Struct):
@@ -116,7 +116,7 @@ class Ran(msgspec.Struct):
 
     outcomes: list[Outcome] = []
     ended: str = ""
-    """How the process died, if it did."""
+    """How the process died, or empty where it did not."""
 
 
 class Verdict(msgspec.Struct):
@@ -167,13 +167,13 @@ def run(
             typer.echo(f"part {ended.name}: {ended.why or 'done'}", err=True)
 
         commands = []
-        # Neighbours are alike: each part takes some of every kind.
+        # Neighbours in the list are alike, so each part takes every n-th example: some of every kind.
         count = -(-len(names) // _PART)
         for index in range(count):
             asked = Path(folder, f"{index}.in")
             asked.write_bytes(msgspec.json.encode(names[index::count]))
             commands.append((str(index), [__file__, "part", str(asked), str(asked.with_suffix(".out")), str(timeout)]))
-        # What was not initialized is zero then, and compares.
+        # glibc fills new memory with zeros then, so that uninitialized values can be compared.
         os.environ["MALLOC_PERTURB_"] = "255"
         run_all(commands, jobs_here(jobs), 4 * timeout * _PART, "virtual", take)
     table.wall_s = round(time.monotonic() - began, 1)
@@ -206,7 +206,7 @@ def _summarize(table: Table) -> None:
 @app.command()
 def part(asked: Path, output: Path, timeout: float) -> None:
     """Run some examples, each in forks of this process; `run` calls this."""
-    # Before the forks, so that none has to import it again.
+    # Imported before forking, so that no fork has to import it again.
     import torch._dynamo
 
     import syncwatch.app.watch
@@ -231,7 +231,7 @@ def part(asked: Path, output: Path, timeout: float) -> None:
 
 
 def examples() -> dict[str, str]:
-    """Return the docstrings that hold examples, by the names of what they describe."""
+    """Return the docstrings that hold examples, by the names of the functions and classes they describe."""
     warnings.simplefilter("ignore")
     found: dict[str, str] = {}
     seen: set[str] = set()
@@ -261,7 +261,7 @@ def _described(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def _statements(text: str) -> list[str]:
-    """Return the statements of a docstring, those that are Python."""
+    """Return the statements of a docstring's examples that are valid Python."""
     blocks: list[list[str]] = []
     lines = inspect.cleandoc(text).splitlines()
     for line in lines:
@@ -301,10 +301,10 @@ def _parses(code: str) -> bool:
 
 
 class _Named(ast.NodeTransformer):
-    """Names the device in calls that make tensors, and moves modules to it."""
+    """Rewrites code so that calls that make tensors name the device, and modules are moved to it."""
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        """Change one call."""
+        """Name the device in one call, or move the module that it makes."""
         self.generic_visit(node)
         name = ast.unparse(node.func)
         owner, _, last = name.rpartition(".")
@@ -331,7 +331,7 @@ def _on_device(statements: list[str], seed: int, by_default: bool) -> Iterator[O
 
 
 def _play(statements: list[str], seed: int) -> Iterator[Outcome]:
-    """Run statements one after the other in one namespace and give what each did."""
+    """Run statements one after the other in one namespace and yield the outcome of each."""
     import torch
 
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -402,7 +402,7 @@ def _value(given: Any) -> Value:
 def _tensor(given: Any) -> Value:
     import torch
 
-    # A mode of the example may still be on.
+    # A torch mode that the example has entered may still be on.
     with torch.no_grad(), torch._C._DisableFuncTorch():
         what = f"{given.dtype} {given.layout} {given.requires_grad}"
         if given.is_meta:
@@ -420,7 +420,7 @@ def _tensor(given: Any) -> Value:
 
 
 def _forked(act: Callable[[], Iterator[Outcome]], timeout: float) -> Ran:
-    """Run `act` in a fork, in a folder of its own, and return what it gave until it ended."""
+    """Run `act` in a fork, in a folder of its own, and return what it had given when it ended."""
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder, "kept")
         child = os.fork()
@@ -457,7 +457,7 @@ def _be_the_child(act: Callable[[], Iterator[Outcome]], kept: Path) -> None:
 
 
 def _wait(child: int, timeout: float) -> int | None:
-    """Return how a child ended, or None where it had to be ended."""
+    """Return how a child process ended, or None where it took too long and was killed."""
     until = time.monotonic() + timeout
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -470,7 +470,7 @@ def _wait(child: int, timeout: float) -> int | None:
 
 
 def _compare(statements: list[str], host: Ran, here: Ran, other: Ran) -> Verdict:
-    """Return the worst of what differs; `other` is the CPU with another seed."""
+    """Return the worst difference between CPU and device; `other` is the CPU with another seed."""
     if host.ended:
         return Verdict(Kind.BOTH if here.ended else Kind.HOST, "", here.ended, host.ended)
     worst = Verdict(Kind.SAME)
@@ -480,13 +480,13 @@ def _compare(statements: list[str], host: Ran, here: Ran, other: Ran) -> Verdict
         return Verdict(kind, statements[index] if index >= 0 else "", here.ended, "ended")
     for index, statement in enumerate(statements):
         there_, here_ = host.outcomes[index], here.outcomes[index]
-        # What was not initialized has no value.
+        # The values of `torch.empty` are arbitrary.
         random_ = "empty" in statement or (index < len(other.outcomes) and other.outcomes[index] != there_)
         kind = _kind(there_, here_, random_)
         if _WORST.index(kind) < _WORST.index(worst.kind):
             worst = Verdict(kind, statement, _told(here_), _told(there_))
             if kind in (Kind.DIFFERS, Kind.DEVICE, Kind.INSIDE, Kind.REFUSED):
-                # What comes after it may only follow from it.
+                # Differences in later statements may only follow from this one.
                 break
     return worst
 

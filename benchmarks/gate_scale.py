@@ -1,4 +1,4 @@
-"""Answers: what does a gate cost on a large run? Time and memory of `syncwatch gate run.json` on 100,000 events.
+"""Measures the time and the memory that `syncwatch gate run.json` takes on a large run of 100,000 events.
 
     python benchmarks/gate_scale.py
 
@@ -25,7 +25,7 @@ LIMIT_MB = 300
 STEPS = 1000
 LINES = 200
 DEPTH = 8
-"""Frames above each waiting line."""
+"""Frames in the stack of each wait."""
 
 
 def main(events: Annotated[int, typer.Option(help="Events of each session.")] = 100_000, rounds: int = 5) -> None:
@@ -46,7 +46,7 @@ def main(events: Annotated[int, typer.Option(help="Events of each session.")] = 
 
 
 def _session(events: int, shape: tuple[int, int, int]) -> Session:
-    """Return a session of `events` events, shared out over waits, copies and kernels as `shape` says."""
+    """Return a session of `events` events, divided among waits, copies and kernels in the proportions of `shape`."""
     counts = [events * share // sum(shape) for share in shape]
     frames = [
         Frame(f"app/layer{line}.py", 10 + depth, f"call{depth}", "return self.inner(x)" if depth else "x.item()", None)

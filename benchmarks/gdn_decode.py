@@ -1,4 +1,4 @@
-"""Answers: what share of a card's copy bandwidth does a decode step of the gated delta rule reach?
+"""Measures what share of a card's copy bandwidth a decode step of the gated delta rule reaches.
 
     python benchmarks/gdn_decode.py benchmarks/results/gdn_decode.json
     python benchmarks/gdn_decode.py --tune /tmp/tuned.json
@@ -31,14 +31,17 @@ DRAFTS = (0, 2)
 SIZE = 128
 COPY_BYTES = 1 << 31
 POOL_BYTES = 1 << 29
-"""What one graph's steps touch at least, several times the L2 cache of any card; for one request less."""
+"""The least number of bytes that the steps of one graph touch: several times the L2 cache of any card.
+
+With a single request it can be less, as a graph has no more than `MAX_STEPS` steps.
+"""
 MAX_STEPS = 256
-# num_stages is not tried: nothing in the kernel is pipelined, and the machine code for 1 and 3 is the same.
+# num_stages is not varied: nothing in the kernel is pipelined, and its machine code for 1 and for 3 is the same.
 BLOCKINGS = [
     Blocking(values, warps)
     for values in (8, 16, 32, 64, 128)
     for warps in (1, 2, 4, 8)
-    if 16 <= values * SIZE // (32 * warps) <= 64  # floats of the state in one thread's registers
+    if 16 <= values * SIZE // (32 * warps) <= 64  # floats of the state that each thread keeps in registers
 ]
 
 
@@ -74,7 +77,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Work in a graph; `work` holds the tensors that the graph has the addresses of."""
+    """A CUDA graph, and `work`, which keeps alive the tensors whose addresses the graph uses."""
 
     graph: torch.cuda.CUDAGraph
     work: Callable[[], object]
@@ -88,7 +91,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What one case reached."""
+    """The figures of one case."""
 
     heads: tuple[int, int]
     requests: int
@@ -151,7 +154,7 @@ def _cases(tune: bool) -> list[Case]:
 
 
 def _copies() -> tuple[Captured, Captured]:
-    """Return a copy by `copy_` and one by a kernel; the faster is what the card can: `copy_` gave 2.8 TB/s of 4.2."""
+    """Return a copy by `copy_` and one by a kernel; the faster counts: `copy_` reached 2.8 of the card's 4.2 TB/s."""
     source = torch.randn(COPY_BYTES // 4, device="cuda")
     target = torch.empty_like(source)
     return _graph(lambda: target.copy_(source)), _graph(lambda: torch.neg(source, out=target))
@@ -190,7 +193,7 @@ def _graph(work: Callable[[], object]) -> Captured:
 
 
 def _measure(captured: Sequence[Captured], rounds: int) -> np.ndarray:
-    """Return seconds, [captured, rounds]; two rounds before them are not kept."""
+    """Return the seconds of each graph in each round, [captured, rounds], after two rounds that do not count."""
     times = np.empty((len(captured), rounds + 2))
     for index in range(rounds + 2):
         marks = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in captured]

@@ -1,4 +1,4 @@
-"""Answers: how fast is our gated delta rule prefill on this GPU, beside flash-linear-attention's?
+"""Measures how fast our gated delta rule prefill is on this GPU, beside flash-linear-attention's.
 
     python benchmarks/gdn_prefill_kernels.py benchmarks/results/gdn_prefill_kernels.json
     python benchmarks/gdn_prefill_kernels.py out.json --only 16/64 --only 1x8192 --profile
@@ -38,7 +38,7 @@ BATCHES = ((1, 8192), (2, 4096), (8, 1024), (1, 32768))
 
 SIZE = 128
 CLOSE = 0.01
-"""Largest relative RMSE between the two: each is allowed 0.005 against float64."""
+"""Largest relative RMSE between the two implementations: each may be off by 0.005 from float64."""
 
 OURS, THEIRS = "syncwatch", "flash-linear-attention"
 
@@ -64,7 +64,7 @@ class Case(msgspec.Struct, frozen=True):
     sequences: int
     tokens: int
     difference: dict[str, float] | None
-    """Relative RMSE between the two, of the output and of the state."""
+    """Relative RMSE between the two implementations, of the output and of the state."""
 
     eager: Mode
     graph: Mode
@@ -126,7 +126,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _candidates(heads: tuple[int, int], batch: tuple[int, int]) -> dict[str, Call]:
-    """Return a call of each implementation on the same inputs; decays reach from nearly none to strong."""
+    """Return a call of each implementation on the same inputs, in which some heads hardly decay and others strongly."""
     (key_heads, value_heads), (sequences, length) = heads, batch
     tokens = sequences * length
     cuda = torch.Generator("cuda").manual_seed(0)
@@ -154,7 +154,7 @@ def _candidates(heads: tuple[int, int], batch: tuple[int, int]) -> dict[str, Cal
     calls: dict[str, Call] = {OURS: ours}
     if importlib.util.find_spec("fla") is not None:
         fla_rule: Any = importlib.import_module("fla.ops.gated_delta_rule").chunk_gated_delta_rule
-        # Its own layout of the state, [K, V]: turned around here, outside what is timed.
+        # flash-linear-attention keeps a state as [K, V]; it is transposed here, outside of what is timed.
         turned = state.mT.contiguous()
 
         def theirs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -218,7 +218,7 @@ def _mode(candidates: dict[str, Callable[[], Any]], rounds: int, calls: int) -> 
 
 
 def _nanoseconds(work: Callable[[], Any], calls: int) -> int:
-    """Return the time of one call among `calls` in a row."""
+    """Return the mean time of a call, of `calls` in a row, in ns."""
     torch.cuda.synchronize()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()

@@ -4,9 +4,9 @@
 #
 #   benchmarks/gpu.sh [OUTPUT_FOLDER [PART...]]
 #
-# Parts: tests prefill programs sensors guard kernels serving warmup traces pace; without one all of them, tests first, so that no
-# number stands on a red gate. Writes JSON, by default over benchmarks/results/. PYTHON chooses the interpreter. A part
-# that fails does not keep the others from running; the exit code is 1 then.
+# Parts: tests prefill programs sensors guard kernels serving warmup traces pace; without one all of them, tests first,
+# as no figure should come from code whose tests fail. Writes JSON, by default over benchmarks/results/. PYTHON chooses
+# the interpreter. A part that fails does not keep the others from running; the exit code is 1 then.
 # The kernels are measured beside flash-linear-attention where `pip install flash-linear-attention==0.6.0` was run.
 set -uo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,4 @@
-"""Answers: what do a guard, and the markers of the pytest plugin, cost where nothing waits?
+"""Measures what a guard, and the markers of the pytest plugin, cost a step in which nothing waits.
 
     python benchmarks/guard.py benchmarks/results/guard.json
 

@@ -1,4 +1,4 @@
-"""The figures of the house: how many modules there are, how they hang together, and what no test reaches, as JSON.
+"""Figures of the package's structure, as JSON: its modules, what they import, and those that no test imports.
 
     python benchmarks/house.py
 
@@ -18,7 +18,7 @@ PRODUCT = {"syncwatch": ROOT, "syncwatch_kernels": ROOT / "kernels", "syncwatch_
 """The packages that are installed, and the folder that holds each."""
 SHORT = 40
 BY_IDENTITY = ("syncwatch.sense", "syncwatch.bench", "syncwatch_kernels")
-"""Here `id()` names frames, code objects and tensors, which have no better key; elsewhere it would name records."""
+"""Packages that may use `id()` as a key: of frames, code objects and tensors, which have no better one."""
 _LOOKS_UP = frozenset({"get", "setdefault", "pop", "add", "append"})
 
 
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def figures() -> dict[str, object]:
-    """Return the figures by name; lists where names tell more than a count."""
+    """Return the figures by name: counts, and lists of names where those say more."""
     modules = product()
     trees = {name: tree_of(path) for name, path in modules.items()}
     repeated = Counter(path.name for path in modules.values() if path.name != "__init__.py")
@@ -57,7 +57,7 @@ def _is_gerund(name: str) -> bool:
 
 
 def product() -> dict[str, Path]:
-    """Return the file of every module of the product by its full name."""
+    """Return the file of every installed module by its full name."""
     found = {}
     for package, folder in PRODUCT.items():
         for path in sorted((folder / package).rglob("*.py")):
@@ -72,7 +72,7 @@ def tree_of(path: Path) -> ast.Module:
 
 
 def imports_of(tree: ast.Module, modules: Mapping[str, Path]) -> Iterator[tuple[str, int]]:
-    """Yield each module of the product that `tree` imports, lazily and for types too, with the line."""
+    """Yield each installed module that `tree` imports, also inside functions and for types alone, with the line."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names if alias.name in modules)
@@ -84,7 +84,7 @@ def imports_of(tree: ast.Module, modules: Mapping[str, Path]) -> Iterator[tuple[
 
 
 def edges_of(trees: Mapping[str, ast.Module], modules: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Return what each module imports; that Python also runs the packages around a module is not counted."""
+    """Return what each module imports by name; the packages around those, which Python imports too, do not count."""
     return {name: {to for to, _ in imports_of(tree, modules)} - {name} for name, tree in trees.items()}
 
 
@@ -131,7 +131,7 @@ def public_names(tree: ast.Module) -> Iterator[str]:
 
 
 def id_keys(tree: ast.Module) -> int:
-    """Return in how many places an `id()` is put into a table or looked up in one."""
+    """Return in how many places an `id()` is a key of a dictionary or set, or is looked up in one."""
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     calls = [node for node in ast.walk(tree) if _is_id(node)]
     return sum(_is_key(node, parents) for node in calls)
@@ -144,7 +144,7 @@ def _is_id(node: ast.AST) -> bool:
 def _is_key(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
     parent = parents.get(node)
     if isinstance(parent, ast.Tuple | ast.Starred):
-        # Part of a longer key, or of a pair that a table is made of.
+        # It is part of a longer key, or of a pair that a dictionary is made from.
         return True
     if isinstance(parent, ast.Subscript | ast.Dict | ast.DictComp | ast.Set | ast.SetComp):
         return True
@@ -159,7 +159,7 @@ def _is_key(node: ast.AST, parents: Mapping[ast.AST, ast.AST]) -> bool:
 
 
 def callers_of(trees: Mapping[str, ast.Module], home: str, *functions: str) -> list[str]:
-    """Return the modules that call one of `functions` after they took it from the package `home`."""
+    """Return the modules that import one of `functions` from the package `home` and call it, once for each call."""
     found: dict[str, int] = defaultdict(int)
     for name, tree in trees.items():
         taken = {

@@ -1,7 +1,7 @@
-"""Answers: which further idioms are both devices tried on? Sizes above small ones, other layouts, types and spellings.
+"""Further idioms to try on a GPU and on the virtual device: other sizes, layouts, types and spellings.
 
-Each is a name, the inputs it is given, which are made anew outside of what is measured, and one to three lines. Which
-of them wait is measured (`benchmarks/idioms.py`), not written here. The first table is `tests/helpers/sync_ops.py`.
+Each is a name, its inputs, which are made anew outside of what is measured, and one to three lines of code. Which of
+them wait is measured (`benchmarks/idioms.py`), not written here. The first such table is `tests/helpers/sync_ops.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Input = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Idiom:
-    """One idiom."""
+    """One idiom: its name, its inputs and its code."""
 
     name: str
     inputs: tuple[Input, ...]

@@ -1,4 +1,4 @@
-"""Answers: which of some hundred further idioms wait, on a GPU and on the virtual device? Measures `idiom_set.py`.
+"""Measures which of the idioms in `idiom_set.py` wait, on a GPU or on the virtual device, and compares the two.
 
     python benchmarks/idioms.py run benchmarks/results/idioms.json --device cuda
     python benchmarks/idioms.py run /tmp/virtual.json --device virtual
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from benchmarks.idiom_set import Idiom
 
 _PARTS = (40, 6, 1)
-"""Idioms of one process, in each try."""
+"""How many idioms one process runs in the first try, and in the second and third for those that did not finish."""
 _POISONED = ("CUDA error", "device-side assert", "AcceleratorError")
-"""What is said of every call after one that broke the context."""
+"""Words of the errors that every later call raises once a call has broken the CUDA context."""
 
 
 class Part(msgspec.Struct):
@@ -85,7 +85,7 @@ def run(
         table.idioms.pop(name, None)
         table.failed.pop(name, None)
     for size in _PARTS:
-        # Neighbours cost alike: each part takes some of every kind.
+        # Neighbours in the table cost about the same, so each part takes every n-th idiom: some of every kind.
         count = -(-len(left) // size)
         parts = [left[start::count] for start in range(count)]
         _run_parts(table, parts, output, device, jobs_here(jobs), timeout, last=size == 1)

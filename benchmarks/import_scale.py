@@ -1,4 +1,4 @@
-"""Answers: what does it cost to open a large trace of nsys? Time and peak memory of the import, at growing sizes.
+"""Measures the time and the peak memory that opening a large trace of nsys takes, at growing sizes.
 
     python benchmarks/import_scale.py                  1,000,000 to 5,000,000 rows, as JSON
     python benchmarks/import_scale.py 1000000
@@ -81,7 +81,7 @@ def _imported(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, size: int) -> int:
-    """Write an export of about `size` rows to `path`, in no order, and return how many they are."""
+    """Write an export of about `size` rows to `path`, not sorted by time, and return the number of rows."""
     layers = max(1, size // ROWS_A_LAYER)
     names = [*_NAMES, "layer", "syncwatch.step 0", *(f"void kernel_{each}<float>(float*)" for each in range(KERNELS))]
     with sqlite3.connect(_SCHEMA) as real:
@@ -117,7 +117,7 @@ def _insert(database: sqlite3.Connection, table: str, columns: str, rows: Any) -
 
 
 def _layers(layers: int) -> Iterator[tuple[int, int]]:
-    """Yield start and first correlation id of each layer, neighbours out of order as nsys may write them."""
+    """Yield start and first correlation id of each layer, shuffled in blocks of 1,000: nsys may write them so."""
     numbers = list(range(layers))
     chance = random.Random(0)
     for block in range(0, layers, 1000):

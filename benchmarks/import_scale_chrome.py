@@ -1,4 +1,4 @@
-"""Answers: what does reading a large trace of torch.profiler cost? Seconds and memory by size, with stacks and without.
+"""Measures the time and the memory that reading a large trace of torch.profiler takes, with stacks and without.
 
     python benchmarks/import_scale_chrome.py [--megabytes 50,100,200,400]
 
@@ -22,10 +22,10 @@ import typer
 
 LIMIT_S = 60.0
 LIMIT_SHARE = 1.0
-"""Of the file's size, for the memory above that of the program itself."""
+"""The memory that reading may add to the program's own, as a share of the file's size."""
 LAYERS = 24
 KERNELS = 12
-"""Of each layer."""
+"""How many kernels each layer launches."""
 _READ = """
 import json, resource, sys, time
 from pathlib import Path
@@ -79,7 +79,7 @@ def _packed(path: Path) -> Path:
 
 
 def _write(path: Path, size: int, *, stacks: bool) -> int:
-    """Write steps until the file has `size` bytes; return its rows."""
+    """Write steps until the file has `size` bytes; return the number of its rows."""
     rows = 0
     with path.open("w", encoding="utf-8") as file:
         file.write('{\n  "schemaVersion": 1,\n  "deviceProperties": [{"id": 0, "name": "NVIDIA H200"}],\n')

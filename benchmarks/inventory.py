@@ -1,11 +1,12 @@
-"""Answers: does the table of blocking operators cover every place of torch's sources that waits, copies or allocates?
+"""Checks that the table of blocking operators covers every place of torch's sources that waits, copies or allocates.
 
     python benchmarks/inventory.py TORCH [--torchvision FOLDER] [--torchaudio FOLDER]
 
-Reads a checkout of torch (and of the others, where given), without building it. A place in a CUDA kernel needs a row
-for each operator that gets there, or a reviewed reason (`benchmarks/data/inventory_reasons.toml`). What torch composes
-of other operators needs neither: those go through the dispatcher, and are found by their own rows. Writes
-`benchmarks/results/inventory.json`; exits 1 where a place has neither row nor reason, or a reason no place.
+Reads a checkout of torch (and of the others, where given), without building it. A place in a CUDA kernel needs a row of
+the table for each operator whose kernel gets there, or a reviewed reason (`benchmarks/data/inventory_reasons.toml`).
+An operator that torch composes of others needs neither: the others go through the dispatcher, where their own rows
+apply. Writes `benchmarks/results/inventory.json`; exits 1 where a place has neither row nor reason, or a reason fits no
+place.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ _OTHER_DEVICES = {
     *("cpu", "hip", "metal", "miopen", "mkl", "mkldnn", "mps", "mtia", "nnapi", "vulkan", "xnnpack", "xpu"),
     *("kleidiai", "ao_sparse", "test", "benchmarks"),
 }
-"""Folders of other devices, and tests."""
+"""Folders of sources for other devices than CUDA, and of tests; they are not searched."""
 
 
 class PythonFile(msgspec.Struct, frozen=True):
-    """What a file of Python does, by function."""
+    """The places in one Python file, by function."""
 
     file: str
     functions: dict[str, dict[str, tuple[int, ...]]]
-    """Function to pattern to lines."""
+    """From each function to its patterns, and from each pattern to its lines."""
 
 
 class Inventory(msgspec.Struct, frozen=True):
@@ -49,10 +50,10 @@ class Inventory(msgspec.Struct, frozen=True):
 
     versions: dict[str, str]
     counts: dict[str, int]
-    """How a place is covered, to how many are."""
+    """From each way to be covered to the number of places."""
     folders: dict[str, int]
     python_counts: dict[str, int]
-    """Pattern to places in Python, which runs as it is: what it calls is seen by the rows of those operators."""
+    """From each pattern to its places in Python, which need no row: the operators that they call have rows."""
     places: tuple[Entry, ...]
     python: tuple[PythonFile, ...]
 
@@ -94,7 +95,7 @@ def _graph(sources: list[Source], native: Path) -> Graph:
     for source in sources:
         for operator, function, key in source.registered:
             operators.register(operator, function, cuda="CUDA" in key)
-    # torch/csrc calls operators by name; its own helpers share names with kernels.
+    # torch/csrc is left out: it calls operators through the dispatcher, and its helpers share names with kernels.
     return Graph([each for each in sources if not each.file.startswith("torch/csrc")], operators)
 
 

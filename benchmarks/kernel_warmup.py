@@ -1,4 +1,4 @@
-"""Answers: how long does a server with cold kernels warm them up, and what does it compile after that?
+"""Measures how long a server with cold kernels warms them up, and what it still compiles after that.
 
     python benchmarks/kernel_warmup.py benchmarks/results/kernel_warmup.json
 
@@ -43,7 +43,7 @@ class Request(msgspec.Struct, frozen=True):
 
     tokens: int
     compiled: int
-    """The most of any round, in this and the next two figures."""
+    """Configurations compiled; this and the next two figures are the largest of any round."""
 
     benchmarked: int
     error: float
@@ -63,7 +63,7 @@ class Variant(msgspec.Struct, frozen=True):
     share_ci95: tuple[float, float] | None
     compile_s: Figure
     compiled: list[int]
-    """Configurations of each round, in this and the next two figures."""
+    """Configurations compiled in each round; the next three lists, too, have a number for each round."""
 
     benchmarked: list[int]
     refused: list[int]
@@ -72,7 +72,7 @@ class Variant(msgspec.Struct, frozen=True):
     serving_syncs: float | None
     requests: list[Request]
     choices: dict[str, dict[str, int]]
-    """For each kernel and block size the configurations taken, and in how many rounds."""
+    """For each kernel and block size the configurations chosen, and in how many rounds."""
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ def main(
             began = time.monotonic()
             workload.step(name, number)
             typer.echo(f"round {number + 1} of {rounds}: {name}, {time.monotonic() - began:.0f} s", err=True)
-        # Each round takes minutes: what is there is kept.
+        # A round takes minutes, so the results so far are written after each.
         results = _results(preset, heads, number + 1, workload)
         _write(results, output)
     for name in names:

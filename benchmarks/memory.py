@@ -1,4 +1,4 @@
-"""Answers: what does watching cost in memory? Bytes a wait while it is recorded, and what a run with its report takes.
+"""Measures what watching costs in memory: bytes for each wait recorded, and what a run with its report takes.
 
     python benchmarks/memory.py
 
@@ -35,7 +35,7 @@ with open("/proc/self/status") as status:
 def main(waits: Annotated[int, typer.Option(help="Waits of the long run.")] = 200_000) -> None:
     """Print what a short and a long run take, and fail where a limit is not kept."""
     typer.echo("| waits | resident as the program ends, MB | at most, with report and run file, MB |\n|---|---|---|")
-    # A run file is written now and then while the program runs, and what that took stays resident.
+    # Without `-o`: checkpoints of the run file are written while the program runs, and their memory stays resident.
     before, after = (_run(count)[0] for count in (FEW, waits))
     least, most = (_run(count, "-o", "run.json")[1] for count in (FEW, waits))
     for count, recorded, peak in ((FEW, before, least), (waits, after, most)):
@@ -47,7 +47,7 @@ def main(waits: Annotated[int, typer.Option(help="Waits of the long run.")] = 20
 
 
 def _run(waits: int, *options: str) -> tuple[int, int]:
-    """Return the bytes that are resident when the watched program has ended, and the most there ever were."""
+    """Return the bytes that are resident when the watched program ends, and the most that ever were."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "loop.py").write_text(TARGET)
         command = [sys.executable, "-m", "syncwatch", "run", "loop.py", "--device", "virtual", *options]

@@ -1,4 +1,4 @@
-"""Answers: does nsys record the same waits a step as syncwatch, of the same scenario on the same GPU?
+"""Checks that nsys records as many waits a step as syncwatch does, of the same scenario on the same GPU.
 
     python benchmarks/nsys_live.py benchmarks/results/nsys_live.json --nsys nsys
 
@@ -59,7 +59,10 @@ def _syncwatch(*words: str) -> list[str]:
 
 
 def _profiled(nsys: str, command: list[str], folder: Path) -> Path:
-    """Return the SQLite export of `command` under nsys, which records the environment: what Python needs is left."""
+    """Return the SQLite export of `command` under nsys.
+
+    nsys records the environment, so the command gets only the variables that Python and Triton need.
+    """
     kept = ("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_HOME", "TRITON_CACHE_DIR")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     report, trace = folder / "live.nsys-rep", folder / "live.sqlite"
@@ -70,7 +73,7 @@ def _profiled(nsys: str, command: list[str], folder: Path) -> Path:
 
 
 def _imported(trace: Path, variant: str) -> dict[str, Any]:
-    """Return the figures a step of `variant`, and what the waits are called."""
+    """Return the figures for a step of `variant`, and its sites by call and range."""
     report = report_of(open_session(trace, f"{variant}/syncwatch.step *"))
     (found,) = report.variants
     sites = [f"{site.calls_per_step:g} {site.api} {site.range or ''}".strip() for site in found.sites]

@@ -1,9 +1,9 @@
-"""Answers: what does watching cost? The sense pass beside the bare debug mode and torch.profiler, in one run.
+"""Measures how much watching slows a step down, beside torch's bare debug mode and torch.profiler.
 
     python benchmarks/overhead.py OUT.json
 
-Variants are interleaved in rounds. torch.profiler comes last, beside plain rounds of its own: once it has run, CUPTI's
-callbacks are its for the rest of the process.
+Variants are interleaved in rounds. torch.profiler comes last, beside plain rounds of its own: once it has run, it keeps
+CUPTI's callbacks for the rest of the process.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Watcher = Callable[[], AbstractContextManager[object]]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What one way of watching makes of a time, in microseconds, with a bootstrap interval of the ratio to plain."""
+    """A time with and without one way of watching, in microseconds, and their ratio with its bootstrap interval."""
 
     what: str
     watcher: str
@@ -109,7 +109,7 @@ def _deep(call: Callable[[], object], depth: int) -> object:
 
 
 def _timed(call: Callable[[], object], count: int) -> float:
-    """Return microseconds a call, the queue drained at both ends."""
+    """Return the microseconds of a call, with the GPU's queue empty before the first and after the last."""
     torch.cuda.synchronize()
     start = time.perf_counter_ns()
     for _ in range(count):
@@ -120,7 +120,7 @@ def _timed(call: Callable[[], object], count: int) -> float:
 
 @contextlib.contextmanager
 def _debug_mode() -> Iterator[None]:
-    """The recipe that people write by hand: warn mode, and a hook that keeps the line."""
+    """What people write by hand: torch's sync debug mode, with a hook that keeps the line of each warning."""
     found: list[tuple[str, int]] = []
     hook = warnings.showwarning
     torch.cuda.set_sync_debug_mode("warn")

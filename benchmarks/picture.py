@@ -1,11 +1,11 @@
-"""Answers: what does the README's picture show? The timeline of a run, drawn by Chromium, light and dark.
+"""Draws the README's picture with Chromium, light and dark: the timeline of a run.
 
     python benchmarks/picture.py                    draw it anew, from a run on the virtual device
     python benchmarks/picture.py --session run.json draw another run
     python benchmarks/picture.py --check            change nothing; exit 1 where the picture shows another run
 
-Beside the pictures stands what they show, as the terminal says it: so a stale picture is found without comparing
-pixels, which differ from one Chromium to the next.
+A text file beside the pictures holds what they show, as the terminal report says it. So a stale picture is found
+without comparing pixels, which differ from one Chromium to the next.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(
 
 
 def recorded() -> Session:
-    """Return a run that is the same on every machine."""
+    """Return a run on the virtual device, which is the same on every machine."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.json"
         command = [sys.executable, "-m", "syncwatch", *RUN, "-o", str(path), "--format", f"json={folder}/report.json"]

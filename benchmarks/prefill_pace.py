@@ -1,10 +1,11 @@
-"""Answers: how fast are GPU and host with one layer of `gdn-prefill`, so that its regimes mean what they say?
+"""Measures how fast the GPU and the host are with one layer of `gdn-prefill`; its regimes are built on these figures.
 
     python benchmarks/prefill_pace.py [PRESET...]
 
-Prints, beside what `gdn_prefill/host_work.py` states: GPU nanoseconds a layer and token at the tokens of the balanced
-regime and at 8,192, with steps enqueued back to back; and the host's microseconds a layer to launch 64 tokens, the
-queue empty before each step. Measure again where kernels have become faster: 20 % are enough to lose the balance.
+Prints two figures beside those that `gdn_prefill/host_work.py` states. One is the GPU's nanoseconds for a layer and a
+token, at the tokens of the balanced regime and at 8,192, with steps enqueued back to back. The other is the host's
+microseconds to launch a layer on 64 tokens, with an empty queue before each step. Measure again when kernels have
+become faster: 20 % are enough to lose the balance.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def launch_us(preset: str) -> float:
 
 
 def warm_up(workload: Workload) -> None:
-    """Compile everything."""
+    """Run some steps, so that every kernel is compiled before the timing."""
     for index in range(WARMUP):
         workload.step(VARIANT, index)
     torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""Answers: are the prices true? Programs whose stall is known, against what syncwatch says of them.
+"""Checks the prices that syncwatch states, on programs in which the length of each stall is known.
 
     python benchmarks/prices.py OUT.json
 
@@ -33,7 +33,7 @@ _RELATIVE, _ABSOLUTE_US = 0.05, 20.0
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One program: what is known and what was said, in microseconds a step."""
+    """One program: its known stall and what syncwatch said of it, in microseconds a step."""
 
     program: str
     known_blocked_us: float

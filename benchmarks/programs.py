@@ -1,4 +1,4 @@
-"""Answers: does the virtual device name the same lines as a GPU, on programs of many libraries?
+"""Checks that the virtual device names the same lines as a GPU, on programs that use many libraries.
 
 Run it once on each device, then compare:
 
@@ -45,7 +45,7 @@ from syncwatch.sense.base import WatchedDevice  # noqa: E402
 from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
 
 _PATH = re.compile(r" \(/[^)]*\)")
-"""Where something lay on the machine of a measurement."""
+"""Absolute paths in messages, which depend on the machine and are left out."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Return what the line is known by in other versions of its file."""
+        """Return what identifies the line in other versions of its file."""
         return self.file, self.function, self.source or str(self.line)
 
 
@@ -67,22 +67,22 @@ class Ran(msgspec.Struct, frozen=True):
     """What one program did on one device."""
 
     libraries: dict[str, str]
-    """Library to version."""
+    """The version of each library."""
     seconds: float
-    """Of the first run, imports included."""
+    """Seconds of the first run, imports included."""
     syncs: int
     seen: int | None
-    """Waits that were seen, with or without a line."""
+    """How many waits were seen, with or without a line."""
     d2h_copies: float | None
     h2d_copies: float | None
     lines: list[Line]
     watched: list[Line] | None
-    """What `syncwatch.watch` reports of one run, where `lines` are the callbacks'."""
+    """The lines that `syncwatch.watch` reports of one run; `lines` are those that CUPTI's callbacks saw."""
     notes: list[str]
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of one program: one of the three is set."""
+    """The outcome of one program: one of `ran`, `skipped` and `failed` is set."""
 
     environment: Environment | None
     device: str = ""
@@ -103,7 +103,7 @@ class Results(msgspec.Struct):
     failed: dict[str, str] = {}
 
     def known(self) -> set[str]:
-        """Return what need not run again; a failure is tried again."""
+        """Return the programs that need not run again; those that failed are tried again."""
         return self.programs.keys() | self.skipped.keys()
 
     def write(self, path: Path) -> None:
@@ -116,20 +116,20 @@ class Results(msgspec.Struct):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A line that waits otherwise on another torch."""
+    """A line that waits a different number of times on another torch."""
 
     program: str
     file: str
     source: str
     first: int
-    """Waits on the torch that the others are held against."""
+    """Waits on the torch that the others are compared with."""
     here: int
     reason: str
-    """Empty where none is known."""
+    """What torch changed so that the line waits differently; empty where no reason is known."""
 
 
 class Against(msgspec.Struct, frozen=True):
-    """How the programs of one torch compare."""
+    """How the programs on one torch compare with those on the first."""
 
     programs: int
     lines: int
@@ -252,9 +252,9 @@ def _outcome(function: Callable[[], object], name: str, libraries: tuple[str, ..
 
 @contextlib.contextmanager
 def _kept(choice: DeviceChoice) -> Iterator[WatchedDevice | None]:
-    """Keep the device between two watches: libraries are watched from their first import on, as the command does.
+    """Keep the device open between two watches, so that libraries are watched from their first import on.
 
-    None is given for the virtual device, which is asked for by `syncwatch.watch` alone.
+    `syncwatch run` does so too. None is yielded for the virtual device, which is only used through `syncwatch.watch`.
     """
     from torch.cuda import is_available
 
@@ -282,7 +282,7 @@ def _report(
 
 
 def _watched(function: Callable[[], object], name: str) -> tuple[list[Line] | None, list[str]]:
-    """Return what the usual watch says on a GPU, which is no part of the truth; None where it cannot."""
+    """Return what `syncwatch.watch` reports on a GPU, to keep beside what CUPTI saw; None where it failed."""
     try:
         with syncwatch.watch("cuda", target=name) as watch:
             _seeded(function)
@@ -298,7 +298,7 @@ def _seeded(function: Callable[[], object]) -> None:
     torch.manual_seed(0)
     random.seed(0)
     numpy.random.seed(0)
-    # The first torch.compile of a process switches this off for all that follow (torch/_dynamo/eval_frame.py).
+    # The first torch.compile in a process switches this off for good (torch/_dynamo/eval_frame.py).
     torch.distributions.Distribution.set_default_validate_args(__debug__)
     function()
     torch.cuda.current_stream()
@@ -420,10 +420,10 @@ def torches(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where to keep the comparison.")],
     first: Annotated[str, typer.Option(help="The torch that the others are held against.")] = "2.11.0",
 ) -> None:
-    """Compare the programs of several torches, and keep where a line differs; exit 1 where no reason is known.
+    """Compare the programs on several torches, and keep each line that differs; exit 1 where no reason is known.
 
-    Lines are known by file and text: a comprehension is a function of its own up to Python 3.11 only. Programs that did
-    not run on both torches are listed, not compared.
+    Lines are identified by file and text, not by function: a comprehension is a function of its own up to Python 3.11
+    only. Programs that did not run on both torches are listed, not compared.
     """
     ran = sorted((msgspec.json.decode(path.read_bytes(), type=Results) for path in files), key=lambda one: one.torch)
     known = next(each for each in ran if each.torch.startswith(first))

@@ -1,4 +1,4 @@
-"""Answers: do the figures in README.md and docs/ still say what the results say? Rewrites those that do not.
+"""Rewrites the figures in README.md and docs/ that no longer say what the results say.
 
     python benchmarks/readme.py             rewrite them
     python benchmarks/readme.py --check     change nothing; exit 1 where something would change
@@ -65,7 +65,7 @@ def _rewritten(block: re.Match[str], page: Path, results: Results) -> str:
     except NotRecordedError as error:
         typer.echo(f"{where}: left as it is. {error}", err=True)
         return block.group()
-    # A block of lines in the page stays one; within a line or a table's cell there is no room for line breaks.
+    # A block on lines of its own keeps them; within a line or a table's cell there can be no line breaks.
     return f"{opening}\n{made}\n{closing}" if "\n" in old else f"{opening}{made}{closing}"
 
 

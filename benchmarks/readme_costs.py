@@ -1,4 +1,4 @@
-"""Answers: are prices true, what does watching cost, how fast are the kernels? The blocks that say so."""
+"""Makes the blocks of README.md and docs/ on prices, the cost of watching and the speed of the kernels."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ _FORETOLD = {
     "spec_decode_what_if": "`spec-decode`, Qwen3.5-2B, 20 steps",
     "gdn_prefill_80b_1024_miss": "`gdn-prefill`, Qwen3-Next-80B, cache missed",
 }
-"""Reports that were made with `--what-if`, and what they are of."""
+"""Reports that were made with `--what-if`, and the scenario of each."""
 
 
 def _ceiling(results: Results) -> str:
@@ -145,4 +145,4 @@ BLOCKS: dict[str, Block] = {
     "guard": _guard,
     "ceiling": _ceiling,
 }
-"""By the name between the comment's marks."""
+"""The function that makes each block, by the name in its opening comment."""

@@ -1,4 +1,4 @@
-"""Answers: what do the files in benchmarks/results/ hold? Read for the blocks of the README and the docs."""
+"""Reads the files in benchmarks/results/ for the blocks of figures in README.md and docs/."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Results:
         """Return the report in `name`.json.
 
         Raises:
-            NotRecordedError: if there is no such file, or it is not of today's form.
+            NotRecordedError: if there is no such file, or it has an older form.
         """
         try:
             return msgspec.json.decode(self._bytes(name), type=Report)
@@ -42,7 +42,7 @@ class Results:
             raise NotRecordedError(f"{name}.json has an older form ({error}).") from error
 
     def date(self) -> str:
-        """Return the day of the results; reports hold none, and `gpu.sh` records them in one go with the prices."""
+        """Return the day of the prices; reports have no date, and `gpu.sh` records all of them in the same run."""
         day: str = self.read("prices")["date"]
         return day
 
@@ -78,5 +78,5 @@ def with_interval(ratio: float, ci95: Sequence[float]) -> str:
 
 
 def short(version: str) -> str:
-    """Return a version without what it was built for."""
+    """Return a version without its local part, such as `+cu130`."""
     return version.partition("+")[0]

@@ -1,4 +1,4 @@
-"""Answers: what did the scenarios measure? Blocks made of reports, and of what their own benchmarks wrote."""
+"""Makes the blocks of README.md and docs/ on the scenarios, from saved reports and their benchmarks' results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.summary import table
 from syncwatch.report.terminal import TerminalReporter
 
 _WIDTH = 118
-"""Columns of the terminal that the finding is shown on."""
+"""Columns of the terminal for which the finding is laid out."""
 _PREFILLS = ("397b_8192", "80b_gpu_bound", "80b_balanced", "80b_host_bound", "80b_1024_miss", "2b_1024")
 _SERVED = {
     "requests_per_s": "requests a second",
@@ -19,7 +19,7 @@ _SERVED = {
     "ttft_ms_p99": "99th percentile of that",
     "tpot_ms_mean": "mean ms per later token",
 }
-"""Figures of a served trace, and what they are called."""
+"""Figures of a served trace, and their names in the README."""
 
 
 def _machine(results: Results) -> str:
@@ -28,7 +28,7 @@ def _machine(results: Results) -> str:
 
 
 def _finding(results: Results) -> str:
-    """Return the finding on the first screen, as a terminal shows it."""
+    """Return the finding on the README's first screen, as a terminal shows it."""
     report = results.report("llama_generate")
     site = next((each for each in report.sites if each.function == "StopCheck.__call__"), report.sites[0])
     place = f"--> {site.file}:{site.line} in "
@@ -45,7 +45,7 @@ def _prefill(results: Results) -> str:
 
 
 def _ratio_of(name: str) -> Block:
-    """Return a block that says what a saved report's comparison says."""
+    """Return a block that gives the ratio of step times in a saved report, with its interval."""
 
     def block(results: Results) -> str:
         comparison = results.report(name).comparison
@@ -103,7 +103,7 @@ def _serving_table(results: Results) -> str:
 
 
 def _factor(found: Mapping[str, Any], figure: str) -> str:
-    """Return the ratio of medians, precomputed over naive, with its interval."""
+    """Return how many times as large a figure's median is in `precomputed` as in `naive`, with its interval."""
     compared = (found["comparison"] or {}).get(figure)
     if compared is None or compared["ci95"] is None:
         return "not compared"
@@ -150,4 +150,4 @@ BLOCKS: dict[str, Block] = {
     "spec-decode": _serving_table,
     "kernel-warmup": _warmup_table,
 }
-"""By the name between the comment's marks."""
+"""The function that makes each block, by the name in its opening comment."""

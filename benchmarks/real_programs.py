@@ -1,4 +1,4 @@
-"""Answers: does the virtual device name the same lines as a GPU, on programs that nobody here wrote?
+"""Checks that the virtual device names the same lines as a GPU, on models of the transformers library.
 
 Run it once on each device, then compare:
 
@@ -28,7 +28,7 @@ from benchmarks.torch_changes import SITES, in_force  # noqa: E402
 from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
 
 Sites = dict[str, int]
-"""`file:line` to the number of synchronizations there."""
+"""From `file:line` to the number of synchronizations there."""
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ def run(
     only: Annotated[str, typer.Option(help="Part of the names to run.")] = "",
 ) -> None:
     """Run every program under `syncwatch.watch` and write its sites."""
-    # Modules are watched from their first import on, as `syncwatch run` would.
+    # The device is open before the imports, so that modules are watched from the first, as `syncwatch run` does it.
     with contextlib.closing(open_device(device)) as opened:
         import torch
         import transformers
@@ -74,7 +74,7 @@ def run(
         for name, function in {**zoo.PROGRAMS, **menagerie.PROGRAMS}.items():
             if only not in name:
                 continue
-            # The first torch.compile of a process switches this off for all that follow (torch/_dynamo/eval_frame.py).
+            # The first torch.compile in a process switches this off for good (torch/_dynamo/eval_frame.py).
             torch.distributions.Distribution.set_default_validate_args(__debug__)
             try:
                 function()  # the first run also loads modules and compiles

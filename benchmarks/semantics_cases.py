@@ -1,7 +1,7 @@
-"""Small programs on streams, events, allocator and page-locked memory, each with an answer that JSON can hold.
+"""Small programs on streams, events, the allocator and page-locked memory, each with a result that JSON can hold.
 
-Answers are the same on any H200: counts, sizes, orders, types of errors; no times, no addresses. What a case leaves
-behind is given back before the next, so that each begins with nothing allocated.
+Results are the same on any H200: counts, sizes, orders, types of errors; no times, no addresses. `device_semantics.py`
+runs the programs, and frees all memory before each.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ def case(function: Case) -> Case:
 
 
 def take(size: int) -> torch.Tensor:
-    """Take `size` bytes of the device."""
+    """Allocate `size` bytes on the device."""
     return torch.empty(size, dtype=torch.uint8, device="cuda")
 
 
 def pinned(size: int) -> torch.Tensor:
-    """Take `size` bytes of page-locked memory."""
+    """Allocate `size` bytes of page-locked memory."""
     return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
 
 def now(*names: str) -> list[int]:
-    """Return current figures of all pools."""
+    """Return current figures of the caching allocator, all pools together."""
     stats = torch.cuda.memory_stats()
     return [stats[f"{name}.all.current"] for name in names]
 
 
 def sizes() -> list[int]:
-    """Return allocated, active, reserved bytes, segments and pieces that are split off and free."""
+    """Return allocated, active and reserved bytes, and the numbers of segments and of free pieces of split blocks."""
     return now("allocated_bytes", "active_bytes", "reserved_bytes", "segment", "inactive_split")
 
 
@@ -594,7 +594,7 @@ def a_fraction_limits_the_memory() -> Answer:
         kept = take(30 * MIB)
         third = raised(lambda: take(40 * MIB))
         del kept
-        # What is cached is given back first.
+        # The allocator frees its cached memory first.
         fourth = raised(lambda: take(40 * MIB))
         return first, second, third, fourth, sizes()
     finally:

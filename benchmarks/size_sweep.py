@@ -1,4 +1,4 @@
-"""Answers: does an operator wait at every size, layout and type where a GPU does? Every operator of torch's database.
+"""Checks that operators of torch's database wait where a GPU does, at every size, layout and type.
 
     python benchmarks/size_sweep.py run gpu.json.gz --device cuda
     python benchmarks/size_sweep.py run virtual.json.gz --device virtual --like gpu.json.gz

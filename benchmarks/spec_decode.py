@@ -1,12 +1,12 @@
-"""Answers: what do the waits of the metadata builder cost a server? Requests and tokens a second, and latencies.
+"""Measures what the waits of the metadata builder cost a server: requests and tokens a second, and latencies.
 
     python benchmarks/spec_decode.py run benchmarks/results/spec_decode_2b.json --preset qwen3.5-2b --requests 1000
     python benchmarks/spec_decode.py show benchmarks/results/spec_decode_*.json
 
-Both variants serve the same trace to its end, in rounds that alternate; all requests are there from the start. Times
-are those of the device's clock at which the tokens of a step were in the host's memory, read when the trace is over.
-The waits of each class of step are counted in a pass of their own. On the virtual device (`--device virtual`) the
-times are modelled, and one round says all.
+Both variants serve the same trace to its end, in rounds that alternate; all requests are there from the start. A time
+is that of the device's clock when the tokens of a step had reached the host's memory; it is read when the trace is
+over. The waits of each class of step are counted in a pass of their own. On the virtual device (`--device virtual`)
+the times are modelled and do not vary, so there is one round.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Server:
     """The model of a preset, and one fixed trace for it."""
 
     def __init__(self, options: SpecDecodeOptions) -> None:
-        # Not before the device is chosen: it decides how Triton kernels are run.
+        # Imported only once the device is chosen, as that decides how Triton kernels run.
         import torch
         from syncwatch_scenarios.spec_decode.model import SpecDecodeModel
         from syncwatch_scenarios.spec_decode.workload import shape_for
@@ -63,7 +63,7 @@ class Server:
         self._model: SpecDecodeModel = SpecDecodeModel(self.shape, torch.device("cuda"))
 
     def begin(self, variant: str, requests: int) -> ServingLoop:
-        """Return a server that has served nobody yet."""
+        """Return a serving loop at the start of the trace."""
         from syncwatch_scenarios.serving.scheduler import draw_requests
         from syncwatch_scenarios.spec_decode.serving_loop import ServingLoop
 
@@ -139,7 +139,7 @@ def show(reports: list[Path]) -> None:
 
 @contextlib.contextmanager
 def on_device(device: DeviceChoice) -> Iterator[None]:
-    """Put the virtual device on where it was asked for."""
+    """Run the block on the virtual device where that was asked for."""
     with syncwatch.watch(device="virtual") if device is DeviceChoice.VIRTUAL else contextlib.nullcontext():
         yield
 
@@ -173,7 +173,7 @@ def measure(
 def count_waits(server: Server, variant: str, requests: int, device: DeviceChoice) -> dict[str, Any]:
     """Count the synchronizations of each class of step, over a short trace that is served to its end."""
     loop = server.begin(variant, requests)
-    # The lines alone: to record every kernel of some hundred steps takes minutes to read.
+    # Without prices: reading the records of every kernel of some hundred steps takes minutes.
     with syncwatch.watch(device=device.value, prices=False) as watch:
         going = True
         while going:
@@ -220,7 +220,7 @@ def _ratio(naive: Any, precomputed: Any, axis: int = -1) -> Any:
 
 
 def _interval(pairs: Any) -> tuple[float, float] | None:
-    """Resample whole rounds: both halves of one met the same clocks."""
+    """Return the ratio's bootstrap interval over whole rounds, as both halves of a round ran at the same clocks."""
     if len(pairs) < 2 or not np.ptp(pairs, axis=0).any():
         return None
     found = bootstrap(
@@ -230,7 +230,7 @@ def _interval(pairs: Any) -> tuple[float, float] | None:
 
 
 def parameters(shape: ServingShape, requests: int, seed: int) -> dict[str, Any]:
-    """Return what was run."""
+    """Return the sizes, the load and the seed of the run."""
     return {
         "requests": requests,
         "layers": shape.model.layers,

@@ -1,4 +1,7 @@
-"""Answers: what did each of many calls do on one device? The virtual device is asked for by `syncwatch.watch` alone."""
+"""Measures what each of many calls does on one device, for benchmarks that compare devices.
+
+The virtual device is asked for through `syncwatch.watch` alone, as a user would.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from syncwatch.sense.choose_device import DeviceChoice, open_device
 
 
 class Stepped:
-    """One device that calls are tried on, from `opened`."""
+    """A device on which calls are measured, one a step; `opened` makes it."""
 
     def __init__(self, device: WatchedDevice | None) -> None:
         self.device = device
@@ -23,7 +26,7 @@ class Stepped:
 
     @contextlib.contextmanager
     def recorded(self, take: Callable[[Recording], None]) -> Iterator[None]:
-        """Record the block, whose steps are `syncwatch.step()`, and give the recording, also where the block raised."""
+        """Record the block, whose steps are `syncwatch.step()`, and pass the recording to `take`, also if it raised."""
         if self.device is not None:
             sensed = None
             try:
@@ -42,7 +45,7 @@ class Stepped:
                 take(watch.session.recordings[0])
 
     def environment(self) -> Environment:
-        """Return the versions."""
+        """Return the versions of torch and the others, and the GPU."""
         if self.device is not None:
             return self.device.environment()
         with syncwatch.watch("virtual") as watch:
@@ -50,7 +53,7 @@ class Stepped:
         return watch.session.environment
 
     def measure(self, calls: list[Call]) -> tuple[dict[str, Measured], dict[str, str]]:
-        """Return what each call did after one warm-up, and why the others could not run."""
+        """Return what each call did after one warm-up, and for calls that raised, the error."""
         if self.device is not None:
             return measure(calls, self.device)
         failed: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""Answers: what do saved reports of two variants say, as rows of a Markdown table?
+"""Prints saved reports of two variants as rows of a Markdown table.
 
-"priced at" is how slow the step was in the pass that gave the two columns before it.
+The column "priced at" says how many times as long a step took in the pass that measured the two columns before it.
 
 python benchmarks/summary.py benchmarks/results/gdn_prefill_*.json
 """

@@ -1,11 +1,11 @@
-"""Answers: which idioms wait, on a GPU and on the virtual device? Measures the table of `tests/helpers/sync_ops.py`.
+"""Measures which idioms of `tests/helpers/sync_ops.py` wait, on a GPU or on the virtual device, and compares the two.
 
     python benchmarks/sync_ops.py run --device cuda -o tests/data/sync_ops_h200.json
     python benchmarks/sync_ops.py run --device virtual -o /tmp/virtual.json
     python benchmarks/sync_ops.py compare tests/data/sync_ops_h200.json /tmp/virtual.json
 
-On a GPU every sensor runs at once, and each idiom is run again behind queued work, to see whether the host truly stands
-still.
+On a GPU every sensor runs at once, and each idiom is run again behind queued work, to see whether the host really
+waits.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def coverage(table: Path) -> None:
 def compare(truth: Path, other: Path) -> None:
     """Print where `other` differs from `truth`; exit 1 when agreement is below 99 %.
 
-    What a newer torch does otherwise by its own sources is held against those.
+    Where a newer torch waits differently by its own sources, it is compared with those (`torch_changes.py`).
     """
     expected = msgspec.json.decode(truth.read_bytes(), type=Table)
     found = msgspec.json.decode(other.read_bytes(), type=Table)

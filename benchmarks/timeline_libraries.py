@@ -1,4 +1,4 @@
-"""Answers: which library draws 50,000 events soonest, and moves them most fluently? What docs/adr/0007 chose by.
+"""Measures how soon and how fluently each library draws 50,000 events; docs/adr/0007 chose by these figures.
 
     python benchmarks/timeline_libraries.py [LIBRARY ...]
 
@@ -25,7 +25,7 @@ LIMIT_MS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A library, and how it draws; `zoom(part)` shows the middle `part` of the time."""
+    """A library, and the script that draws with it; `zoom(part)` shows the middle `part` of the time."""
 
     package: str
     file: str
@@ -183,7 +183,7 @@ def main(
 
 
 def fetched(candidate: Candidate) -> str:
-    """Return the library's script."""
+    """Return the library's script from the npm registry."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             ["npm", "pack", candidate.package, "--silent"], check=True, cwd=folder, stdout=subprocess.DEVNULL
@@ -196,7 +196,7 @@ def fetched(candidate: Candidate) -> str:
 
 
 def measured(browser: Any, source: str, script: str, count: int) -> tuple[float, float, float]:
-    """Return the time until the first frame, and the mean and the worst of the zoom's, in ms."""
+    """Return the time until the first frame, and the mean and the worst step of the zoom, in ms."""
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.set_default_timeout(LIMIT_MS)
     page.set_content('<div id="box" style="width: 1240px; height: 400px"></div>')

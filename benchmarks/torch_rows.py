@@ -1,4 +1,4 @@
-"""Answers: what is kept of one torch, and how is the table of all of them written? Filled by `torch_versions.py`."""
+"""The table of what the virtual device does on each version of torch: its rows, as `torch_versions.py` keeps them."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import msgspec
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """How many of something do what the GPU did."""
+    """How many idioms, operators or lines do on the virtual device what the GPU did."""
 
     total: int
     measured: int
-    """As the H200 did with torch 2.11."""
+    """How many do what an H200 did with torch 2.11."""
     changed: int
-    """Otherwise, and as the sources of this torch say."""
+    """How many differ from that as the sources of this torch say."""
     wrong: tuple[str, ...]
-    """What is left, by name."""
+    """Names of all others."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What one torch did."""
+    """The figures of one version of torch."""
 
     torch: str
     triton: str | None
     python: str
     cuda: str | None
-    """The CUDA it was built for; None for the CPU."""
+    """The CUDA that it was built for; None for a build without CUDA."""
     transformers: str | None
     scenarios: dict[str, bool]
-    """Whether each ran to its end, with equal outputs where there are any."""
+    """Whether each scenario ran to its end, with equal outputs where it has any."""
     idioms: Agreement
     operators: Agreement | None
-    """None where they were not asked."""
+    """None where operators were not measured."""
     programs: Agreement | None
-    """By line that waits; None where they were not asked."""
+    """Of the lines of programs that wait; None where programs were not measured."""
     f1: float | None
-    """Over those lines with their counts."""
+    """F1 over those lines; a line is right where its number of waits agrees too."""
     crashes: tuple[str, ...]
-    """What could not run, by name."""
+    """Names of idioms, operators and programs that could not run."""
 
 
 HEADING = (
@@ -70,7 +70,7 @@ def _share(found: Agreement | None) -> str:
 
 
 def table(folder: Path) -> str:
-    """Return the table of every row that was kept in `folder`, by version."""
+    """Return the table of all rows that are kept in `folder`, sorted by version."""
     rows = [msgspec.json.decode(path.read_bytes(), type=Row) for path in sorted(folder.glob("*.json"))]
     rows.sort(key=lambda row: [int(part) for part in row.torch.partition("+")[0].split(".")])
     return "\n".join([HEADING, *map(line, rows)])

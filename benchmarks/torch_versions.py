@@ -1,10 +1,10 @@
-"""Answers: how well does the virtual device do on one torch? A row of the table in docs/virtual-device.md.
+"""Measures how well the virtual device does on one version of torch: a row of the table in docs/virtual-device.md.
 
     python benchmarks/torch_versions.py                 measures the torch of this Python, and keeps the row
     python benchmarks/torch_versions.py --quick         as CI does: no operators, no programs, nothing kept
 
-`make test-torch TORCH=2.15.0` makes an environment and calls it there; `make figures` writes the table. A row is held
-against what an H200 did with torch 2.11, and against what the sources of the newer torch say (`torch_changes.py`).
+`make test-torch TORCH=2.15.0` makes an environment and runs this there; `make figures` writes the table. A row is
+compared with what an H200 did with torch 2.11, and with what the sources of the newer torch say (`torch_changes.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from syncwatch.model.session import Session  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 SCENARIOS = ("gdn-prefill", "spec-decode", "seq-lens")
-"""Those that launch kernels; the fourth compiles them, which no torch changes."""
+"""The scenarios that launch kernels; `kernel-warmup` only compiles them, which does not depend on torch."""
 
 
 def main(

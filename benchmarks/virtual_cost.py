@@ -1,12 +1,12 @@
-"""Answers: what does being watched on the virtual device cost? Time against plain CPU, memory, and 10,000 steps.
+"""Measures what running on the virtual device costs: time against plain CPU, memory, and 10,000 steps.
 
     python benchmarks/virtual_cost.py OUT.json
 
-Time: Llama `generate` on the plain CPU, in the first call of a fresh device, and in those that follow; the rounds
-alternate. Medians, with the middle half of the rounds. By CPU time, which other programs of the machine disturb least.
-Memory: bytes for each operator and each wait while all of them are recorded. Steps: the resident memory of a process
-that trains a small network on the device, ten steps of each tenth recorded, after a tenth of the steps and at the end.
-Needs transformers (`pip install 'syncwatch[test]'`).
+Time: Llama `generate` on the plain CPU, in the first call on a fresh device, and in the calls that follow; the rounds
+alternate. Medians are given with the middle half of the rounds, in CPU time, which other programs on the machine
+disturb least. Memory: bytes for each operator and each wait while all of them are recorded. Steps: the resident memory
+of a process that trains a small network on the device, after a tenth of the steps and at the end; ten steps of each
+tenth are recorded. Needs transformers (`pip install 'syncwatch[test]'`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SIZES: dict[str, dict[str, int]] = {
     "hidden 1024": {"hidden_size": 1024},
     "hidden 1024, narrow": {"hidden_size": 1024, "intermediate_size": 2816, "vocab_size": TINY_VOCABULARY},
 }
-"""What is not named has the default of `LlamaConfig`; all have two layers and eight heads, two for keys."""
+"""Changes to `LlamaConfig`'s defaults; all have two layers, two key heads, and eight heads unless named here."""
 _FOLLOWING = 2
 """Calls that follow the first one of a fresh device in each round."""
 _OPERATORS = 200_000
@@ -72,11 +72,11 @@ for step in range(steps):
         print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096, torch.cuda.memory_allocated())
 device.stop()
 """
-"""Trains on the device with ten steps of each tenth recorded, and prints what is resident, and in use on the device."""
+"""Trains on the device, recording ten steps of each tenth; prints the bytes resident, and in use on the device."""
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Milliseconds of CPU time: the median, and between what the middle half of the rounds lies."""
+    """Milliseconds of CPU time: the median, and the quartiles, between which the middle half of the rounds lies."""
 
     median: float
     low: float
@@ -84,11 +84,11 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Generate(msgspec.Struct, frozen=True):
-    """What one model costs."""
+    """The CPU time of `generate` for one model."""
 
     plain: Spread
     first: Spread
-    """The first call of a fresh device."""
+    """The first call on a fresh device."""
     following: Spread
     first_ratio: float
     following_ratio: float
@@ -114,7 +114,7 @@ class Results(msgspec.Struct, frozen=True):
     generate: dict[str, Generate]
     bytes_an_operator: float
     bytes_a_wait: float
-    """With its operator, its kernel and its copy."""
+    """Bytes of a wait together with its operator, its kernel and its copy."""
     training: Steps
 
 
@@ -228,13 +228,13 @@ def _resident() -> int:
 
 
 def _alone(work: Callable[[int], None], count: int) -> float:
-    """Return what `_recorded` does, of a process of its own: memory that was freed before hides what is taken."""
+    """Return what `_recorded` returns in a fresh process; in a used one, freed memory would hide what is taken."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_recorded, work, count).result()
 
 
 def _recorded(work: Callable[[int], None], count: int) -> float:
-    """Return the bytes that each of `count` leaves behind in the recorder."""
+    """Return the bytes that the recorder keeps for each of the `count` operators or waits of `work`."""
     device = VirtualDevice()
     recorder = Recorder(now_ns=device.now_ns)
     device.start(recorder)

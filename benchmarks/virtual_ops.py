@@ -1,10 +1,10 @@
-"""Answers: does the virtual device agree with a GPU on which operators wait, family by family?
+"""Compares the virtual device with a GPU on which operators wait, family by family.
 
     python benchmarks/virtual_ops.py                    against the shipped measurement of an H200
     python benchmarks/virtual_ops.py --truth FILE       against another table of `syncwatch probe -o FILE`
     python benchmarks/virtual_ops.py -o FILE            and keep what differs
 
-Replays torch's own operator samples. A sample whose shapes differ from the table's is left out and counted: torch's
+Runs torch's own operator samples. A sample whose shapes differ from the table's is left out and counted, as torch's
 samples change between versions.
 """
 
@@ -41,7 +41,7 @@ class Tally:
         self.invented += here and not there
 
     def row(self, name: str) -> str:
-        """Return a row of the table; a share of nothing is a blank."""
+        """Return a row of the table; a share of no cases is left blank."""
         cases = self.hits + self.quiet + self.missed + self.invented
         shares = (
             _share(self.hits + self.quiet, cases),
@@ -62,18 +62,18 @@ class Differences(msgspec.Struct, frozen=True):
     missed: tuple[str, ...]
     """Samples that wait on the GPU alone."""
     invented: tuple[str, ...]
-    """Samples that wait here alone."""
+    """Samples that wait on the virtual device alone."""
     failed: tuple[str, ...]
-    """Samples that could not run here."""
+    """Samples that could not run on the virtual device."""
     left_out: int
-    """Samples that this torch draws with other shapes."""
+    """How many samples have other shapes in this version of torch."""
 
 
 def main(
     truth: Annotated[Path, typer.Option(help="A table that syncwatch probe wrote on a GPU.")] = SHIPPED,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write what differs as JSON.")] = None,
 ) -> None:
-    """Replay every sample on the virtual device and print the figures for each family."""
+    """Run every sample on the virtual device and print the figures for each family."""
     known = ProbedTable.load(truth)
     with closing(open_device(DeviceChoice.VIRTUAL)) as device:
         found = probe(device, lambda phase, done, total: None)

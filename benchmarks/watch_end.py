@@ -1,9 +1,9 @@
-"""How long does it take until a watched program has ended? Many operators, and a program with a worker of its own.
+"""Measures how long a watched program takes to end: after many operators, and with a worker process of its own.
 
     python benchmarks/watch_end.py OUT.json
 
 The program with a worker is run as it is and under `syncwatch run`, in turn; what counts is the time from its last
-line, which it prints itself, to the end of the process.
+line of code, which prints the time, to the end of the process.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if __name__ == "__main__":
 
 
 class Results(msgspec.Struct, frozen=True):
-    """What the file holds; seconds."""
+    """What the file of results holds; times are in seconds."""
 
     gpu: str
     date: str

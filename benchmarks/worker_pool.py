@@ -1,4 +1,4 @@
-"""Answers: how are many measurements each run in a fresh process, several at once, so that none can end the others?"""
+"""Runs many measurements, several at once and each in a fresh process, so that one that dies ends no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ended:
 
     name: str
     why: str
-    """Empty where it ended as it should."""
+    """Why it failed; empty where it ended with 0."""
 
 
 def run_all(
@@ -32,14 +32,14 @@ def run_all(
     device: str,
     tell: Callable[[Ended], None],
 ) -> None:
-    """Run each command in a process of its own and tell of each end, in the order in which they end.
+    """Run each command in a process of its own, and call `tell` as each of them ends.
 
     Args:
-        commands: a name, and what comes after `python`.
+        commands: for each process its name, and the arguments of `python`.
         jobs: how many run at once.
-        timeout: seconds that one may take.
+        timeout: seconds that one may take; then it is killed.
         device: "virtual" hides the GPU from the process.
-        tell: called on this thread.
+        tell: called with the end of each process, on the calling thread, in the order in which they end.
     """
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(_run, name, command, timeout, _environment(device)) for name, command in commands]
@@ -48,7 +48,7 @@ def run_all(
 
 
 def jobs_here(asked: int) -> int:
-    """Return how many processes run at once: what was asked, else half of the cores, at least two and at most ten."""
+    """Return how many processes run at once: `asked`, or for 0 half of the cores, at least two and at most ten."""
     return asked or min(max((os.cpu_count() or 2) // 2, 2), 10)
 
 

@@ -1,4 +1,4 @@
-"""Answers: which options and settings does every test share?"""
+"""The options and settings that all tests share."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 import torch
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As where a shell started this in the background; what the tests start would ignore Ctrl-C too.
+    # A shell that starts pytest in the background lets it ignore Ctrl-C, which the tests' own processes would inherit.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if not torch.cuda.is_available():
-    # Before any test module defines a kernel: Triton decides at its definition how it will run.
+    # Set before any test module defines a kernel: Triton decides at the definition how a kernel will run.
     os.environ["TRITON_INTERPRET"] = "1"
 
 

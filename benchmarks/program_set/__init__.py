@@ -1,1 +1,1 @@
-"""Answers: which programs of which libraries are both devices tried on? Written as their users write them."""
+"""Programs of many libraries, written as their users write them, to run on a GPU and on the virtual device."""

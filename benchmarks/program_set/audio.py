@@ -1,4 +1,4 @@
-"""Answers: what do people do with sound? Features, augmentation, transducers, decoding."""
+"""Programs that work with sound: features, augmentation, transducers, decoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how do people run diffusion models? Schedulers, pipelines, training, and a sampler by hand."""
+"""Programs that train and run diffusion models: schedulers, pipelines, and samplers without a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how do people generate? Caches, beams, constraints, streaming, encoder-decoders, state spaces, vision."""
+"""Programs that generate: caches, beams, constraints, streaming, encoder-decoders, state spaces, vision."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _ids(batch: int = 2, length: int = 8) -> dict[str, torch.Tensor]:
 
 
 def _fixed(count: int = 5) -> dict[str, Any]:
-    # As many tokens on every device: the weights are random, and so is where a sequence would end.
+    # A fixed number of tokens: the weights are random, so sequences would end at different tokens on each device.
     return {"max_new_tokens": count, "min_new_tokens": count, "pad_token_id": 0}
 
 

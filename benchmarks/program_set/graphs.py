@@ -1,4 +1,4 @@
-"""Answers: what do people do with graphs and geometry? Message passing, pooling, samplers, equivariance."""
+"""Programs on graphs and geometry: message passing, pooling, samplers, equivariance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how are language models trained and tuned? Trainers, adapters, preference losses, embeddings."""
+"""Programs that train and tune language models: trainers, adapters, preference losses, embeddings."""
 
 from __future__ import annotations
 

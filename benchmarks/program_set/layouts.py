@@ -1,4 +1,4 @@
-"""Answers: what do people do with sparse, nested and quantized tensors?"""
+"""Programs that use sparse, nested and quantized tensors."""
 
 from __future__ import annotations
 

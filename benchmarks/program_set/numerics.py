@@ -1,4 +1,4 @@
-"""Answers: what do people compute? Linear algebra, transforms of functions, Fourier methods, physics, optimization."""
+"""Numerical programs: linear algebra, transforms of functions, Fourier methods, physics, optimization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: what do people do with probability? Gaussian processes, flows, differential equations."""
+"""Probabilistic programs: Gaussian processes, flows, differential equations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which programs are there? Each is a function of nothing that runs on "cuda", with the libraries it needs."""
+"""The list of the programs: each is a function without arguments that runs on "cuda", with the libraries it needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODULES = (
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One program."""
+    """One program of the set."""
 
     name: str
     function: Callable[[], object]
@@ -37,7 +37,7 @@ PROGRAMS: dict[str, Program] = {}
 
 
 def program(*libraries: str) -> Callable[[Callable[[], object]], Callable[[], object]]:
-    """Enter a function under its name."""
+    """Add a function to `PROGRAMS` under its name, with the libraries that it imports."""
 
     def enter(function: Callable[[], object]) -> Callable[[], object]:
         if function.__name__ in PROGRAMS:

@@ -1,4 +1,4 @@
-"""Answers: how do people write reinforcement learning? PPO, DQN and SAC in one file, and with torchrl."""
+"""Programs that learn by reinforcement: PPO, DQN and SAC without a library, and parts of torchrl."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.program_set.registry import program
 
 
 class _Envs:
-    """Four carts that know nothing of torch."""
+    """Four random environments in NumPy, as simulators outside of torch are."""
 
     def reset(self) -> np.ndarray:
         return np.random.randn(4, 6).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Answers: how do people drive the GPU itself? Streams, graphs, hosts in threads, compiled code, many devices."""
+"""Programs that control the GPU themselves: streams, graphs, host threads, compiled code, several devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how do people train? Trainers, accelerators, adapters, optimizers, mixed precision, checkpoints."""
+"""Programs that train: trainers, accelerators, adapters, optimizers, mixed precision, checkpoints."""
 
 from __future__ import annotations
 

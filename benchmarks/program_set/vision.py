@@ -1,4 +1,4 @@
-"""Answers: what do people do with images? Detection, transforms, segmentation, timm, metric learning."""
+"""Programs that work with images: detection, transforms, segmentation, timm, metric learning."""
 
 from __future__ import annotations
 

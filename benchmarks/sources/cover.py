@@ -1,4 +1,4 @@
-"""Answers: what covers a place of torch's sources? A row of the table, the dispatcher, or a reviewed reason."""
+"""Decides what covers a place of torch's sources: a row of the table, the dispatcher, or a reviewed reason."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """`row`, `dispatched`, `reason`, or `nothing`."""
     condition: str | None = None
     operators: tuple[str, ...] = ()
-    """Which operators get there; at most 12 are kept."""
+    """The operators that reach the place; at most 12 are kept."""
     rows: tuple[str, ...] = ()
     reason: str | None = None
-    """Which reason of `benchmarks/data/inventory_reasons.toml`."""
+    """The name of a reason in `benchmarks/data/inventory_reasons.toml`."""
 
     @property
     def key(self) -> str:
@@ -39,14 +39,14 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why places need no row of the operators that seem to get there."""
+    """Why places need no row of the operators that seem to reach them."""
 
     name: str
     why: str
     places: tuple[str, ...]
-    """`file:function:pattern`, with `*`."""
+    """Patterns `file:function:pattern` of places, in which `*` stands for anything."""
     rows: tuple[str, ...] = ()
-    """The rows that cover them after all."""
+    """Rows of other operators that cover these places."""
 
 
 class _Reasons(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class _Reasons(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Reasons:
-    """The reviewed reasons, and which were of use."""
+    """The reviewed reasons, and which of them named a place."""
 
     reasons: tuple[Reason, ...]
     used: set[str] = field(default_factory=set)
@@ -75,7 +75,7 @@ class Reasons:
         return None
 
     def unused(self) -> list[str]:
-        """Return the places that no source has any more."""
+        """Return the patterns of places that no source has any more."""
         return [glob for reason in self.reasons for glob in reason.places if glob not in self.used]
 
 
@@ -83,12 +83,12 @@ _KEPT = 12
 _CALLS_OPERATORS = frozenset(
     {"item", "to the host", "from the host", "truth of a tensor", "equal", "size by values", "checks info"}
 )
-"""Patterns that call operators, which go through the dispatcher outside of kernels; others call the runtime."""
+"""Patterns that call operators, which go through the dispatcher unless a kernel calls them; others call the runtime."""
 
 
 def cover(package: str, place: Place, graph: Graph, reasons: Reasons) -> Entry:
     """Say what covers a place: a reason that names it, else rows of all operators there, else the dispatcher."""
-    # The families enter their rows on import.
+    # Importing the families has registered their rows, which `row_of` looks up.
     assert FAMILIES
     csrc = place.file.startswith("torch/csrc")
     reached = None if csrc else graph.reaching(place.function)

@@ -1,7 +1,7 @@
-"""Answers: where does C++ or CUDA source wait, copy to the host or allocate? Found by reading, without a compiler.
+"""Finds where C++ and CUDA sources wait, copy to the host or allocate, by reading them, without a compiler.
 
-Functions are found by their braces, calls by the names before a parenthesis. Code in comments, strings and `#if 0` is
-no code. A macro with a body counts as a function of its name.
+Functions are found by their braces, calls by the names before a parenthesis. What is in comments, in strings and
+under `#if 0` does not count. A macro with a body counts as a function of its name.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ class Place:
 
     @property
     def key(self) -> str:
-        """What a reason names it by: no line number, which changes with every version."""
+        """The name of the place in the file of reasons: without the line number, which changes with every version."""
         return f"{self.file}:{self.function}:{self.pattern}"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file, read."""
+    """What was found in one file."""
 
     file: str
     places: tuple[Place, ...]
     calls: dict[str, frozenset[str]]
-    """Function to the names that it calls or takes the address of."""
+    """From each function to the names that it calls or takes the address of."""
     stubs: tuple[tuple[str, str], ...]
-    """`REGISTER_CUDA_DISPATCH`: stub and kernel."""
+    """Stub and kernel of each `REGISTER_CUDA_DISPATCH`."""
     registered: tuple[tuple[str, str, str], ...]
-    """`m.impl`: operator, function, dispatch key."""
+    """Operator, function and dispatch key of each `m.impl`."""
 
 
 def read_source(path: Path, root: Path) -> Source:
@@ -109,7 +109,7 @@ def _blank(match: re.Match[str]) -> str:
 
 
 def _without_comments(raw: str) -> str:
-    """Blank out comments and strings, and keep every character where it is."""
+    """Blank out comments and strings; all else keeps its position."""
     code = re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', _blank, raw, flags=re.S)
     code = re.sub(r"^[ \t]*#[ \t]*if 0\b.*?^[ \t]*#[ \t]*endif", _blank, code, flags=re.S | re.M)
     return re.sub(r"^[ \t]*#[ \t]*(?:include|pragma|error)[^\n]*", _blank, code, flags=re.M)
@@ -121,7 +121,7 @@ def _macros(code: str) -> Iterator[Function]:
 
 
 def _functions(code: str) -> Iterator[Function]:
-    """Yield every function with a body, outermost only."""
+    """Yield every function with a body that is inside no other function."""
     plain = re.sub(
         r"^[ \t]*#[^\n]*(?:\\\n[^\n]*)*",
         _blank,
@@ -153,14 +153,14 @@ def _functions(code: str) -> Iterator[Function]:
 
 
 def _type(head: str) -> str:
-    """Return the class that a brace after `head` opens: its call operator goes by its name."""
+    """Return the class that a brace after `head` opens, as its call operator counts as a function of that name."""
     head = re.sub(r"\btemplate\s*<(?:[^<>]|<(?:[^<>]|<[^<>]*>)*>)*>", " ", head)
     found = re.search(r"\b(?:class|struct)\s+(?:alignas\([^)]*\)\s*)?(\w+)[^()]*$", head)
     return found[1] if found else ""
 
 
 def _first_branches(code: str) -> str:
-    """Blank out `#else` branches whose `#if` opens a brace that it does not close: both together never would."""
+    """Blank out `#else` branches where the `#if` branch leaves a brace open, as together they would open it twice."""
     lines = code.split("\n")
     groups: list[list[int]] = []
     for number, line in enumerate(lines):
@@ -182,7 +182,7 @@ def _depth(lines: list[str]) -> int:
 
 
 def _name(head: str) -> str | None:
-    """Return the function that a brace after `head` opens, or None where it opens something else."""
+    """Return the name of the function that a brace after `head` opens, or None where it opens something else."""
     library = _LIBRARY.search(head)
     if library:
         return f"TORCH_LIBRARY({library[1].strip()})"
@@ -229,7 +229,7 @@ def _is_definition(code: str, match: re.Match[str], function: Function) -> bool:
 
 
 def _condition(code: str, function: Function, position: int) -> str | None:
-    """Return the nearest `if` that encloses a position, or is its own statement's."""
+    """Return the condition of the nearest `if` around a position, or of the statement at that position."""
     depth = 0
     for match in reversed(list(re.finditer(r"[{}]", code[function.start : position]))):
         depth += 1 if match[0] == "}" else -1

@@ -1,7 +1,7 @@
-"""Answers: which operators reach a function of torch's C++? Through the dispatch table, stubs, and names.
+"""Finds which operators reach a function of torch's C++, through the dispatch table, stubs and names.
 
-The graph of calls is made of bare names: two functions of one name are one. So an operator may be named that does not
-get there; one that does is not left out, unless it is called through a name that is built by a macro.
+Functions are known by their bare names, so two functions of one name count as one. So an operator may be named that
+does not reach the function; one that does is not left out, unless it is called through a name that a macro builds.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ CUDA_KEYS = frozenset(
     }
 )
 _TOO_COMMON = 8
-"""A name that is defined in more files than this (`apply`, `run`) tells nothing."""
+"""Names that are defined in more files than this (`apply`, `run`) are not followed: a call could mean any of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Which operators get to a function."""
+    """The operators that reach a function."""
 
     kernels: tuple[str, ...]
-    """Operators whose own CUDA kernel it is in: what they do there, only a row can tell."""
+    """Operators whose CUDA kernel contains or calls it; the table of blocking operators needs a row for each."""
     composites: tuple[str, ...]
-    """Operators that torch makes of others on every device."""
+    """Operators that torch composes of others on every device."""
 
 
 class Operators:
-    """Operators, by the function that is their kernel."""
+    """Operators by the name of the function that is their kernel."""
 
     def __init__(self, native_functions: Path) -> None:
         self.kernels: dict[str, set[str]] = defaultdict(set)
@@ -68,13 +68,13 @@ class Operators:
                     self.composites[bare].add(operator)
 
     def register(self, name: str, function: str, *, cuda: bool) -> None:
-        """Enter an operator that is registered by `m.impl`."""
+        """Add an operator that is registered by `m.impl`."""
         operator = name.split(".")[0].replace("::", ".")
         (self.kernels if cuda else self.composites)[function].add(operator)
 
 
 class Graph:
-    """Who calls whom, by bare names."""
+    """Which function calls which, by bare names."""
 
     def __init__(self, sources: Iterable[Source], operators: Operators) -> None:
         self._operators = operators
@@ -90,7 +90,7 @@ class Graph:
         self._common = {name for name, files in defined.items() if len(files) > _TOO_COMMON} | {"operator"}
 
     def reaching(self, function: str) -> Reached:
-        """Return the operators that get to `function`."""
+        """Return the operators that reach `function`."""
         kernels: set[str] = set()
         composites: set[str] = set()
         seen, queue = {function}, deque([function])
@@ -102,7 +102,7 @@ class Graph:
             if (name in self._operators.kernels or own) and name != function:
                 continue
             if name in self._operators.kernels or own or name in self._common:
-                # What calls an operator by its name goes through the dispatcher, and is told of that operator's row.
+                # Callers of an operator go through the dispatcher, where the operator's own row applies.
                 continue
             for caller in self._callers.get(name, ()):
                 if caller not in seen:

@@ -1,4 +1,4 @@
-"""Answers: what does a place look like that waits, copies to the host, or allocates, in C++ and CUDA?"""
+"""What code that waits, copies to the host or allocates looks like in C++ and CUDA, as regular expressions."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ _PATTERNS = {
     "thrust": rf"\bthrust::(?:{_ALGORITHMS})\s*\(\s*(?!thrust::(?:host|device|seq))",
 }
 PATTERNS = {name: re.compile(pattern) for name, pattern in _PATTERNS.items()}
-"""Why a place is suspicious, to what it looks like."""
+"""From why a place may wait, copy or allocate to the expression that finds it."""

@@ -1,4 +1,4 @@
-"""Answers: where does Python source of torch read values, or move tensors to the host?"""
+"""Finds where torch's Python sources read values or move tensors to the host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TRUTHS = {"any", "all", "isfinite", "isnan", "isinf", "eq", "ne", "lt", "gt", "
 
 @dataclass(frozen=True, slots=True)
 class PythonPlaces:
-    """What one function does, pattern by pattern."""
+    """The lines of one function at which one pattern was found."""
 
     file: str
     function: str
@@ -39,7 +39,7 @@ class PythonPlaces:
 
     @property
     def key(self) -> str:
-        """What a reason names it by."""
+        """The name of the place: file, function and pattern."""
         return f"{self.file}:{self.function}:{self.pattern}"
 
 
@@ -94,7 +94,7 @@ def _parts(test: ast.expr) -> Iterator[ast.expr]:
 
 
 def read_python(path: Path, root: Path) -> list[PythonPlaces]:
-    """Return what one file does; a file that is no Python (a template) does nothing."""
+    """Return the places in one file; a file that is not valid Python, such as a template, has none."""
     try:
         tree = ast.parse(path.read_text(errors="replace"))
     except SyntaxError:

@@ -1,1 +1,1 @@
-"""Answers: which kernels do the scenarios run? Open Triton kernels, each beside a plain torch reference."""
+"""The kernels that the scenarios run: open Triton kernels, each beside a plain torch reference."""

@@ -1,4 +1,4 @@
-"""The CUDA sensors on a real GPU: every wait has a line, the virtual device agrees, and nothing stays hooked."""
+"""The CUDA sensors on a real GPU: every wait has a line, the virtual device agrees, and no hook stays behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However a program ends on a real GPU, the gate is clean only where the same program is clean without one."""
+"""`syncwatch gate` on a real GPU ends with the code that each program deserves, however the program itself ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ON_CUDA = {
     "a fork of a fork that waits": 0,
     "a call at each fork": 0,
 }
-"""What is other on a GPU."""
+"""Programs whose exit code differs on a GPU from that on the virtual device."""
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=[program.name for program in PROGRAMS])

@@ -1,4 +1,4 @@
-"""The gate on a GPU: its times are measured, so their budgets are judged, and what it saves can be judged again."""
+"""`syncwatch gate` on a GPU: times are measured, so time budgets are judged, and a saved run can be judged again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The decode kernels at full size on a GPU: right over one step and over a thousand, and never a wait."""
+"""The decode kernels at full size on a GPU: right after one step and after a thousand, and they never wait."""
 
 from __future__ import annotations
 

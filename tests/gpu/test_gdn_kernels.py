@@ -1,4 +1,4 @@
-"""The gated delta rule at full size on a GPU: right, the same bits either way, and no wait where none is promised."""
+"""The gated delta rule at full size on a GPU: right, the same bits in both variants, no wait where none is promised."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_full_prefill(lengths: list[int]) -> None:
 @pytest.mark.parametrize("beside", [1, 8], ids=["not aligned", "aligned"])
 def test_slices_and_unit_length_on_request(beside: int) -> None:
     problem = make_problem([31, 0, 65, 130], (2, 8), 128, with_state=True, device="cuda")
-    # Powers of two: of unit length again, they are the same bits.
+    # Factors that are powers of two change no rounding: brought to unit length, the inputs have the same bits again.
     q, k, v = (embedded(each, beside) for each in (problem.q * 4, problem.k * 8, problem.v))
 
     o, final = chunk_gated_delta_rule(
@@ -180,6 +180,10 @@ def test_given_metadata_no_op_waits(default_sync_mode: None) -> None:
     torch.cuda.set_sync_debug_mode("error")
 
     layer(problem, precomputed=True)
+
+    # The mode was on: it does raise where something waits.
+    with pytest.raises(RuntimeError, match="synchronizing CUDA operation"):
+        problem.v.sum().item()
 
 
 def test_without_metadata_one_read_waits(default_sync_mode: None) -> None:

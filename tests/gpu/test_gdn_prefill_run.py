@@ -1,4 +1,4 @@
-"""gdn-prefill on a real GPU: metadata that the host made waits for nothing, from either kind of memory."""
+"""gdn-prefill on a real GPU: with metadata built on the host nothing waits, from pinned or from pageable memory."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_serving_after_the_warm_up_compiles_benchmarks_and_waits_for_nothing(var
     assert [(each.tokens, each.compiled, each.benchmarked) for each in warmup.served] == [
         (tokens, 0, 0) for tokens in SERVED
     ]
-    # The step raises where an output is off; here that there was one for every length.
+    # The step itself raises where an output is wrong; here it counts that every length was checked.
     assert errors.shape == (len(SERVED),)
     assert figures["serving_syncs"] == 0
     assert figures["warmup_syncs"] is not None

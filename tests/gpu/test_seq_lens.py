@@ -1,4 +1,4 @@
-"""seq-lens on a real GPU: the waits and copies that the virtual device foretold, and the true lengths on the device."""
+"""seq-lens on a real GPU: the waits and copies that the virtual device predicts, and the true lengths on the device."""
 
 from __future__ import annotations
 

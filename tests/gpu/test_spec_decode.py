@@ -1,4 +1,4 @@
-"""The serving loop on a GPU: each request as if alone, the same bits either way, and waits by the class of a step."""
+"""The serving loop on a GPU: each request's result as if served alone, the same in both variants, and its waits."""
 
 from __future__ import annotations
 

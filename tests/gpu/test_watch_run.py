@@ -1,4 +1,4 @@
-"""A script or block of one's own on a real GPU: nothing vanishes from what is watched in one run."""
+"""A user's script or block on a real GPU: one watched run gives its waits, with their lines and their times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which sessions can there be? Any that the records allow, drawn for round trips through files."""
+"""Draws any session that the records allow, for tests that write one to a file and read it back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Texts = st.SearchStrategy[str]
 Spans = st.SearchStrategy[tuple[int, int]]
 
 LONGEST_HOLD_NS = 50
-"""How much later than its call a wait may end: the spans that are given leave room for it."""
+"""The most nanoseconds by which a wait may end after its call; callers of `sessions` leave that much room."""
 _SMALL = st.integers(0, 4)
 _SIZES = st.integers(0, 2**62)
 _STREAMS = st.integers(0, 9) | st.just(2**40)
@@ -33,17 +33,17 @@ _APIS = st.sampled_from(("cuStreamSynchronize", "cudaMemcpy", "cudaGraphLaunch")
 
 
 def maybe(strategy: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
-    """Draw of `strategy`, or None."""
+    """Draw a value of `strategy`, or None."""
     return st.none() | strategy
 
 
 def several(strategy: st.SearchStrategy[T], most: int = 5, least: int = 0) -> st.SearchStrategy[tuple[T, ...]]:
-    """Draw a few of `strategy`."""
+    """Draw a tuple of a few values of `strategy`."""
     return st.lists(strategy, min_size=least, max_size=most).map(tuple)
 
 
 def index_of(known: tuple[object, ...]) -> st.SearchStrategy[int | None]:
-    """Draw a place in `known`, or None."""
+    """Draw an index into `known`, or None."""
     return maybe(st.integers(0, len(known) - 1)) if known else st.none()
 
 
@@ -52,11 +52,11 @@ def sessions(draw: st.DrawFn, names: Texts, spans: Spans) -> Session:
     """Draw a session.
 
     Args:
-        draw: Hypothesis' own.
-        names: every text in it.
-        spans: start and end in ns of everything timed.
+        draw: given by Hypothesis.
+        names: what every text in the session is drawn from.
+        spans: what start and end of every timed record are drawn from, in ns.
     """
-    # As they are written: two names that differ in what is no Unicode alone become one.
+    # Names must differ when written to a file too, where each lone surrogate becomes a question mark.
     variants = draw(st.lists(names, max_size=3, unique_by=lambda name: name.encode("utf-8", "replace")))
     return Session(
         target=draw(names),
@@ -119,7 +119,7 @@ def _syncs(
     (start, end), thread, api = draw(spans), draw(threads), draw(maybe(names.filter(bool) | _APIS))
     is_of_a_call: bool = draw(st.booleans())
     if calls and is_of_a_call:
-        # As a copy that holds the host, or one with a synchronization behind it.
+        # Like a copy that itself holds the host, or one that a synchronization follows: the wait begins with its call.
         call: Call = draw(st.sampled_from(calls))
         thread, api, start = call.thread, call.name, call.start_ns
         end = call.end_ns + draw(st.integers(0, LONGEST_HOLD_NS))

@@ -1,4 +1,4 @@
-"""The lines of a recording, for tests: the findings of its waits, without the runner's own."""
+"""For tests: the line and the cause of each wait in a recording, without the waits of syncwatch's own runner."""
 
 from __future__ import annotations
 

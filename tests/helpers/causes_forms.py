@@ -1,4 +1,4 @@
-"""Answers: does the page of each cause tell the truth? What its two forms of code need to run, as they are printed."""
+"""Runs the examples on the page of each cause as they are printed, with the values that their names stand for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE = 64
 
 
 def run(code: str, form: str, names: Names) -> None:
-    """Run `form` of the page of `code`, as a file that a stack can be read from."""
+    """Run the example `form` on the page of the cause `code`, as a file whose lines a stack can name."""
     text = getattr(CAUSES[code], form)
     filename = f"{code}_{form}.py"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
@@ -45,7 +45,7 @@ def pinned(size: int = SIZE) -> torch.Tensor:
 
 
 def busy() -> torch.cuda.Event:
-    """Queue work, and return an event that is not recorded yet."""
+    """Queue work, and return an event that the example can record behind it."""
     x = torch.ones(1024, 1024, device="cuda")
     for _ in range(8):
         x = x @ x
@@ -59,14 +59,14 @@ def logger() -> logging.Logger:
 
 
 def next_step() -> None:
-    """Launch more than the host needs to be behind the GPU: what was recorded before has passed."""
+    """Launch 1,024 kernels, so that the GPU has meanwhile passed what was recorded before."""
     x = torch.ones(1, device="cuda")
     for _ in range(1024):
         x = x + 1
 
 
 def library(kind: SyncKind) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function that waits by itself, with no operator and no hook to tell of it."""
+    """Return a function that waits by itself, as a library does whose waits no operator and no hook announce."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         from syncwatch.sense.virtual.device import running_engine
@@ -108,4 +108,4 @@ NAMES: dict[str, Callable[[], Names]] = {
     "SW602": lambda: {"batch": torch.zeros(1 << 22), "staging": pinned(1 << 22)},
     "SW900": lambda: {"x": vector(), "unknown_op": library(SyncKind.STREAM)},
 }
-"""What the two forms of each cause find when they run; made before the watch, so that only the form is watched."""
+"""The names that the examples of each cause use; made before the watch begins, so that only the example is watched."""

@@ -1,4 +1,4 @@
-"""Answers: how does a test run the command line as a user would? In a process of its own."""
+"""Runs the command line in a process of its own, as a user would."""
 
 from __future__ import annotations
 

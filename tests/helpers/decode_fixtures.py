@@ -1,4 +1,4 @@
-"""Answers: what do the tests of the decode kernels have in common? Batches over a pool of states, and their truth."""
+"""Batches over a pool of states, with their results in float64, for tests of the decode kernels."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Batch:
         return recurrent_gated_delta_rule_decode(*self.tensors, states, slots, cu_seqlens, accepted)
 
     def truth(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return outputs and the pool afterwards, in float64."""
+        """Return the outputs and the pool after the step by the definition, in float64."""
         q, k, v, g, beta = (each.double() for each in self.tensors)
         return reference_recurrent_decode(
             reference_l2norm(q), reference_l2norm(k), v, g, beta, states.double(), self.slots, self.cu_seqlens,
@@ -57,7 +57,7 @@ class Batch:
         )  # fmt: skip
 
     def row(self, index: int) -> Batch:
-        """Return the batch that has row `index` alone."""
+        """Return a batch of row `index` alone."""
         start, end = self.cu_seqlens[index], self.cu_seqlens[index + 1]
         accepted = None if self.accepted is None else [self.accepted[index]]
         return Batch(*between(self.tensors, start, end), [self.slots[index]], [0, end - start], accepted)
@@ -72,7 +72,7 @@ def between(tokens: Tokens, start: int, end: int) -> Tokens:
 def make_tokens(
     tokens: int, heads: tuple[int, int], size: int, value_size: int, dtype: torch.dtype, device: str
 ) -> Tokens:
-    """Draw q, k, v, g, beta; decays reach from nearly none to forgetting within some tokens."""
+    """Draw q, k, v, g, beta; some heads hardly decay, others have forgotten a token a few tokens later."""
     key_heads, value_heads = heads
 
     def normal(*shape: int) -> torch.Tensor:
@@ -100,7 +100,7 @@ def make_batch(
     device: str = "cpu",
     padding: int = 0,
 ) -> Batch:
-    """Draw a step of rows with `lengths`, followed by `padding` tokens that no row has, all NaN."""
+    """Draw a step whose rows have `lengths` tokens, followed by `padding` tokens of no row, which are NaN."""
     tensors = make_tokens(sum(lengths) + padding, heads, size, value_size or size, dtype, device)
     for each in tensors:
         each[:, sum(lengths) :] = float("nan")
@@ -116,7 +116,7 @@ def make_pool(slots: int, batch: Batch, used: Sequence[int]) -> torch.Tensor:
 
 
 def check(batch: Batch, states: torch.Tensor, written: list[int], tolerance: float = FLOAT32) -> torch.Tensor:
-    """Run `batch` and compare the output and the `written` slots with the truth, all others bit by bit with before."""
+    """Run `batch`; the output and the `written` slots must agree with float64, all other slots keep their bits."""
     before = states.clone()
     true_o, true_states = batch.truth(states)
 

@@ -1,4 +1,4 @@
-"""The ways in which programs end, leave, fork, replace, redirect or mislead, and what a gate says of each.
+"""Programs that exit, fork, or misuse stdout in many ways, each with the exit code and the words to expect of a gate.
 
 `BEGINNING` comes before every program: it uses the GPU and does not wait. `wait()` waits, at a line that is known.
 """
@@ -46,11 +46,11 @@ class Program:
     target: tuple[str, ...] = ("prog.py",)
     beginning: str = BEGINNING
     late: bool = False
-    """Whether it happens when the verdict has been given."""
+    """Whether the program waits or aborts only after the gate has given its verdict."""
 
 
 PROGRAMS = (
-    # -- honest ones: a gate that cries wolf is soon left out
+    # -- programs that do not wait, which must pass: a gate with false alarms is soon switched off
     Program("returns", 0, CLEAN, ""),
     Program("sys.exit(0)", 0, CLEAN, "sys.exit(0)"),
     Program("sys.exit(False)", 0, CLEAN, "sys.exit(False)"),

@@ -1,4 +1,4 @@
-"""Answers: how does a test say what happened, without a sensor? Hand-built records with readable defaults."""
+"""Hand-built records with readable defaults, for tests that need a recording but no sensor."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def kernel(
 
 @dataclass(slots=True)
 class Stacks:
-    """Interns frames, as a recorder would."""
+    """Collects frames and stacks and numbers them, as a recorder would."""
 
     frames: list[Frame] = field(default_factory=list)
     stacks: list[tuple[int, ...]] = field(default_factory=list)
@@ -131,7 +131,7 @@ def recording(
     replays: tuple[Replay, ...] = (),
     range_stacks: tuple[tuple[str, ...], ...] = (),
 ) -> Recording:
-    """Return a recording; without stacks every wait has the one line `x.item()`."""
+    """Return a recording; where no stacks are given, every wait is at the line `x.item()`."""
     if stacks is None:
         stacks = Stacks()
         stacks.add(frame())
@@ -166,7 +166,7 @@ def session(
     parameters: dict[str, str] | None = None,
     recorder: Recorder = Recorder.SYNCWATCH,
 ) -> Session:
-    """Return a whole session of `recordings`."""
+    """Return a session of `recordings`, complete unless said otherwise."""
     return Session(target, device, ENVIRONMENT, recordings, outputs_equal, complete, missing, parameters, recorder)
 
 

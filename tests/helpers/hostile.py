@@ -1,4 +1,4 @@
-"""Answers: which names could break a format? A strategy of them, and a session that has them everywhere."""
+"""Names that could break an output format, and reports in which every name is one of them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NASTY = (
 )
 
 NAMES = st.one_of(st.sampled_from(NASTY), st.text(st.characters(), max_size=40))
-"""Any text at all, lone surrogates and control characters too."""
+"""Draws any text, one of `NASTY` or random, with lone surrogates and control characters."""
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""Answers: how does a test of the gate say what was found? Sites, variants and reports with readable defaults."""
+"""Sites, reports and verdicts with readable defaults, for tests of the gate."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def report(
     per_step: Mapping[str, Any] | None = None,
     worst_step: WorstStep | None = None,
 ) -> Report:
-    """Return a whole report of one variant; `per_step` replaces figures of the step."""
+    """Return a report of one variant with `sites`; `per_step` replaces figures of the step."""
     variant = _REPORT.variants[0]
     figures = replace(variant.per_step, syncs=sum(each.calls_per_step for each in sites), **(per_step or {}))
     judged = replace(variant, sites=tuple(sites), per_step=figures, outside_sites=tuple(outside), worst_step=worst_step)
@@ -110,5 +110,5 @@ def verdict_on(
 
 
 def said(verdict: Verdict) -> list[tuple[Severity, Reason, int | None]]:
-    """Return what a verdict says, without the words."""
+    """Return the findings of a verdict as short tuples, without their sentences."""
     return [(ruling.severity, ruling.reason, ruling.line) for ruling in verdict.rulings]

@@ -1,4 +1,4 @@
-"""Answers: what do the kernel tests have in common? Inputs, the float64 truth, the measure of error, and the poison."""
+"""For tests of the kernels: inputs, results in float64, the measure of error, and fresh memory filled with NaN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from syncwatch_kernels.gdn.reference import reference_recurrent
 from torch.nn import functional
 
 TOLERANCE = 0.005
-"""Largest relative RMSE against float64; what a correct chain loses by rounding its intermediates to bfloat16."""
+"""Largest relative RMSE against float64: what correct kernels lose by rounding their intermediates to bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Problem:
 
     @property
     def cu_seqlens(self) -> torch.Tensor:
-        """A new object at each access, as each step of a server makes one."""
+        """The prefix sums on the device, a new tensor at each access, as a server makes one for each step."""
         return self.cu_seqlens_cpu.to(self.q.device, copy=True)
 
     @property
@@ -58,7 +58,7 @@ def make_problem(
     value_size: int | None = None,
     dtype: torch.dtype = torch.bfloat16,
 ) -> Problem:
-    """Draw a problem; q and k are unit vectors, and decays reach from nearly none to forgetting within a chunk."""
+    """Draw a problem; q and k are unit vectors, and some heads hardly decay, others forget within a chunk."""
     generator = torch.Generator(device).manual_seed(len(lengths) * 1000 + sum(lengths))
     tokens, (key_heads, value_heads), value_size = sum(lengths), heads, value_size or size
 
@@ -78,7 +78,7 @@ def make_problem(
 
 
 def embedded(tensor: torch.Tensor, beside: int) -> torch.Tensor:
-    """Return [1, T, H, size] as a slice of a wider tensor, `beside` NaN on both sides of each token."""
+    """Return [1, T, H, size] as a slice of a wider tensor, with `beside` NaN on both sides of each token's values."""
     wide = tensor.new_full((1, tensor.shape[1], tensor[0, 0].numel() + 2 * beside), float("nan"))
     wide[..., beside:-beside] = tensor.flatten(2)
     found: torch.Tensor = wide[..., beside:-beside].unflatten(2, tensor.shape[2:])
@@ -104,7 +104,7 @@ def assert_close(actual: torch.Tensor, truth: torch.Tensor, tolerance: float = T
 
 
 def poison_fresh_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fill what `torch.empty` returns with NaN, or with -1: reading it unwritten then shows."""
+    """Let `torch.empty` return NaN, or -1 for integers, so that reading memory that was never written shows."""
     plain = torch.empty
 
     def poisoned(*arguments: Any, **named: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Answers: how does a test ask a real nsys? It ends with 0 whatever happens, so what it prints is read."""
+"""Runs a real nsys for tests. It ends with 0 whatever happens, so what it prints is searched for errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OTHER_TRACES = (
     *("dx1", "khr", "mpi_", "network_", "nvvideo_", "openacc", "opengl", "openmp", "osrt"),
     *("um_", "umcpu", "unifiedmemory", "vulkan", "wddm"),
 )
-"""How the reports and rules begin that read what neither CUDA nor NVTX writes."""
+"""How the names of those reports and rules begin that read neither CUDA's nor NVTX's records."""
 
 
 def binaries() -> list[str]:
@@ -29,7 +29,7 @@ def binaries() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Nsys:
-    """One nsys."""
+    """One nsys program, asked for its reports and rules."""
 
     binary: str
 
@@ -38,11 +38,11 @@ class Nsys:
         return "version 2022" in self.run("--version")
 
     def reports(self) -> list[str]:
-        """Return every report on CUDA and NVTX that it has."""
+        """Return the names of its reports on CUDA and NVTX."""
         return _applicable(self.run("stats", "--help-reports"))
 
     def rules(self) -> list[str]:
-        """Return every rule on CUDA that it has."""
+        """Return the names of its expert-system rules on CUDA."""
         return _applicable(self.run("analyze", "--help-rules"))
 
     def report(self, name: str, file: Path) -> list[dict[str, str]]:
@@ -54,7 +54,7 @@ class Nsys:
         return _rows(self.run("analyze", "--rule", name, "--format", "csv", "--output", "-", str(file)))
 
     def run(self, *arguments: str, cwd: Path | None = None) -> str:
-        """Return what nsys and what it runs print."""
+        """Return what nsys, and the programs that it starts, print."""
         done = subprocess.run(
             [self.binary, *arguments],
             stdout=subprocess.PIPE,

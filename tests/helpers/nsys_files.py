@@ -1,4 +1,4 @@
-"""Answers: how does a test say what nsys recorded? A small export, with the tables and columns of a version."""
+"""Writes small exports of nsys, with the tables and columns of one of its versions."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class NsysExport:
     """Writes rows; a column that the version does not have is left out.
 
     Args:
-        path: where to.
-        version: the year of the nsys.
-        without: tables that are left out, as nsys does with empty ones.
+        path: the file to write.
+        version: the year of the nsys that is imitated.
+        without: tables that are left out, as nsys leaves out empty ones.
     """
 
     def __init__(self, path: Path, version: int = 2024, without: Sequence[str] = ()) -> None:
@@ -84,7 +84,7 @@ class NsysExport:
         self.database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(known.values()))
 
     def text(self, value: str | bytes) -> int:
-        """Return the number of a text in StringIds."""
+        """Return the number that StringIds, nsys' table of texts, has for `value`."""
         key = value if isinstance(value, str) else repr(value)
         if key not in self._strings:
             self._strings[key] = len(self._strings) + 1
@@ -112,7 +112,7 @@ class NsysExport:
     def copy(
         self, span: tuple[int, int], call: int | None, kind: int, ends: tuple[int, int], size: int, **where: int
     ) -> None:
-        """Write a copy: `kind` 1 is H2D, 2 D2H; memory 0 is pageable, 1 pinned, 2 the device's."""
+        """Write a copy: `kind` 1 is H2D, 2 D2H; `ends` are source and target, 0 pageable, 1 pinned, 2 the device's."""
         self._work("MEMCPY", span, call, where, bytes=size, copyKind=kind, srcKind=ends[0], dstKind=ends[1])
 
     def memset(self, span: tuple[int, int], call: int | None, size: int, **where: int) -> None:
@@ -120,7 +120,7 @@ class NsysExport:
         self._work("MEMSET", span, call, where, bytes=size, memKind=2)
 
     def sync(self, span: tuple[int, int], call: int | None, kind: int, **where: int) -> None:
-        """Write what CUPTI says of a wait: `kind` 1 event, 2 a stream waits, 3 stream, 4 context."""
+        """Write CUPTI's record of a wait for: `kind` 1 an event, 2 an event, by a stream, 3 a stream, 4 a context."""
         self._work("SYNCHRONIZATION", span, call, where, syncType=kind, eventId=0xFFFFFFFF)
 
     def range(
@@ -133,14 +133,14 @@ class NsysExport:
         kind: int = 59,
         domain: int = 0,
     ) -> None:
-        """Write an NVTX range; a number for its name points into StringIds."""
+        """Write an NVTX range; a name that is a number is one of StringIds."""
         named: dict[str, Any] = {"textId": name} if isinstance(name, int) else {"text": name}
         thread = global_id(pid, tid)
         values = {"eventType": kind, "globalTid": thread, "domainId": domain, **named}
         self.row("NVTX_EVENTS", start=span[0], end=span[1], **values)
 
     def step_with_a_read(self, begin: int) -> None:
-        """Write a kernel, a read of 8 bytes behind it, and the wait for both, in 95 us."""
+        """Write a kernel, a read of 8 bytes after it, and the wait for both, which take 95 us."""
         launch = self.call("cudaLaunchKernel_v7000", (begin, begin + 4 * US))
         self.kernel((begin + 10 * US, begin + 90 * US), launch)
         copy = self.call("cudaMemcpyAsync_v3020", (begin + 5 * US, begin + 92 * US))

@@ -1,4 +1,4 @@
-"""Answers: which sessions are shown to nsys? One with everything, and the same without this or that."""
+"""Sessions that tests export for nsys: one that has everything, and copies of it that lack one thing each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def us(start: int, end: int) -> tuple[int, int]:
 
 
 def menagerie() -> Session:
-    """Return 20 ms with gaps of 4.6, 6.4 and 2.2 ms on the GPU, each behind a wait."""
+    """Return a session with one event of every kind, in 20 ms; the GPU idles 4.6, 6.4 and 2.2 ms, each after a wait."""
     graph = Call(0, "cudaGraphLaunch", *us(7_500, 7_600))
     kernels = (
         KernelEvent(
@@ -63,7 +63,7 @@ def _copies() -> tuple[CopyEvent, ...]:
 def _waits() -> tuple[SyncEvent, ...]:
     seen = ("debug_mode", "cupti")
     return (
-        # Begins with the copy call, as a blocking read does.
+        # It begins with its copy's call, as the wait of a blocking read does.
         SyncEvent(
             0, 0, SyncKind.STREAM, False, "aten.item", 0, 7, *us(2_000, 3_500), False, seen, "cudaStreamSynchronize"
         ),
@@ -75,7 +75,7 @@ def _waits() -> tuple[SyncEvent, ...]:
 
 
 def lacking() -> dict[str, Session]:
-    """Return the menagerie without one thing each, and sessions with next to nothing."""
+    """Return copies of `menagerie` by what each lacks, and sessions that are all but empty."""
     full = menagerie().recordings[0]
     plain = [each for each in full.kernels or () if each.memset_bytes is None]
     changed: dict[str, Recording] = {

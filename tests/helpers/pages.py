@@ -1,4 +1,4 @@
-"""Answers: what does the HTML report draw in a test? Sessions of a stated size, and a reader of the finished page."""
+"""For tests of the HTML report: sessions of a given size, and a parser of the finished page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers.fakes import steps as marked
 KERNEL_NS = 4_000
 LAUNCH_NS = 5_000
 WAIT_NS = 9_000
-"""A wait that ends as long after the last kernel as the call takes to wake up."""
+"""Nanoseconds from a wait's call to its end, which is that much later than the last kernel, as on a GPU."""
 
 
 def busy_session(*, steps: int, kernels: int, waits: int, warmup: int = 1) -> Session:
@@ -32,7 +32,7 @@ def modelled_session() -> Session:
 
 
 def hostile_session(names: list[str]) -> Session:
-    """Return a session with each of nine `names` in another place."""
+    """Return a session in which each of the nine `names` stands in places of its own."""
     stacks = Stacks()
     line = stacks.add(frame(names[0], names[1], file=names[2], function=names[3]))
     made = recording(
@@ -88,7 +88,7 @@ def _recording(variant: str, steps: int, kernels: int, waits: int, warmup: int) 
 
 
 class Page(HTMLParser):
-    """What a browser would find in the page: its tags, its text, its data."""
+    """The tags, the text and the data of a page of HTML, as a browser would find them."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -110,7 +110,7 @@ class Page(HTMLParser):
         self._apart(tag)
 
     def _apart(self, tag: str) -> None:
-        """Keep the words of blocks and cells apart; those of a line are one."""
+        """Put a blank between the texts of two blocks or cells, but not between parts of one line."""
         if tag not in ("code", "mark", "b"):
             self.text.append(" ")
 
@@ -120,11 +120,11 @@ class Page(HTMLParser):
 
     @property
     def words(self) -> str:
-        """Return the text of the page, its blanks made one."""
+        """Return the text of the page, with a single blank wherever it has several."""
         return " ".join("".join(self.text).split())
 
     @property
     def data(self) -> Any:
-        """Return what the script reads; None where nothing is drawn."""
+        """Return the JSON that the page's script draws; None where nothing is drawn."""
         found = [content for content in self.raw["script"] if content.startswith("{")]
         return json.loads(found[0]) if found else None

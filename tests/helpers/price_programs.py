@@ -1,4 +1,4 @@
-"""Programs whose stall is known: so much queued work, then a wait, then so much host work before the next launch."""
+"""Programs whose stall is known: they queue work of known length, wait, and work on the host before the next launch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Stall:
     host_ns: int
     """Host work from the wait to the end of the next launch, as the program itself measured it."""
     idle_streams: bool = False
-    """Whether the bubble is that of the waited stream alone, as another one works on."""
+    """Whether only the stream that was waited for idles, because another stream goes on working."""
 
 
 class Clock:
@@ -45,7 +45,7 @@ class Clock:
 
 
 def busy(ms: float, launch: Callable[[], object]) -> int:
-    """Work on the host for `ms`, then launch; return in ns how long that took, in which the GPU has nothing to do."""
+    """Work on the host for `ms`, then launch; return how long that took, in ns. The GPU idles meanwhile."""
     start = time.perf_counter_ns()
     while time.perf_counter_ns() - start < ms * 1e6:
         pass
@@ -54,7 +54,7 @@ def busy(ms: float, launch: Callable[[], object]) -> int:
 
 
 def away(ms: float) -> int:
-    """Leave the host to other threads for `ms`, and return how long it took in ns."""
+    """Sleep for `ms`, so that other threads can run, and return how long it took, in ns."""
     start = time.perf_counter_ns()
     time.sleep(ms / 1e3)
     return time.perf_counter_ns() - start
@@ -109,7 +109,7 @@ def one_of_two_streams(clock: Clock) -> Program:
 
 
 def two_threads(clock: Clock) -> Program:
-    """Another thread does the same on a stream of its own, half a stall apart."""
+    """Another thread queues work and waits too, on a stream of its own, half of `HOST_MS` later."""
     x = torch.ones(1, device="cuda")
     side, mine = torch.cuda.Stream(), torch.cuda.Stream()
     torch.cuda.synchronize()
@@ -210,7 +210,7 @@ PROGRAMS: dict[str, Callable[[Clock], Program]] = {
 
 @contextmanager
 def drained() -> Iterator[None]:
-    """Begin and end with an empty GPU."""
+    """Wait until the GPU has nothing to do, before the block and after it."""
     torch.cuda.synchronize()
     yield
     torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""Answers: what does a row of the table ask of the runtime for these arguments? For tests of the rows alone."""
+"""What a row of the table of blocking operators asks of the runtime for given arguments, for tests of single rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from syncwatch.sense.virtual.operators.traits import known
 
 
 def calls(overload: Any, *args: object, **kwargs: object) -> list[RuntimeCall]:
-    """Return what the row of `overload` asks for; the device must be on."""
+    """Return the runtime calls that the row of `overload` asks for; the virtual device must be on."""
     found = known(overload.name())
     assert found.row is not None
     engine = running_engine()
@@ -20,5 +20,5 @@ def calls(overload: Any, *args: object, **kwargs: object) -> list[RuntimeCall]:
 
 
 def waits(asked: list[RuntimeCall]) -> int:
-    """Return how many of `asked` the host stands still for."""
+    """Return how many of the calls `asked` make the host wait."""
     return sum(call.wait is not None for call in asked)

@@ -1,4 +1,4 @@
-"""Answers: how long are the sequences really? Every step's outcome is taken in at once, unlike by the scheduler."""
+"""The true sequence lengths of the `seq-lens` scenario: each step's outcome is applied at once, not late."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scheduler_of(traffic: Traffic, seed: int) -> Scheduler:
 
 @dataclass
 class Truth:
-    """The computed tokens of each slot, and what was rejected of each request in each step."""
+    """The computed tokens of each slot, and the drafts rejected there in each step of its present request."""
 
     computed: dict[int, int] = field(default_factory=dict)
     rejected: dict[int, list[int]] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Truth:
         return np.array([self.computed[row.slot] + row.query_len for row in rows], dtype=np.int32)
 
     def settle(self, scheduler: Scheduler, rows: tuple[Row, ...]) -> None:
-        """Take in what became of the drafts."""
+        """Apply the outcome of a step: how many drafts of each row were accepted."""
         for row in rows:
             rejected = row.drafts - scheduler.accepted(row)
             self.computed[row.slot] += row.query_len - rejected
@@ -41,7 +41,7 @@ class Truth:
 
 
 def steps(scheduler: Scheduler, count: int) -> Iterator[tuple[tuple[Row, ...], npt.NDArray[np.int32], Truth]]:
-    """Yield the rows of each step, their true lengths, and the truth before the step's outcome."""
+    """Yield the rows of each step, their true lengths, and the `Truth` before the step's outcome is applied."""
     truth = Truth()
     for _ in range(count):
         rows = scheduler.schedule()
@@ -55,13 +55,13 @@ def violations(
     prefill: npt.NDArray[np.bool_],
     drafts_in_flight: int,
 ) -> list[str]:
-    """Return what is wrong with the bound of one step, a sentence for each rule that it breaks.
+    """Return what is wrong with the bound of one step, a sentence for each of three conditions that it breaks.
 
     Args:
         bound: int32 [R], without padding.
         truth: int32 [R], the lengths on the GPU.
         prefill: bool [R], whether a row computes a piece of its prompt.
-        drafts_in_flight: drafts of a row in all the steps whose outcome the scheduler does not know: k times those.
+        drafts_in_flight: the most drafts that a row can have in the steps whose outcome the scheduler does not know.
     """
     over = bound.astype(np.int64) - truth
     rules = {

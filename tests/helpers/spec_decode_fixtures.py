@@ -1,4 +1,4 @@
-"""Answers: what is right in a serving loop? Each request by itself, in float64, by the definition."""
+"""The expected results of a serving loop: each request computed by itself, in float64, from the definition."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BFLOAT16_ROUNDING = 2**-8
 
 
 def small_shape(*, seats: int, tokens: int, drafts: int = 2, row_multiple: int = 4) -> ServingShape:
-    """Return `tiny` with other limits."""
+    """Return the preset `tiny` with other limits."""
     tiny = PRESETS["tiny"]
     model = replace(tiny.model, tokens=tokens, batch=seats)
     return replace(tiny, model=model, drafts=drafts, row_multiple=row_multiple)
@@ -40,7 +40,7 @@ def small_shape(*, seats: int, tokens: int, drafts: int = 2, row_multiple: int =
 
 @dataclass(frozen=True)
 class Run:
-    """A loop that was run, and what its steps gave."""
+    """A serving loop that was run, and the outputs of its steps."""
 
     model: SpecDecodeModel
     shape: ServingShape
@@ -48,7 +48,7 @@ class Run:
     outputs: list[StepOutput]
 
     def sequence(self, request: Request) -> list[int]:
-        """Return prompt and outputs, all that the host was told."""
+        """Return the prompt and the output tokens of `request` that reached the host."""
         prompt: list[int] = draw_prompt(request, self.shape.vocabulary, SEED).tolist()
         return prompt + self.loop.transcript.tokens[request.number]
 
@@ -61,7 +61,7 @@ def serve(
     masks_on_device: bool = False,
     model: SpecDecodeModel | None = None,
 ) -> Run:
-    """Run `steps`, or until every request is done."""
+    """Serve `requests` for a number of `steps`, or until every request is done."""
     torch.manual_seed(SEED)
     model = SpecDecodeModel(shape, CUDA) if model is None else model
     loop = ServingLoop(model, shape, iter(requests), SEED, masks_on_device=masks_on_device)
@@ -74,10 +74,11 @@ def serve(
 
 @dataclass(frozen=True)
 class Truth:
-    """One request by itself, in float64, and the unit of error of each figure.
+    """One request computed by itself in float64, and for each figure the unit in which its error is measured.
 
-    The unit is what float64 itself makes of an embedding that is rounded like bfloat16: a head whose output all but
-    cancels is normalised to full size, and then any rounding is 20 % of the result.
+    The unit is how far the float64 result moves when the embedding is rounded like bfloat16. A fixed tolerance would
+    not do: where a head's output all but cancels, it is normalised to full size, and then any rounding is 20 % of the
+    result.
     """
 
     hidden: torch.Tensor
@@ -104,7 +105,7 @@ class Truth:
 
 
 def hidden_error(run: Run) -> float:
-    """Return the largest error of a last hidden state, over all sampled tokens that stand, in units of `Truth`."""
+    """Return the largest error of a last hidden state over all accepted and sampled tokens, in units of `Truth`."""
     truths: dict[int, Truth] = {}
     outputs_so_far: dict[int, int] = {}
     largest = 0.0

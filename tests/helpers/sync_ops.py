@@ -1,7 +1,7 @@
-"""Answers: what do people write that may wait? One table of specimens that every sensor is run against.
+"""A table of idioms that may wait, as people write them; every sensor is tested on it.
 
-A specimen is a name, a family, the inputs it is given, and a call. The inputs are made anew, outside of what is
-measured. Which of them wait is not written here: it is measured on a GPU (`benchmarks/sync_ops.py`) and kept in
+A specimen is a name, a family, its inputs, and a call. The inputs are made anew for each call, outside of what is
+measured. Which specimens wait is not written here: it is measured on a GPU (`benchmarks/sync_ops.py`) and kept in
 `tests/data/sync_ops_h200.json`.
 """
 

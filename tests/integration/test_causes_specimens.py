@@ -1,4 +1,4 @@
-"""Every page of `docs/causes.md` runs: its example waits for the reason it names, what to use instead does not."""
+"""Every page of `docs/causes.md` runs: its example waits for the reason it names, and its replacement does not wait."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ ON_A_GPU_ALONE = {"SW601", "SW602"}
 """Their examples are larger than a machine without a GPU should hold."""
 
 WAITS_LATE = {"SW104", "SW403"}
-"""What is used instead asks again, when the event has passed."""
+"""Causes whose replacement waits too, but only for an event that has already passed."""
 
 
 ALLOCATOR = {"SW601", "SW602"}
 
 
 def found(code: str, form: str, device: str) -> tuple[Site, ...]:
-    # torch.compile, of another test, switches it off for the rest of the process.
+    # The first torch.compile in a process, here in another test, switches it off for good.
     torch.distributions.Distribution.set_default_validate_args(True)
-    # On CUDA one watch has CUPTI, which alone sees the allocator; the virtual device has to be on for the names too.
+    # The virtual device has to be on while the names are made. On CUDA there must be no second watch: one alone gets
+    # CUPTI, and only CUPTI sees the allocators.
     with syncwatch.watch(device=device) if device == "virtual" else contextlib.nullcontext():
         names = {"torch": torch, **NAMES[code]()}
         with syncwatch.watch(device=device) as watch:
             run(code, form, names)
-    # What runs for the first time fills the allocators' caches besides.
+    # On a fresh device every example also fills the allocators' caches, which is no cause under test.
     beside = set() if code in ALLOCATOR or device == "cuda" else ALLOCATOR
     return tuple(site for site in watch.report.sites if site.code not in beside)
 

@@ -1,4 +1,4 @@
-"""The pages that come from the code are not stale."""
+"""The pages of docs/ that are generated from the code are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`syncwatch export`: a saved run becomes a trace, whole or not at all; what is asked wrongly is a sentence."""
+"""`syncwatch export` writes a saved run as a trace, whole or not at all, and refuses wrong requests with a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`syncwatch gate` in a repository of the test's own making: what each commit of it ends with, and what is named."""
+"""`syncwatch gate` on the commits of a small repository: the exit code of each, and the lines that it names."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 class Repository:
-    """A git repository with one script, and a helper three calls below it."""
+    """A git repository with one script, and a function that the script reaches by three calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Programs that wait where the gate might not look: each is seen, or said, and none is called clean."""
+"""Programs that wait where the gate might not look: it reports the wait, or what it could not see; none is clean."""
 
 from __future__ import annotations
 
@@ -215,5 +215,5 @@ file.write_text(file.read_text().replace("item()" + chr(10), "item()  # syncwatc
     said = " ".join(ended.out.split())
     assert "clean: " not in said and "train.py was changed while it ran" in said
     assert "allow[SW101]" in (tmp_path / "train.py").read_text()
-    # What it says from the beginning counts.
+    # An allowance that is there when the program starts does count.
     assert gate(tmp_path, "x.sum().item()  # syncwatch: allow[SW101] because\n").code == 0

@@ -1,4 +1,4 @@
-"""What docs/gate.md and docs/ci.md say can be copied: the policy is read, and the workflow and the hook run."""
+"""The examples of docs/gate.md and docs/ci.md work as printed: the policy is read, the workflow and the hook run."""
 
 from __future__ import annotations
 

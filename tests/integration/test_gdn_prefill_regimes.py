@@ -38,7 +38,7 @@ def test_the_work_of_a_regime_is_in_the_report_and_in_the_modelled_time(tmp_path
     assert report["parameters"]["host work"].startswith("1 ms a step besides launching")
     assert report["parameters"]["sequences a step"] == "3 of 5 to 9"
     times = [each["variants"][0]["step_ms"] for each in (plain, report)]
-    # The kernels of `tiny` are shorter than their launches, so that the host's work is added as it is.
+    # The kernels of `tiny` are shorter than their launches, so the whole host work lengthens the step.
     assert 0.5 < times[1]["median"] - times[0]["median"] < 1.5
     assert all(time["modelled"] for time in times)
 

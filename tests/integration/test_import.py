@@ -1,4 +1,4 @@
-"""Traces of nsys through the command line, a real one of an H200 among them; its figures against SQL of their own."""
+"""The command line reads traces of nsys, one of them of a real H200; its figures equal those of direct SQL queries."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_h200_export_says_what_sql_says_of_it() -> None:
     assert kinds[SyncKind.EVENT] == calls["cudaEventSynchronize"] == 1
     allocations = ("cudaMalloc", "cudaFree", "cudaHostAlloc")
     assert kinds[SyncKind.ALLOCATION] == sum(calls[name] for name in allocations) == 10
-    # Two copies held the host with no synchronization behind them: longer than 100 us, which no queued copy takes.
+    # Two copies held the host with no synchronization after them: their calls took over 100 us, queued ones never do.
     long = asked(
         f"SELECT r.start FROM {names} WHERE value LIKE 'cudaMemcpyAsync%' AND \"end\" - start > 100000 AND NOT EXISTS "
         f'(SELECT 1 FROM CUPTI_ACTIVITY_KIND_SYNCHRONIZATION y WHERE y.start BETWEEN r."end" AND r."end" + 50000)'

@@ -48,8 +48,8 @@ def test_a_block_of_the_length_compiles_the_last_kernel_for_each_class_of_length
     jobs = [Job(name, HEADS, 0, str(tmp_path / name), None, on_gpu=False) for name in variants]
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
 
-    # All in one process, so that `naive` finds compiled what `precomputed` compiled, and requests what both did: each
-    # count is of what was needed more.
+    # All in one process, so that `naive` finds what `precomputed` compiled, and requests find what both compiled: each
+    # count is of what was compiled beyond that.
     ended = subprocess.run(
         [sys.executable, "-c", WITH_ONE_CONFIGURATION_EACH, *(msgspec.json.encode(job).decode() for job in jobs)],
         env={**environment, "TRITON_CACHE_DIR": str(tmp_path / "cache")},

@@ -1,4 +1,4 @@
-"""What a person is told beside the report: what to do next, where a run is, and what a shell offers."""
+"""The hints beside a report: what to do next, where the run was saved, and the names that a shell completes."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_every_report_and_rule_reads_both_variants(run: Path, name: str, nsys: N
     found = {each: nsys.rule(each, file) for each in nsys.rules()}
 
     assert len(shown) >= 16 and len(found) == 6
-    # No range was begun and ended apart; every other report has rows.
+    # The session has no range of the start/end kind, only push/pop ranges; every other report has rows.
     assert {each for each, rows in shown.items() if not rows} <= {"nvtxsesum", "nvtx_startend_sum"}
     assert all("(virtual, modelled)" in row["Device"] for row in shown.get("cuda_gpu_trace", shown.get("gputrace", [])))
 
@@ -204,9 +204,9 @@ def test_the_gaps_of_the_menagerie_are_its_bubbles(menagerie_file: Path, asked: 
 def test_the_copies_of_the_menagerie_by_the_call_that_made_them(menagerie_file: Path, asked: Asked) -> None:
     assert [row["Bytes (MB)"] for row in asked("cuda_memcpy_async", menagerie_file)] == ["4.194", "1.049"]
     assert [row["Bytes (MB)"] for row in asked("cuda_memcpy_sync", menagerie_file)] == ["2.097"]
-    # Memory of the device is set without a wait.
+    # The session's memset is one of device memory, which does not wait.
     assert asked("cuda_memset_sync", menagerie_file) == []
-    # The wait has two calls: the copy's, until 2.1 ms, and its own.
+    # The first wait is shown as two calls, the copy's until 2.1 ms and the synchronization's after it.
     assert numbers(asked("cuda_api_sync", menagerie_file), "Duration (ns)") == [50_000, 1_400_000]
 
 
@@ -254,7 +254,7 @@ def test_nsys_records_our_ranges_live(tmp_path: Path, nsys: Nsys, asked: Asked) 
         assert found[name] == 1
         ranges = Counter(each["name"] for each in variant_of(tmp_path / "run.json", name)[1]["ranges"])
         assert {"build metadata", "layer 0", "syncwatch.pacing"} <= ranges.keys()
-        # The comparison of outputs before has layers and metadata too, and no steps.
+        # The comparison of outputs, which runs before the steps, makes layers and metadata too.
         assert all(found[each] >= 2 * count for each, count in ranges.items() if each != name)
     assert [found[f"syncwatch.step {index}"] for index in range(3)] == [2, 2, 2]
     rows = asked("nvtx_pushpop_trace", file)

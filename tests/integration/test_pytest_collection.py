@@ -1,4 +1,4 @@
-"""What test modules learn of the GPU while they are imported, and what becomes of marked tests that never use it."""
+"""What test modules see of the GPU while they are imported, and how marked tests that never use it end."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_an_answer_of_before_the_device_fails_marked_tests_and_is_named(
     reports = ("--syncwatch-report", "json=out.json")
     found = run(pytester, *arguments, *reports, conftest=_CONFTEST, test_it=_ASKS_CONFTEST)
 
-    # What a skip of the setup becomes is an error.
+    # A skip in a fixture becomes an error, one in the test itself a failure.
     found.assert_outcomes(failed=2, errors=1, skipped=1)
     found.stdout.fnmatch_lines(
         [

@@ -1,4 +1,4 @@
-"""Threads that a marked test leaves running: what they wait for later no test is judged by, so it is said."""
+"""Threads that a marked test leaves running: no test is judged by what they wait for later, and the plugin says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`syncwatch run` on code of the user's, on the virtual device: what it says, keeps and ends with."""
+"""`syncwatch run` on a user's own code on the virtual device: its report, its run file and its exit code."""
 
 from __future__ import annotations
 

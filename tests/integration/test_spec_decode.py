@@ -24,7 +24,7 @@ MASKS = {
     "cu_seqlens=_prefix_sum(lengths[~mask]),": 1,
     "goes_on=common.goes_on[~mask],": 1,
 }
-"""Waits of one builder for a mixed batch, by line."""
+"""Waits of one metadata builder in a mixed step, by line."""
 GROUPS = 3
 
 
@@ -70,7 +70,7 @@ def test_the_lines_and_the_comparison(tmp_path: Path) -> None:
     assert dict(found) == expected
     assert [site["source"] for site in sites_that_wait(precomputed["sites"])] == ["flight.ready.synchronize()"]
     assert all(site["explicit"] for site in sites_that_wait(precomputed["sites"]))
-    # One copy a step takes the results out, beside the stream; each wait of naive reads a size.
+    # One copy a step takes the results to the host, on a stream of its own; each wait of naive reads a size.
     assert precomputed["per_step"]["d2h_copies"] == 1
     assert naive["per_step"]["d2h_copies"] == 1 + sum(expected.values()) / 3
     comparison = report["comparison"]

@@ -1,4 +1,4 @@
-"""The process that the shell started and the one that watches: what reaches the target, and what ends with what."""
+"""A command has two processes, a supervisor and a watched one: signals reach the target once, and both end together."""
 
 from __future__ import annotations
 

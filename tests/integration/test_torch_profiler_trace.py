@@ -176,7 +176,7 @@ def test_an_import_and_the_live_sensor_give_the_same_events(path: Path, tmp_path
     def moment(event: SyncEvent) -> tuple[int, int]:
         return event.thread, event.start_ns or 0
 
-    # What only an import knows: the profiler's stacks and the ranges around; what only the sensor knows: its name.
+    # Left out: stacks and ranges, which only the imported trace has, and `seen_by`, which only the live sensor knows.
     imported = [
         replace(each, stack=None, within=None, explicit=False, seen_by=("cupti",))
         for each in sorted(recording.syncs, key=moment)

@@ -19,7 +19,7 @@ COMMANDS = re.findall(r"^syncwatch (.+?) +# exit (\d)(?:: (.*))?$", PAGE, flags=
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it is when it is installed in place."""
+    """A folder with the tutorial's package, as an editable install would have it."""
     folder = tmp_path_factory.mktemp("lookup")
     for name, text in FILES.items():
         path = folder / name

@@ -1,4 +1,4 @@
-"""Waits that torch does not announce, sensed; prints the line of each."""
+"""Waits inside libraries, where torch warns of none, under the CUDA sensors; prints the line found for each wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: which further programs are both devices tried on? Other model families, found after the device was built."""
+"""Further transformers models to run on a GPU and on the virtual device, chosen after the device was built."""
 
 from __future__ import annotations
 

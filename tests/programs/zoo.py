@@ -1,4 +1,4 @@
-"""Answers: which real programs are both devices tried on? Transformers models of many kinds, tiny and random.
+"""Transformers models of many kinds, tiny and random, to run on a GPU and on the virtual device.
 
 Each program is a function of nothing that runs on "cuda"; its synchronizations are compared between devices.
 """

@@ -1,3 +1,5 @@
+"""The policy in syncwatch.toml or pyproject.toml: where it is found, what it may say, and what is refused."""
+
 from __future__ import annotations
 
 import ast

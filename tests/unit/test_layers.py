@@ -1,4 +1,4 @@
-"""The house rules that no linter knows: who may import whom, and what must not exist."""
+"""The rules of structure that no linter checks: which package may import which, and what must not exist."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "syncwatch": ("syncwatch.app", "syncwatch.sense.scopes.ranges"),
     "syncwatch.__main__": ("syncwatch.cli.entry",),
 }
-"""What each may import beside itself and `EVERYWHERE`; no later one imports an earlier one back, or there were a cycle.
+"""What each package may import beside itself and `EVERYWHERE`. It has no cycles, so no two packages import each other.
 
-Kernels know nothing of syncwatch at all.
+Kernels import nothing of syncwatch at all.
 """
 MAY_IMPORT_TORCH = (
     "syncwatch.sense",

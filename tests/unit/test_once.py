@@ -1,4 +1,4 @@
-"""A recording is attributed and priced once, whatever is asked of it; and no table is keyed by where a record lies."""
+"""A recording is attributed and priced once, whatever is asked of it, and no table is keyed by a record's address."""
 
 from __future__ import annotations
 

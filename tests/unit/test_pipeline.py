@@ -1,3 +1,5 @@
+"""A run file holds the report and the recording it came from; an empty session has a report too."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""A run that was asked for prices and could not measure them fails."""
+
 from __future__ import annotations
 
 from dataclasses import replace

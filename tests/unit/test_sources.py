@@ -1,3 +1,5 @@
+"""The source files that a report names are found in the project's folders, and nowhere else."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -53,5 +53,5 @@ def test_a_row_that_is_kept_is_a_good_one(path: Path) -> None:
     assert all(row["scenarios"].values())
     assert row["crashes"] == []
     assert row["operators"]["wrong"] == []
-    # What waited there because of what had run before it: see docs/virtual-device.md.
+    # On the GPU this idiom waited because of what had run before it: see docs/virtual-device.md.
     assert row["idioms"]["wrong"] == ["empty_cache"]

@@ -1,4 +1,4 @@
-"""Answers: what does the gated delta rule layer offer? The public operations, forward only."""
+"""The public operations of a gated delta rule layer, forward only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers: how does each channel see the three tokens before the current one, across the edge of a batch?"""
+"""The short causal convolution of prefill: each token sees the three before it, also those of an earlier batch."""
 
 # Axis and block sizes keep the capitals of the mathematics.
 # ruff: noqa: N803

@@ -1,4 +1,4 @@
-"""Answers: how does a decode step convolve its tokens with the inputs that the steps before it left in a pool?"""
+"""The short causal convolution of a decode step, from the inputs that earlier steps left in a pool."""
 
 # Axis and block sizes keep the capitals of the mathematics.
 # ruff: noqa: N803
@@ -68,10 +68,11 @@ def causal_conv1d_update_kernel(
     b_x1 = tl.load(p_past + C, mask=m_state, other=0.0)
     b_x2 = tl.load(p_past + 2 * C, mask=m_state, other=0.0)
     if num_accepted_tokens is not None:
-        # Position 2 + t of the state is token t, so the two inputs before the step stand at the front.
+        # Position 2 + t of the state is token t, so the two newest inputs from before the step go to the front.
         tl.store(p_state, b_x1, mask=m_state)
         tl.store(p_state + C, b_x2, mask=m_state)
-    # Whole rows: a tap alone is 2 bytes in 8, and a load of it touches four times the sectors.
+    # All four taps are loaded at once: one tap is 2 bytes in every 8, and loading it alone touches four times as many
+    # memory sectors as its bytes need.
     b_weight = tl.load(weight + o_d[:, None] * 4 + tl.arange(0, 4)[None, :], mask=m_d[:, None], other=0.0)
     b_even, b_odd = tl.split(tl.reshape(b_weight.to(tl.float32), (BD, 2, 2)))
     b_w0, b_w2 = tl.split(b_even)  # [BD]
@@ -99,7 +100,7 @@ def causal_conv1d_update_kernel(
     for t in range(loop_bound(end), loop_bound(eos)):
         tl.store(y + t * C + o_d, b_zero, mask=m_d)
     if cu_seqlens is not None:
-        # Tokens past the last row's end, as in a captured batch that is not full; all rows share them.
+        # Tokens past the last row's end, as in a captured batch that is not full, are zeroed by all rows in turn.
         for t in range(loop_bound(tl.load(cu_seqlens + N).to(tl.int64) + i_n), loop_bound(T), loop_bound(N)):
             tl.store(y + t * C + o_d, b_zero, mask=m_d)
 
@@ -137,9 +138,9 @@ def causal_conv1d_update(
 
     Speculative form, with `num_accepted_tokens` and a pool S inputs deeper for S drafts: row n begins
     num_accepted_tokens[n] - 1 inputs into its state. It leaves the two newest inputs from before the step, then its
-    tokens. So the next count alone says which drafts stood. A count below 1 means 1, one above S + 1 means S + 1. A
-    prefill's state, put at the front, has a count of 1. A row without drafts takes part with one token, and its next
-    count is 1. Tokens past the S + 1 of the window are not computed; their outputs are zero.
+    tokens. So the next count alone says which drafts were accepted. A count below 1 means 1, one above S + 1 means
+    S + 1. A prefill's state, put at the front, has a count of 1. A row without drafts takes part with one token, and
+    its next count is 1. Tokens past the S + 1 of the window are not computed; their outputs are zero.
 
     A slot outside 1 .. slots - 1 (0: null block; -1: padding) is no slot: its row is skipped and the outputs are zero.
     No two rows may share a slot.
@@ -152,7 +153,7 @@ def causal_conv1d_update(
         slots: int32 [N], any stride, so that the first column of a block table will do.
         cu_seqlens: int32 [N + 1], prefix sum of the rows' tokens; zero lengths are allowed, and the outputs of tokens
             past the last are zero. Where None, each row has one token, and T is N.
-        num_accepted_tokens: int32 [N]: how many tokens of the last step stand, the first included.
+        num_accepted_tokens: int32 [N]: how many tokens of the last step were accepted, the first included.
         activation: what is applied to the sum.
 
     Returns:

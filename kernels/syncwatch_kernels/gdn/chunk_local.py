@@ -1,4 +1,4 @@
-"""Answers: what does each chunk need that does not depend on the state before it?
+"""Computes, for all chunks at once, what a chunk needs that does not depend on the state before it.
 
 A[i, j] = beta_i <k_i, k_j> exp(G_i - G_j) for i > j. Its powers can grow like binomial coefficients although the
 inverse of I + A stays small, so the inverse is built by joining blocks and not as a product of powers. With X the
@@ -36,7 +36,7 @@ class ChunkLocal:
 
 @device_function
 def _scale_to_unit(b_x: tl.tensor, eps: tl.tensor) -> tl.tensor:
-    """Return what each row has to be multiplied with; for a row of zeros, which stays one, 0."""
+    """Return the factor that brings each row to unit length; 0 for a row of zeros, which stays zero."""
     b_wide = b_x.to(tl.float32)
     b_square = sum_over(b_wide * b_wide, 1)
     return tl.where(b_square > 0.0, 1.0 / tl.sqrt(b_square + eps), 0.0)
@@ -44,10 +44,10 @@ def _scale_to_unit(b_x: tl.tensor, eps: tl.tensor) -> tl.tensor:
 
 @device_function
 def _join_pairs(b_a: tl.tensor, b_x: tl.tensor, half: tl.constexpr) -> tl.tensor:
-    """Given -A and the inverses of the diagonal blocks of `half` rows, return those of twice as many.
+    """Given -A and the inverses of the diagonal blocks of `half` rows, return those of blocks twice as large.
 
-    Every factor stays between -1 and 1 for keys of unit length, where float16 keeps 11 bits. Blocks that are not joined
-    here are dropped from the product and not from its factor, which thus is the same in all steps.
+    For keys of unit length every factor lies between -1 and 1, where float16 keeps 11 bits. The mask for the blocks
+    that are joined here is put on the product and not on -A, so that -A is the same in all five steps.
     """
     o_half = tl.arange(0, b_x.shape[0]) // half
     b_joined = tl.where(o_half[None, :] == (o_half ^ 1)[:, None], 1.0, 0.0).to(tl.float16)
@@ -76,7 +76,7 @@ def chunk_local_fwd_kernel(
     UNIT: tl.constexpr,
 ) -> None:
     """Prepare one chunk of one value head."""
-    # Heads follow one another, so that those of one key head find it in the cache.
+    # Heads are the fastest axis, so that value heads that share a key head run together and find it in the cache.
     i_h = tl.program_id(0)
     i_t = tl.program_id(1).to(tl.int64)
     i_n = tl.load(chunk_indices + i_t * 2).to(tl.int64)

@@ -1,4 +1,4 @@
-"""Answers: which tokens does a row of a decode batch have, and which state does it begin with? For both decode kernels.
+"""The tokens of each row of a decode batch and the state that it begins with, for both decode kernels.
 
 A row is one request. Its slot is an index into a pool of states. Slots outside 1 .. pool - 1 are no slots: 0 is the
 null block of a block table, -1 the padding of a captured batch. A row without a slot is skipped: its state is neither
@@ -28,9 +28,10 @@ def first_token(cu_seqlens: tl.tensor, i_n: tl.tensor) -> tl.tensor:
 
 @device_function
 def accepted_offset(num_accepted_tokens: tl.tensor, i_n: tl.tensor, COLUMNS: tl.constexpr) -> tl.tensor:
-    """Return how many of the last step's tokens to keep besides the first, brought into the window of `COLUMNS`.
+    """Return how many of the last step's tokens to keep besides the first, limited to 0 .. `COLUMNS` - 1.
 
-    An unbounded count would be an address: https://github.com/vllm-project/vllm/pull/50021.
+    Without the limit the kernels would read wherever a wrong count points, as vLLM did
+    (https://github.com/vllm-project/vllm/pull/50021).
     """
     b_count = tl.load(num_accepted_tokens + i_n).to(tl.int64)
     return tl.minimum(tl.maximum(b_count - 1, 0), COLUMNS - 1)
@@ -38,7 +39,7 @@ def accepted_offset(num_accepted_tokens: tl.tensor, i_n: tl.tensor, COLUMNS: tl.
 
 @device_function
 def is_slot(slot: tl.tensor, pool: tl.tensor) -> tl.tensor:
-    """Return whether `slot` is one of the pool, and not the null block."""
+    """Return whether `slot` lies in the pool and is not the null block."""
     return (slot > 0) & (slot < pool)
 
 
@@ -48,7 +49,7 @@ def require_rows(
     cu_seqlens: torch.Tensor | None,
     num_accepted_tokens: torch.Tensor | None,
 ) -> None:
-    """Refuse a batch whose parts do not belong to the same rows. Their values are not read.
+    """Refuse a batch whose tensors do not describe the same rows. Their values are not read.
 
     Args:
         tokens: T, the tokens of the batch.

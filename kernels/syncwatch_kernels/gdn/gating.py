@@ -1,4 +1,4 @@
-"""Answers: how strongly does each token decay and write the state?"""
+"""Computes how strongly each token decays and writes the state."""
 
 # Axis and block sizes keep the capitals of the mathematics.
 # ruff: noqa: N803
@@ -49,7 +49,7 @@ def gating_fwd_kernel(
     b_b = tl.load(b + o_t[:, None] * stride_b + o_h[None, :], mask=m_th, other=0.0).to(tl.float32)  # [BT, BH]
 
     b_x = b_a + b_bias[None, :]
-    # log(1 + y) loses y below float32's resolution of 1; the quotient puts back exactly what the sum dropped.
+    # In float32, 1 + y drops the low bits of a small y. Multiplying by y / ((1 + y) - 1) puts back what was dropped.
     b_y = tl.exp(tl.minimum(b_x, 20.0))
     b_sum = 1.0 + b_y
     b_small = b_sum == 1.0

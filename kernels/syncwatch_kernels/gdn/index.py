@@ -1,8 +1,8 @@
 """Where each chunk of a packed batch begins, how that reaches the device, and who has to wait for it.
 
-The number of chunks decides the launch grid, so the host must know it. Where the lengths are known on the host, so is
-the number. Where they exist on the device only, the host has to read them back: the hidden wait that the `gdn-prefill`
-scenario is about.
+The number of chunks decides the launch grid, so the host must know it. Where the lengths are known on the host, the
+host counts the chunks. Where they exist on the device only, the host has to read them back: the hidden wait that the
+`gdn-prefill` scenario is about.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class MetadataCache:
     """Remembers the metadata of the last few `cu_seqlens` objects; one wait per object instead of one per layer.
 
     The key is the identity of the tensor object, as comparing values would itself wait for the device. The tensor is
-    held weakly, and its version counter tells a buffer that was written again. Inference tensors have no such counter,
-    so they are not remembered. All users of one `cu_seqlens` must be on one stream.
+    held weakly, and its version counter shows whether it was written again. Inference tensors have no such counter, so
+    they are not remembered. All users of one `cu_seqlens` must be on one stream.
     """
 
     def __init__(self, capacity: int = 8) -> None:
@@ -156,7 +156,7 @@ def resolve_chunk_indices(cu_seqlens: torch.Tensor, chunk_indices: torch.Tensor 
 def resolve_chunk_metadata(
     cu_seqlens: torch.Tensor, chunk_indices: torch.Tensor | None, chunk_offsets: torch.Tensor | None
 ) -> ChunkMetadata:
-    """Return the metadata given, the missing half filled in by `prepare_chunk_metadata`.
+    """Return the metadata that was given, with what is missing of it filled in by `prepare_chunk_metadata`.
 
     Raises:
         ValueError: if one of them has the wrong shape or dtype.

@@ -1,4 +1,4 @@
-"""Answers: how does a decode step read and write the states of many requests where they lie?"""
+"""The gated delta rule of a decode step: updates the states of many requests in place, in their pool."""
 
 # Axis and block sizes keep the capitals of the mathematics.
 # ruff: noqa: N803
@@ -36,18 +36,18 @@ from syncwatch_kernels.gdn.validate import (
 )
 
 _EARLY_PROGRAMS = 4096
-"""From so many programs on, the next kernel is let up early (programmatic dependent launch, CUDA Programming Guide).
+"""Grids of this size or larger let the next kernel start early (programmatic dependent launch, CUDA Programming Guide).
 
-On an H200 a step of 8,192 programs took 19.6 instead of 20.4 us and one of 4,096 10.8 instead of 11.3. With 2,048 it
-took 7.4 instead of 6.6: the programs that wait keep those of so short a step from the processors.
+On an H200 a step of 8,192 programs took 19.6 us instead of 20.4, and one of 4,096 took 10.8 us instead of 11.3. One of
+2,048 took 7.4 us instead of 6.6: there the waiting programs of the next kernel take the room that the step's own need.
 """
 _EARLY_CAPABILITY = 9
-"""Compute capability that knows it: Hopper."""
+"""The first compute capability with programmatic dependent launch, Hopper's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocking:
-    """How the work is cut; it changes the speed, not the result."""
+    """How the work is split into programs; it changes the speed, not the result."""
 
     values: int
     """Rows of one head's state, [V, K], in one program."""
@@ -56,7 +56,7 @@ class Blocking:
 
 @device_function
 def _exp(x: tl.tensor) -> tl.tensor:
-    """Return exp(x) to the last bit but one: an error in the decay is multiplied into the state at every step."""
+    """Return exp(x), right up to the last bit but one: the state is multiplied with any error again at every step."""
     if INTERPRETED:
         return tl.exp(x)
     else:
@@ -125,8 +125,8 @@ def recurrent_decode_kernel(
     """Carry `BV` rows of the state of one request and one value head through the request's tokens."""
     if EARLY:
         gdc_launch_dependents()
-        gdc_wait()  # until what the kernel before wrote is there
-    # One axis: N Hv passes 65535, the limit of the others, at 1024 requests and 64 heads.
+        gdc_wait()  # until what the kernel before this one wrote can be read
+    # A single grid axis: N * Hv reaches 65536 at 1024 requests and 64 heads, and the other axes end at 65535.
     i_p = tl.program_id(0)
     i_v = i_p % (V // BV)
     i_h = (i_p // (V // BV)) % Hv
@@ -164,13 +164,13 @@ def recurrent_decode_kernel(
     for t in range(loop_bound(end), loop_bound(eos)):
         tl.store(p_o + t * (Hv * V), b_zero)
     if cu_seqlens is not None:
-        # Tokens past the last row's end, as in a captured batch that is not full; all rows share them.
+        # Tokens past the last row's end, as in a captured batch that is not full, are zeroed by all rows in turn.
         for t in range(loop_bound(tl.load(cu_seqlens + N).to(tl.int64) + i_n), loop_bound(T), loop_bound(N)):
             tl.store(p_o + t * (Hv * V), b_zero)
 
 
 def choose_blocking(value_size: int) -> Blocking:
-    """Return how to cut the work; `benchmarks/gdn_decode.py --tune` compares the ways.
+    """Return how the work is split into programs; `benchmarks/gdn_decode.py --tune` compares the possible splits.
 
     One warp needs no barrier for its sums, and small blocks spread a single request over the card.
     """
@@ -239,7 +239,7 @@ def recurrent_gated_delta_rule_decode(
         slots: int32 [N] or [N, S + 1]; rows may be any stride apart.
         cu_seqlens: int32 [N + 1], prefix sum of the rows' tokens; zero lengths are allowed, and the outputs of tokens
             past the last are zero. Where None, each row has one token, and T is N.
-        num_accepted_tokens: int32 [N]: how many tokens of the last step stand, the first included.
+        num_accepted_tokens: int32 [N]: how many tokens of the last step were accepted, the first included.
         scale: multiplies the queries; K ** -0.5 where None.
         l2norm: whether queries and keys are brought to unit length first; if not, they must be already.
 

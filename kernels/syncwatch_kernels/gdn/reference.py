@@ -1,4 +1,4 @@
-"""Answers: what is right? Every op of the layer in plain torch, without a thought for speed.
+"""References that the kernels are tested against: every op of the layer in plain torch, written for clarity, not speed.
 
 Sequences are packed along the token dimension; `cu_seqlens` is a list of host integers here, so that a reference never
 waits by accident. The arithmetic is done in the dtype of the arguments: pass float64 for the truth.

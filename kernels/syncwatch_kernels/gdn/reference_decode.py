@@ -1,4 +1,4 @@
-"""Answers: what is right in a decode step? Both decode ops in plain torch, row by row, without a thought for speed.
+"""References for the decode kernels: both decode ops in plain torch, row by row, written for clarity, not speed.
 
 Slots, prefix sums and counts are host integers here, as in `reference.py`, and the arithmetic is done in the dtype of
 the arguments: pass float64 for the truth.

@@ -1,4 +1,4 @@
-"""Answers: which arguments are refused, and with what sentence? Nothing here reads a tensor's values."""
+"""Refuses arguments that do not fit, with a sentence. Nothing here reads a tensor's values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The virtual device against an H200: idioms, operators and real programs, each with the figure that was promised."""
+"""The virtual device agrees with an H200 on idioms, operators and real programs, at least as far as the docs state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_operators(tmp_path: Path) -> None:
     gpu, here = ProbedTable.load(SHIPPED), ProbedTable.load(tmp_path / "here.json")
     cannot = [name for name in here.failed if name in gpu.operators]
     both = [name for name in gpu.operators if gpu.signatures[name] == here.signatures.get(name)]
-    # What a newer torch does otherwise, by its sources.
+    # What a newer torch does differently by its own sources is expected here.
     changed = in_force(OPERATORS, here.environment.torch)
     both = [name for name in both if name.partition("|")[0] not in changed]
     found = [(gpu.operators[name].waits, here.operators[name].waits) for name in both]

@@ -1,4 +1,4 @@
-"""Answers: which lines of transformers wait in a tiny Llama's `generate`, on the virtual device?
+"""On the virtual device, a tiny Llama's `generate` waits in the lines of transformers that wait on a GPU.
 
 The same script was run on an H200 (torch 2.11, transformers 5.17) and waited at the same lines as often. Lines are
 found by their source text, so that a patch release which shifts them does not fail the test.
@@ -92,7 +92,7 @@ def test_generate_waits_where_a_gpu_does(device: VirtualDevice, tmp_path: Path, 
 def test_a_second_run_waits_at_the_same_lines_and_takes_the_same_virtual_time(
     device: VirtualDevice, tmp_path: Path
 ) -> None:
-    # The very first takes memory from the driver, which the allocators keep.
+    # The first run is left out: it takes memory from the driver, which the allocators then keep.
     _, first, second = (run(device, tmp_path, "do_sample=False") for _ in range(3))
 
     assert sites(first) == sites(second)

@@ -1,4 +1,4 @@
-"""Native code on the virtual device: its own code for CUDA is not seen, so a run with it is not called clean."""
+"""Native extensions on the virtual device: their own CUDA code is not seen, so a run with one is not called clean."""
 
 from __future__ import annotations
 

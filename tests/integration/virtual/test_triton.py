@@ -1,4 +1,4 @@
-"""Answers: do the user's Triton kernels run on the virtual device, unmodified?"""
+"""A user's Triton kernels run on the virtual device, unmodified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A torch that nobody tried is said in the report, by the gate and by doctor; a name that is gone is a sentence."""
+"""A torch that was never tried is named in the report, by the gate and by doctor; so is a name that it lacks."""
 
 from __future__ import annotations
 

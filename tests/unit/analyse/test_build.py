@@ -1,3 +1,5 @@
+"""How the recordings of a session become one report: coverages, counts, variants and sites."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, replace

@@ -1,3 +1,5 @@
+"""Step times of two variants: their ratio, its interval, and when neither is stated."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -92,7 +94,7 @@ def test_a_single_step_each_is_too_few() -> None:
 
 
 def test_a_ratio_lies_in_its_interval_where_steps_have_two_lengths() -> None:
-    """Short steps are a minority of each round but one; pooled over the rounds, the median would be another's."""
+    """Three rounds have two short steps of five, two have only short ones; the median of all steps is a short one."""
     old = [[4 * MS, 4 * MS + each, 9 * MS, 9 * MS, 9 * MS] for each in (1, 2, 3)] + [[4 * MS] * 12] * 2
     new = [[4 * MS + each] * 5 for each in (1, 2, 3, 4, 5)]
     found, (before, after) = compare(*pair(old, new), True), pair(old, new)

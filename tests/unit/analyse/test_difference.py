@@ -1,3 +1,5 @@
+"""The comparison of two runs: which lines are the same, which are new or gone, and which times changed."""
+
 from __future__ import annotations
 
 from dataclasses import replace

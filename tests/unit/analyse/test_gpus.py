@@ -1,3 +1,5 @@
+"""Runs on several GPUs: each wait, stream, gap and copy counts for the GPU that it belongs to."""
+
 from __future__ import annotations
 
 import pytest

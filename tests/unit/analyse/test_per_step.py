@@ -1,3 +1,5 @@
+"""Where the time of the measured steps went: the parts add up to the whole, for every stream and kind of line."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The cost of each line for a step; what was not measured is None, never 0."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The measured steps of a recording, and the time in which the GPU was busy in them."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""What sessions from traces of other programs add up to."""
+"""What the report says of a session that was read from another program's trace."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The causes of waits: their codes never change, and every cause has a complete page."""
+
 from __future__ import annotations
 
 import ast

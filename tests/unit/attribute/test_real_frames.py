@@ -1,4 +1,4 @@
-"""The rules against what this interpreter really records of a running line, with no torch in sight."""
+"""The rules name the right cause for frames that this Python really records of running lines; torch is not used."""
 
 from __future__ import annotations
 

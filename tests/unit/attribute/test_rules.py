@@ -1,4 +1,4 @@
-"""Each row is a line as a sensor records it: with the operator, and without, the code must be the same."""
+"""Each row is a line as a sensor records it; with and without its operator, the rules give it the same cause."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_a_line_with_several_candidates_is_decided_by_the_operator(line: str, op
     ("kind", "code"), [(SyncKind.DEVICE, "SW401"), (SyncKind.STREAM, "SW402"), (SyncKind.EVENT, "SW403")]
 )
 def test_a_wait_that_was_asked_for_is_named_by_what_it_waits_for(kind: SyncKind, code: str) -> None:
-    # GIVEN the three ways in which a sensor can tell
+    # GIVEN the three ways in which a sensor can know that the wait was asked for
     line = frame("thing.synchronize()", "thing.synchronize()")
     below = torch_frame("cuda/streams.py", "Stream.synchronize", "super().synchronize()")
 

@@ -1,3 +1,5 @@
+"""Each wait of a recording gets its line and its cause; a wait without a line is kept."""
+
 from __future__ import annotations
 
 from syncwatch.attribute.sites import attribute

@@ -1,3 +1,5 @@
+"""Which line of a stack is the user's, and which frames are those of libraries and of torch."""
+
 from __future__ import annotations
 
 import pytest

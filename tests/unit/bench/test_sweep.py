@@ -1,4 +1,4 @@
-"""A sweep is dealt, kept and compared; the processes themselves run in the last test, on one operator."""
+"""A sweep is divided among processes, saved and compared; only the last test starts the processes, on one operator."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""What a target on the command line names: a script, a function or a scenario, run as if started alone."""
+
 from __future__ import annotations
 
 import sys

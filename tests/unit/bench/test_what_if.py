@@ -1,3 +1,5 @@
+"""Lines are replayed without their waits; what cannot be replayed says so, and nothing stays wrapped."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Which word of a command is its target, and what an option says that the target does not have."""
+"""Which word of a command is its target, and the message for an option that the target does not have."""
 
 from __future__ import annotations
 

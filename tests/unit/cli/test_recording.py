@@ -1,4 +1,4 @@
-"""What the words of a command become: how often which variants of a scenario run."""
+"""How the words of a command decide which variants of a scenario run, and how often."""
 
 from __future__ import annotations
 

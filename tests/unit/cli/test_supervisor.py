@@ -1,4 +1,4 @@
-"""What the supervisor makes of how its child ended, and of what it delivered."""
+"""The supervisor's exit code and message follow from how its child process ended, and from what that delivered."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def left(status: int) -> int:
         (signal.SIGKILL, Delivered(), 3, "out of memory"),
         (signal.SIGTERM, Delivered(), 143, ""),
         (signal.SIGINT, Delivered(), 130, ""),
-        # What was delivered holds, whatever the target makes of the process afterwards ...
+        # The delivered exit code holds, however the process ends afterwards ...
         (left(0), Delivered(1), 1, ""),
         (signal.SIGABRT, Delivered(1), 1, ""),
-        # ... but for a clean verdict.
+        # ... unless it was 0: a process that fails after that is not clean.
         (left(7), Delivered(0), 3, "exit status 7 after the report was made"),
         (signal.SIGABRT, Delivered(0), 3, "SIGABRT after the report was made"),
         (left(0), Delivered(0, late=("It waited.",)), 3, "It waited."),

@@ -1,4 +1,4 @@
-"""Undocumented names stand in `compat` alone, and what is gone is said."""
+"""Undocumented names of other packages are used in `compat` alone; one that is gone is reported with what is lost."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Comments that allow a wait: which statement each covers, and what is refused or ignored."""
+
 from __future__ import annotations
 
 from dataclasses import replace

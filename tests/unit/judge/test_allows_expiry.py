@@ -1,4 +1,4 @@
-"""A day in the words of a reason ends it, and a date that cannot be read is refused; other words stay words."""
+"""An `until` date in an allowance's reason ends the allowance, a malformed one is refused; other words do nothing."""
 
 from __future__ import annotations
 

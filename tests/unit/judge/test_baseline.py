@@ -1,3 +1,5 @@
+"""Which sites a baseline knows, which are new, and which are gone, however the code around them moves."""
+
 from __future__ import annotations
 
 from dataclasses import fields, replace

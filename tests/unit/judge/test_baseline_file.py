@@ -1,3 +1,5 @@
+"""The file of a baseline: one sorted line for each site, safe against merges, interruptions and two writers."""
+
 from __future__ import annotations
 
 import json

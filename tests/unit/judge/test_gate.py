@@ -1,3 +1,5 @@
+"""The verdict on a run by its policy, budgets and allowances; what was not measured is never clean."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -130,7 +130,7 @@ def test_a_session_with_another_value_is_judged_or_refused(
         assert (ended.code, ended.out) == (2, "")
         assert_sentence(ended.refusal)
     elif ended.code == 0:
-        # It may pass only where it says itself that nothing waited unasked in a measured step.
+        # A pass is right only where the file itself has no implicit wait in a measured step.
         known = Session.load(folder / "run.json")
         measured = {step.index for step in known.recordings[-1].steps if not step.warmup}
         assert known.complete and measured

@@ -1,3 +1,5 @@
+"""Which rule of a policy decides about a wait: by range, path, cause or default."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A rule that can match nothing in a run is said, and one that nobody could judge ends in "could not measure"."""
+"""A rule that can match nothing in a run is reported, and one that nobody could judge ends in "could not measure"."""
 
 from __future__ import annotations
 

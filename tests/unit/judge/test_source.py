@@ -1,3 +1,5 @@
+"""A line of source keeps its fingerprint when only layout or comments change."""
+
 from __future__ import annotations
 
 import pytest

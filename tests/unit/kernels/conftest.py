@@ -1,6 +1,6 @@
-"""Answers: how do kernel tests run without a GPU? In Triton's interpreter, which has to be chosen before the import.
+"""Runs the kernel tests in Triton's interpreter where there is no GPU; it has to be chosen before the import.
 
-It is mended as on the virtual device: Triton 3.9 by itself refuses the mask that a comparison of two scalars gives.
+The interpreter is patched as on the virtual device: Triton 3.9's own refuses a mask made by comparing two scalars.
 """
 
 from __future__ import annotations

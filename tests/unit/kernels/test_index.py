@@ -1,4 +1,4 @@
-"""Chunk metadata: what it says, and that a device is asked at most once for each object."""
+"""Chunk metadata has the right values, and costs at most one read of the device for each tensor of lengths."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_unit_length_leaves_inverse_and_attention_as_they_are(problem: Problem) 
 
     assert_close(scaled.inverse, plain.inverse.double())
     assert_close(scaled.attention, plain.attention.double())
-    # Powers of two: nothing is rounded differently, and the keys' eight comes back in the gates.
+    # A factor that is a power of two changes no rounding; the keys' factor of 8 comes back in the gates.
     assert_close(scaled.gates[:, :, 0] * 8, plain.gates[:, :, 0].double(), FLOAT32)
 
 

@@ -1,3 +1,5 @@
+"""Sessions are written to files and read back unchanged; files that are no session are refused."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""A variant that we ran and a process of another program's trace are two types, told apart once."""
+"""A variant that syncwatch ran and a process in another program's trace are two types, and one place decides which."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""What the report says of `--what-if`: the time that a step could take, with its interval, or why it is unknown."""
+
 from __future__ import annotations
 
 from dataclasses import replace

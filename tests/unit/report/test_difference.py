@@ -1,3 +1,5 @@
+"""The comparison of two runs in the terminal: what is shown, counted or left out, whatever the names in it."""
+
 from __future__ import annotations
 
 from dataclasses import replace

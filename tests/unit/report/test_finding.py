@@ -1,3 +1,5 @@
+"""The lines of text that describe one site: how often it waits, what that costs, and why it is allowed."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

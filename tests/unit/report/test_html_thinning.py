@@ -1,3 +1,5 @@
+"""Large runs are thinned for the HTML timeline: every wait stays where there is room, and nothing is lost silently."""
+
 from __future__ import annotations
 
 from dataclasses import replace

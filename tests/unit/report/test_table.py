@@ -1,3 +1,5 @@
+"""The table of both variants in the terminal: its rows, its layout, and the mark of modelled times."""
+
 from __future__ import annotations
 
 from dataclasses import replace

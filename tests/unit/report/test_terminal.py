@@ -1,3 +1,5 @@
+"""The terminal report: widths, colours, carets under what waited, and names that could harm a terminal."""
+
 from __future__ import annotations
 
 import io

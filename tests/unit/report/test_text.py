@@ -1,3 +1,5 @@
+"""Durations, sizes, counts and names as the reports write them."""
+
 from __future__ import annotations
 
 import pytest

@@ -47,7 +47,7 @@ def of_profiler() -> Report:
 
 
 def blind() -> Report:
-    """Return a trace that has no calls."""
+    """Return the report of a trace without host calls, which cannot say how often the host waited."""
     known = nsys_session()
     process = replace(known.recordings[0], syncs=(), coverage=Coverage(("nsys",), (), None, 0))
     return report_of(replace(known, recordings=(process,)))

@@ -1,4 +1,4 @@
-"""The passes over a variant on CUDA, with no sensor on."""
+"""A variant on CUDA can be priced more than once; a fake stands for the sensors."""
 
 from __future__ import annotations
 

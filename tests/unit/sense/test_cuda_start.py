@@ -1,3 +1,5 @@
+"""The CUDA sensors start when the program initialises CUDA, and not before, after a watch, or in a fork."""
+
 from __future__ import annotations
 
 import os

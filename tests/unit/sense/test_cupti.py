@@ -1,3 +1,5 @@
+"""Rows that torch's profiler gets from CUPTI become waits, copies, kernels and steps."""
+
 from __future__ import annotations
 
 import json

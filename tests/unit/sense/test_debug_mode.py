@@ -1,3 +1,5 @@
+"""Each warning of torch's sync debug mode becomes a wait with its line, whatever the program does to warnings."""
+
 from __future__ import annotations
 
 import time
@@ -111,7 +113,7 @@ def test_a_warning_repeated_by_the_thread_in_backward_is_autograds(mode: Mode) -
 
 
 def test_one_that_begins_later_listens_on_when_the_first_has_ended(mode: Mode) -> None:
-    """As the hooks that stay until the process ends, which are put on inside a watch."""
+    """Hooks that stay until the process ends are put on inside a watch, and outlive it."""
     first, recorded = started()
     second, after = started()
 

@@ -1,4 +1,4 @@
-"""Answers: does a range count, whoever made it and however its function was imported? Judged by the waits in it."""
+"""A range counts, whoever made it and however its function was imported; the waits inside it show that."""
 
 from __future__ import annotations
 

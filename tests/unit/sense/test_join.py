@@ -1,3 +1,5 @@
+"""Waits that the hooks saw in one pass are joined, in order, to the rows that the profiler recorded in another."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

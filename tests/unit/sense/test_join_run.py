@@ -1,4 +1,4 @@
-"""Hooks and rows of one run are joined by time, so that a wait that one side missed takes nothing from the others."""
+"""Hooks and the profiler's rows of one run are joined by time; a wait that one side missed disturbs no other."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_as_many_of_both_are_the_same_however_far_the_clocks_are_apart() -> None
 
 
 def test_a_clock_that_is_a_little_ahead_loses_no_wait() -> None:
-    """Every call seems to begin behind the warning of it, by 8 microseconds; one more call is a library's."""
+    """By its clock every call begins 8 microseconds after the warning of it; one more call is a library's."""
     rows = [row(100_000 + 60_000 * number) for number in range(100)]
     library = row(100_000 + 60_000 * 50 + 30_000)
     events = [warned(each.end_ns + 2_000 - 10_000, number) for number, each in enumerate(rows)]
@@ -157,7 +157,7 @@ def test_the_clocks_are_brought_together() -> None:
     st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from((SyncKind.STREAM, SyncKind.EVENT))), max_size=40)
 )
 def test_every_call_is_there_once_and_every_hook_has_its_own_call(waits: list[tuple[bool, bool, SyncKind]]) -> None:
-    """Each wait is heard of or not, announced or warned of; lines are numbered as the calls are."""
+    """A hook sees each wait or not, before it or by torch's warning after it; lines have the numbers of the calls."""
     events, rows = [], []
     for number, (is_heard, is_announced, kind) in enumerate(waits):
         start = 100 + 20 * number

@@ -1,3 +1,5 @@
+"""Which of the functions that a policy requires have run during a watch."""
+
 from __future__ import annotations
 
 import sys

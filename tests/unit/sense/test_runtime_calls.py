@@ -1,4 +1,4 @@
-"""What CUPTI calls in Python: nothing that goes wrong there is lost. A stand-in takes CUPTI's place."""
+"""Callbacks from CUPTI into Python: an error in one is reported and loses no wait. A fake takes CUPTI's place."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_two_threads_never_share_the_number_of_their_ranges(monkeypatch: pytest.
     both_ask = threading.Barrier(2)
 
     class Slow(dict[tuple[str, ...], int]):
-        """Lets two threads look at its length before either enters its names."""
+        """A table of names in which two threads see the same length before either adds its own."""
 
         def __len__(self) -> int:
             found = super().__len__()

@@ -1,4 +1,4 @@
-"""A block that excuses waits holds for the code that entered it, and for nobody who runs meanwhile."""
+"""A block that excuses waits holds for the code that entered it alone, not for other code that runs meanwhile."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def watched() -> Iterator[Callable[[], list[bool]]]:
 
 
 def wait() -> None:
-    """Read a value that the GPU has."""
+    """Wait, by reading a value from the GPU."""
     torch.ones(3, device="cuda").sum().item()
 
 
@@ -261,7 +261,7 @@ def test_a_block_that_is_left_in_another_thread_has_ended() -> None:
 
 
 class _Other:
-    """A thread of no step that waits when it is told."""
+    """A thread outside of every step, which waits once for each call of `waits`."""
 
     def __init__(self) -> None:
         self._turn, self._done = threading.Semaphore(0), threading.Semaphore(0)
@@ -275,12 +275,12 @@ class _Other:
             self._done.release()
 
     def waits(self) -> None:
-        """Let it wait, until it has."""
+        """Let the thread wait once, and return when it has."""
         self._turn.release()
         self._done.acquire()
 
     def end(self) -> None:
-        """End it."""
+        """End the thread."""
         self._ends = True
         self._turn.release()
         self._thread.join()

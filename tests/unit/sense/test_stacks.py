@@ -1,3 +1,5 @@
+"""How stacks are recorded: each once, with file, line, function and code, and without paths of the machine."""
+
 from __future__ import annotations
 
 import os
@@ -63,7 +65,7 @@ def test_paths_say_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 class Truth:
-    """Captures the stack in which it is asked for its truth."""
+    """An object that captures the stack when Python asks whether it is true."""
 
     def __init__(self, table: StackTable) -> None:
         self.table = table

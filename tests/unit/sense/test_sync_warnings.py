@@ -1,4 +1,4 @@
-"""torch's warnings are heard whatever happens to `warnings`; raised as torch raises them, through C."""
+"""The sensor receives torch's warnings of waits, raised through C as torch does, whatever becomes of `warnings`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from syncwatch.sense.cuda.sync_warnings import MESSAGE, PROTOTYPE, SyncWarnings
 
 
 class WaitsError(Exception):
-    """What the listener raises."""
+    """The error that the sensor's callback raises."""
 
 
 def refuse(frame: FrameType | None) -> bool:
@@ -23,7 +23,7 @@ def refuse(frame: FrameType | None) -> bool:
 
 
 def waits() -> None:
-    """Warn as torch does: through the C half of `warnings`, which `PyErr_WarnEx` is in too."""
+    """Warn as torch does: by the C code of `warnings`, to which torch's `PyErr_WarnEx` belongs."""
     warnings.warn(MESSAGE, UserWarning, stacklevel=1)
 
 
@@ -142,7 +142,7 @@ def test_a_filter_that_was_added_in_between_stays() -> None:
 
 
 def test_what_the_listener_raises_comes_out_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hear another warning of torch's C++, since without a GPU it warns of no wait."""
+    """Uses another warning of torch's C++, since without a GPU torch warns of no wait."""
     monkeypatch.setattr(sync_warnings, "MESSAGE", "An output with one or more elements was resized")
     x, out = torch.ones(3), torch.ones(5)
 

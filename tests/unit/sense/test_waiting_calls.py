@@ -1,3 +1,5 @@
+"""Methods of types written in C are hooked, for objects that exist too, and put back."""
+
 from __future__ import annotations
 
 from types import FrameType

@@ -1,4 +1,4 @@
-"""What torch.profiler says of where a function stands, without the machine, its folders and its users."""
+"""Paths in traces of torch.profiler are shortened, so that they keep no folder and no user of the machine."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Fixtures for tests on the virtual device: the device, for a module or for one test, and its recorder."""
+
 from __future__ import annotations
 
 import contextlib

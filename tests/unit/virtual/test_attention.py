@@ -1,3 +1,5 @@
+"""Attention on the virtual device gives the results and gradients of the CPU."""
+
 from __future__ import annotations
 
 import pytest

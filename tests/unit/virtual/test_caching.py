@@ -138,7 +138,7 @@ def test_an_empty_cache_gives_back_what_is_wholly_free(device: VirtualDevice, re
 
     assert figures("segment", "reserved_bytes") == (1, 2 * MIB)
     assert allocator_calls_of(recorder) == ["cudaMalloc", "cudaMalloc", "cudaFree"]
-    # It waits for the device.
+    # `cudaFree` waits for the device, which has more than 4 ms of work left.
     assert device.now_ns() - begun > 4_000_000
     assert torch.cuda.memory_stats()["num_device_free"] == 1
     assert kept.is_cuda
@@ -284,7 +284,7 @@ def test_a_thread_that_ends_leaves_its_workspace_to_the_next(device: VirtualDevi
         thread = threading.Thread(target=lambda: x @ x)
         thread.start()
         thread.join()
-        # The thread of the system ends a little later than Python's.
+        # The operating system's thread ends a little later than Python's `join` returns.
         while Path(f"/proc/self/task/{thread.native_id}").exists():
             os.sched_yield()
 

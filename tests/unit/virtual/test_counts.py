@@ -65,7 +65,7 @@ def without_size() -> Call:
 
 def with_size() -> Call:
     indices, values = torch.tensor([[0, 1], [1, 0]], device="cuda"), torch.ones(2, device="cuda")
-    # Invariants are not checked unless that is asked for.
+    # torch checks the invariants of a sparse tensor, which would read values, only where that is asked for.
     return lambda: torch.sparse_coo_tensor(indices, values, (2, 2))
 
 
@@ -110,7 +110,7 @@ def sparse_softmax() -> Call:
 
 
 def two_paths(name: str) -> Call:
-    """Backward of a product where an element is zero, which is looked for."""
+    """Return the backward of a product with an element that is zero, which torch looks for."""
     x = torch.linspace(0, 1, 8, device="cuda").requires_grad_()
     y = x.prod() if name == "prod" else x.cumprod(0).sum()
     return lambda: y.backward()

@@ -1,3 +1,5 @@
+"""What `torch.cuda` offers works on the virtual device: streams, events, memory, random numbers, autocast, NVTX."""
+
 from __future__ import annotations
 
 import warnings

@@ -1,3 +1,5 @@
+"""The virtual device goes on and off without a trace in torch; its tensors compute as the CPU's and are recorded."""
+
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,4 @@
-"""Names that were imported from torch before the device is on: each reaches it, and is itself again afterwards."""
+"""Names imported from torch before the device is on: calls of them reach the device, and none is changed afterwards."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Own(CUDA.Event):  # type: ignore[misc, name-defined]
 
 KINDS = ("Float", "Double", "Half", "BFloat16", "Byte", "Char", "Short", "Int", "Long", "Bool")
 WRITTEN_IN_C = {"MemPool", *(f"{kind}Tensor" for kind in KINDS)}
-"""What was imported of these before stays what it was: there is no Python in them that could lead elsewhere."""
+"""Names that cannot be redirected once imported: they are written in C, with no Python code to change."""
 
 
 def on_device(value: Any) -> bool:

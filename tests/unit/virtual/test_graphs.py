@@ -1,3 +1,5 @@
+"""CUDA graphs, compiled functions and kernels of the jiterator on the virtual device."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Answers: do the idioms people write make the calls that a GPU would?
+"""The idioms that people write make the calls on the virtual device that they make on a GPU.
 
 The figures are those measured on an H200 with torch 2.11: synchronizations, reads and uploads of one call. `SINCE` has
 those that a later torch does otherwise by its sources (`benchmarks/torch_changes.py` names them).

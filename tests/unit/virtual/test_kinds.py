@@ -1,4 +1,4 @@
-"""Tensors that are more than a tensor: subclasses, nested and sparse ones, those of functorch; composed operators."""
+"""Tensors beyond plain ones: subclasses, nested and sparse tensors, those of functorch; and composed operators."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_read_under_vmap_is_refused_as_torch_refuses_it() -> None:
         functions.vmap(lambda each: each.item())(torch.ones(3, device="cuda"))
 
 
-# Operators that torch composes of others in C++: what they call is judged.
+# Operators that torch composes of others in C++: the waits expected are those of the operators they call.
 COMPOSED: dict[str, tuple[Callable[[Any], Any], int]] = {
     "einsum": (lambda x: torch.einsum("ij,kj->ik", x, x), 0),
     "tensordot": (lambda x: torch.tensordot(x, x, 1), 0),

@@ -167,7 +167,7 @@ def test_of_several_at_once_one_builds(kept: Path, tmp_path: Path, monkeypatch: 
 def test_where_the_cache_cannot_be_written_it_is_kept_in_tmp(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Of a file no folder can be made, by root neither.
+    # A file stands where the cache folder would be, so that not even root can make it.
     (tmp_path / "cache").write_text("", encoding="utf-8")
     monkeypatch.setenv("CXX", str(compiler(tmp_path, 'printf whole > "$out"')))
 

@@ -1,3 +1,5 @@
+"""The virtual clock's rates for kernels and copies: plausible, sourced, and read from a checked file."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,4 @@
-"""A row that goes by the form of a call is asked once for each form; what was asked for is recorded all the same."""
+"""A row that depends on the form of a call alone is evaluated once for each form; its waits are recorded each time."""
 
 from __future__ import annotations
 
@@ -97,14 +97,14 @@ def test_a_read_that_a_guard_forbids_was_copied_and_is_no_wait(device: VirtualDe
 
 def test_both_ways_of_recording_a_read_say_the_same(device: VirtualDevice) -> None:
     def told(wait: object) -> None:
-        """Let it wait."""
+        """Let every wait happen, as a guard that forbids nothing."""
 
     seen = []
     for listener in (None, told):
         recorder = Recorder(now_ns=device.now_ns)
         device.record_into(recorder)
         x = torch.ones(3, device="cuda")
-        # The first read takes page-locked memory from the driver.
+        # The first read takes page-locked memory from the driver, and is not compared.
         x.sum().item()
         device.record_into(recorder := Recorder(now_ns=device.now_ns))
         block = ACTIVE_GUARDS.enter(listener)

@@ -1,4 +1,4 @@
-"""Writing through square brackets asks of the host what CUDA asks in the torch that is installed, whichever it is.
+"""Assigning through square brackets waits and uploads as CUDA does in the installed torch, whichever that is.
 
 torch's own fake tensors come down to the operators that CUDA tensors come down to, and need no GPU: a read ends them
 with an exception, and an operand from the host is one that has to be uploaded.
@@ -84,7 +84,7 @@ class Asked(TorchDispatchMode):
         flat = [each for arg in args for each in (arg if isinstance(arg, (list, tuple)) else [arg])]
         tensors = [each for each in flat if isinstance(each, torch.Tensor)]
         there = [each for each in tensors if each.device.type == "cuda"]
-        # One number through one mask is filled in: `canDispatchToMaskedFill`.
+        # One number through one mask becomes a masked_fill_ (`canDispatchToMaskedFill` in torch), with no upload.
         filled = name.startswith("aten.index_put_") and len(tensors) == 3 and tensors[1].dtype is torch.bool
         if name.startswith(("aten.index_put_", "aten.copy_")) and there and not filled:
             self.uploads += sum(each.device.type == "cpu" for each in tensors)

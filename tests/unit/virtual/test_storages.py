@@ -1,3 +1,5 @@
+"""Storages, quantized and sparse tensors, generators and default types on the virtual device."""
+
 from __future__ import annotations
 
 import gc

@@ -1,4 +1,4 @@
-"""Every public way to get a tensor, a module or a storage onto the device ends there, with the values it had."""
+"""Every public way to put a tensor, a module or a storage onto the device puts it there, with the values it had."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_values_arrive(way: str) -> None:
     assert tensor.cpu().tolist() == VALUES
 
 
-# Without values to compare: what shape they have.
+# Tensors whose values are not compared, only their shapes.
 MADE: dict[str, Callable[[], Any]] = {
     "zeros": lambda: torch.zeros(2, 3, device="cuda"),
     "zeros(dtype=)": lambda: torch.zeros(2, 3, dtype=torch.bool, device="cuda"),

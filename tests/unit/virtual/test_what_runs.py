@@ -1,4 +1,4 @@
-"""Parts of torch beyond its operators run there: compilers, graphs, optimizers, the user's own CUDA functions."""
+"""Parts of torch beyond its operators run on the device: compilers, graphs, optimizers, a user's own CUDA functions."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_an_optimizer_takes_the_steps_of_the_host(name: str) -> None:
         model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
         x = torch.randn(6, 4)
         model.to(where)
-        # Where the host cannot, another way of the same optimizer has the same values.
+        # `capturable` does not run on the CPU; plain Adam gives the same values.
         makes = OPTIMIZERS["Adam" if "capturable" in name and where == "cpu" else name]
         optimizer = makes(model.parameters())
         for _ in range(3):

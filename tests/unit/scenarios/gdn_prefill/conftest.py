@@ -1,4 +1,4 @@
-"""The workload launches the kernels, and is tested as they are."""
+"""The workload launches the kernels, so its tests run in the same interpreter as theirs, with fresh memory NaN."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_the_bound_without_what_the_steps_in_flight_rejected_is_the_truth() -> N
     corrected = 0
     for rows, truth, known in steps(scheduler_of(SMALL, 4), 200):
         bound = mirror.upper_bound(rows, len(rows))
-        # A decode row had its last turn in the step before, as none waits for tokens here.
+        # Every decode row also ran in each of the last steps, as the token limit holds none of them back here.
         rejected = torch.tensor([sum(known.rejected[row.slot][-SMALL.steps_in_flight :]) for row in rows])
         assert (bound - rejected).tolist() == truth.tolist()
         corrected += int(rejected.sum())

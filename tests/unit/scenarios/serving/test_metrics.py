@@ -35,7 +35,7 @@ def test_figures() -> None:
     assert figures["ttft_ms_mean"] == pytest.approx(500 / 3)
     assert figures["ttft_ms_p50"] == pytest.approx(100)
     assert figures["ttft_ms_p99"] == pytest.approx(100 + 0.98 * 200)
-    # The one of request 2 is not known before it is done, and request 1 has no second token.
+    # Of requests that are done and have a second token: request 2 is not done, and request 1 has no second token.
     assert figures["tpot_ms_mean"] == figures["tpot_ms_p50"] == figures["tpot_ms_p99"] == pytest.approx(75)
 
 

@@ -32,7 +32,7 @@ class Trace:
 
 
 def run(requests: list[Request], limits: Limits = LIMITS, *, acceptance: float = 0.7, in_flight: int = 1) -> Trace:
-    """Serve `requests` to the end, the results told `in_flight` steps late."""
+    """Serve `requests` to the end; the scheduler gets each step's results `in_flight` steps late."""
     scheduler, generator, trace = Scheduler(limits, iter(requests)), random.Random(0), Trace()
     flying: deque[tuple[ScheduledStep, list[int]]] = deque()
 

@@ -248,7 +248,7 @@ def test_a_workload_begins_anew_at_step_0_and_catches_up_elsewhere() -> None:
     figures = workload.figures("naive")
     assert figures["tokens_per_s"] > 0 and figures["ttft_ms_p50"] > 0
     assert len(workload._loops["naive"].transcript.kinds) == 3
-    # After the figures the loop knows more than it should, so that the next step makes it begin anew.
+    # To give figures the loop takes in results early, so the next step must start again from the beginning.
     third = workload.step("naive", 3)
     workload.step("precomputed", 1)
     workload.step("precomputed", 2)
