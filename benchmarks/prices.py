@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from syncwatch.model.events import SyncKind  # noqa: E402
-from syncwatch.model.finding import Variant  # noqa: E402
+from syncwatch.model.finding import RecordingSummary  # noqa: E402
 from syncwatch.model.session import DeviceKind, Session  # noqa: E402
 from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import Sensed  # noqa: E402
@@ -90,13 +90,13 @@ def _run(program: Program) -> list[Stall]:
     return found[_WARMUP:]
 
 
-def _variant(sensed: Sensed, environment: object) -> Variant:
+def _variant(sensed: Sensed, environment: object) -> RecordingSummary:
     assert sensed.recording is not None
     session = Session("prices", DeviceKind.CUDA, environment, (sensed.recording,), None, True)  # type: ignore[arg-type]
     return report_of(session).variants[0]
 
 
-def _row(name: str, stalls: list[Stall], variant: Variant) -> Row:
+def _row(name: str, stalls: list[Stall], variant: RecordingSummary) -> Row:
     site = max(
         (each for each in variant.sites if each.kind is not SyncKind.ALLOCATION and "other" not in each.function),
         key=lambda each: each.host_blocked_us or 0.0,

@@ -10,7 +10,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
-from syncwatch.analyse.build import analyse, analyse_recording, kind_of
+from syncwatch.analyse.build import analyse_processes, analyse_recording, analyse_variants
 from syncwatch.attribute.causes import CAUSES
 from syncwatch.attribute.causes.base import rule_help
 from syncwatch.attribute.sites import attribute
@@ -18,8 +18,8 @@ from syncwatch.judge.baseline import fingerprint_of
 from syncwatch.judge.gate import judge
 from syncwatch.judge.policy import Files
 from syncwatch.model.analysis import AnalysedRecording, Analysis
-from syncwatch.model.finding import Report, Variant
-from syncwatch.model.session import Recording, Session
+from syncwatch.model.finding import Process, RecordingSummary, Report, Variant
+from syncwatch.model.session import Recorder, Recording, Session
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ def sense(device: str, target: str, *, prices: bool = True) -> WatchedBlock:
 
 def analysed(session: Session) -> Analysis:
     """Return what `session` shows: each wait with its line, its cause and its price, and what they add up to."""
-    kind = kind_of(session)
-    return analyse(session, [analysed_recording(recording, kind) for recording in session.recordings])
+    if session.recorder is Recorder.SYNCWATCH:
+        return analyse_variants(session, [analysed_recording(each, Variant) for each in session.recordings])
+    return analyse_processes(session, [analysed_recording(each, Process) for each in session.recordings])
 
 
-def analysed_recording(recording: Recording, kind: type[Variant] = Variant) -> AnalysedRecording:
+def analysed_recording(recording: Recording, kind: type[RecordingSummary] = Variant) -> AnalysedRecording:
     """Return what one recording shows: waits are attributed and priced here and nowhere else."""
     return analyse_recording(recording, attribute(recording), kind)
 

@@ -15,27 +15,34 @@ from syncwatch.analyse.timeline import Timeline, outside_of, split_early, timeli
 from syncwatch.model.analysis import AnalysedRecording, Analysis, Finding, Wait
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import STEP_RANGE, SyncKind, collector_off
-from syncwatch.model.finding import NO_LINE, Comparison, Process, Report, Variant, recorder_of
+from syncwatch.model.finding import NO_LINE, Comparison, RecordingSummary, Report, recorder_of
 from syncwatch.model.session import Coverage, Recorder, Recording, Session
 
 _OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
 
 
-def analyse(session: Session, analysed: Sequence[AnalysedRecording]) -> Analysis:
-    """Return the analysis of `session`, given that of each of its recordings, in order."""
+def analyse_variants(session: Session, analysed: Sequence[AnalysedRecording]) -> Analysis:
+    """Return the analysis of a run from those of its variants, in order; the last is held against the first."""
+    comparison = None
     if len(analysed) > 1:
-        analysed = _beside_others(analysed)
-    return Analysis(session, tuple(analysed), _report(session, tuple(each.variant for each in analysed)))
+        comparison = compare(session.recordings[0], session.recordings[-1], session.outputs_equal)
+    return Analysis(session, tuple(analysed), _report(session, analysed, comparison))
 
 
-def _report(session: Session, variants: tuple[Variant, ...]) -> Report:
+def analyse_processes(session: Session, analysed: Sequence[AnalysedRecording]) -> Analysis:
+    """Return the analysis of a trace from those of its processes, in order; none is held against another."""
+    noted = _note_shared_gpus(analysed)
+    return Analysis(session, tuple(noted), _report(session, noted, None))
+
+
+def _report(session: Session, analysed: Sequence[AnalysedRecording], comparison: Comparison | None) -> Report:
     return Report(
         target=session.target,
         device=session.device,
         environment=session.environment,
         parameters=session.parameters,
-        variants=variants,
-        comparison=_comparison(session, variants),
+        variants=tuple(each.summary for each in analysed),
+        comparison=comparison,
         coverage=merge(recording.coverage for recording in session.recordings),
         complete=session.complete,
         missing=session.missing,
@@ -45,24 +52,16 @@ def _report(session: Session, variants: tuple[Variant, ...]) -> Report:
     )
 
 
-def _beside_others(analysed: Sequence[AnalysedRecording]) -> Sequence[AnalysedRecording]:
+def _note_shared_gpus(analysed: Sequence[AnalysedRecording]) -> Sequence[AnalysedRecording]:
     """Return `analysed` with a note where another process may have kept the same GPU busy."""
-    # Variants take turns on a GPU, and processes share it.
-    gpus = [{gpu for gpu, *_ in work_of(each.recording.kernels or ()) if each.variant.alone} for each in analysed]
+    gpus = [{gpu for gpu, *_ in work_of(each.recording.kernels or ())} for each in analysed]
     users = Counter(gpu for used in gpus for gpu in used)
     return [
-        replace(each, variant=replace(each.variant, notes=(*each.variant.notes, _OWN_WORK)))
+        replace(each, summary=replace(each.summary, notes=(*each.summary.notes, _OWN_WORK)))
         if any(users[gpu] > 1 for gpu in used)
         else each
         for each, used in zip(analysed, gpus, strict=True)
     ]
-
-
-def _comparison(session: Session, variants: Sequence[Variant]) -> Comparison | None:
-    """Return the last variant against the first; None where they are not held against one another."""
-    if len(variants) < 2 or any(each.alone for each in variants):
-        return None
-    return compare(session.recordings[0], session.recordings[-1], session.outputs_equal)
 
 
 def own_figures(recording: Recording) -> dict[str, float | None]:
@@ -85,29 +84,26 @@ def merge(coverages: Iterable[Coverage]) -> Coverage:
     )
 
 
-def kind_of(session: Session) -> type[Variant]:
-    """Return what the recordings of `session` are of; nobody asks it again after this."""
-    return Variant if session.recorder is Recorder.SYNCWATCH else Process
-
-
 @collector_off()
 def analyse_recording(
-    recording: Recording, findings: Sequence[Finding | None], kind: type[Variant] = Variant
+    recording: Recording, findings: Sequence[Finding | None], kind: type[RecordingSummary]
 ) -> AnalysedRecording:
     """Return what one recording shows.
 
     Args:
         recording: what was seen.
         findings: the line and the cause of each of its waits, in their order; None for the runner's own.
-        kind: what it is a recording of, as `kind_of` tells.
+        kind: what it is a recording of: `Variant` or `Process`.
     """
     timeline = timeline_of(recording)
     prices = price(recording, timeline)
     waits = tuple(map(Wait, recording.syncs, findings, prices))
-    return AnalysedRecording(recording, waits, _variant(recording, waits, timeline, kind))
+    return AnalysedRecording(recording, waits, _summary(recording, waits, timeline, kind))
 
 
-def _variant(recording: Recording, waits: Sequence[Wait], timeline: Timeline, kind: type[Variant]) -> Variant:
+def _summary(
+    recording: Recording, waits: Sequence[Wait], timeline: Timeline, kind: type[RecordingSummary]
+) -> RecordingSummary:
     window, warmup = window_of(recording), warmup_of(recording)
     outside = outside_of(recording)
     early, _ = split_early((wait.sync for wait in waits if wait.finding is not None), window)

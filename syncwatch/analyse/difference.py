@@ -20,7 +20,7 @@ from syncwatch.model.difference import (
     StepFigures,
     VariantDifference,
 )
-from syncwatch.model.finding import UNKNOWN, Report, Site, Variant
+from syncwatch.model.finding import UNKNOWN, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
 
 KeyOf = Callable[[Site], Hashable]
@@ -143,7 +143,7 @@ class Run:
         """Return what was found in it."""
         return self.analysis.report
 
-    def variant(self, name: str) -> tuple[Recording, Variant]:
+    def variant(self, name: str) -> tuple[Recording, RecordingSummary]:
         """Return the variant `name` as it was recorded and as it is reported.
 
         Raises:
@@ -151,13 +151,13 @@ class Run:
             NotMeasuredError: if it has none of its steps.
         """
         for each in self.analysis.recordings:
-            if each.variant.name == name:
-                if not each.variant.steps:
+            if each.summary.name == name:
+                if not each.summary.steps:
                     raise NotMeasuredError(
                         f"{self.name} holds no measured step of {name}, so there is nothing to compare. Run it again, "
                         "to its end."
                     )
-                return each.recording, each.variant
+                return each.recording, each.summary
         offered = ", ".join(self.names)
         raise UsageError(f"{self.name} has no variant {name!r}. Choose from {offered}.")
 

@@ -38,11 +38,10 @@ def _run(path: Path, step_range: str | None) -> Run:
 
 def _by_order(before: Run, after: Run) -> tuple[tuple[str, str], ...]:
     """Return the processes of two traces in pairs, if they are as many: their numbers differ, and not their ranks."""
-    processes = all(each.alone for run in (before, after) for each in run.report.variants)
-    shared = set(before.names) & set(after.names)
-    if not processes or shared or len(before.names) != len(after.names):
+    old, new = ([each.name for each in run.report.processes] for run in (before, after))
+    if set(old) & set(new) or len(old) != len(new):
         return ()
-    return tuple(zip(before.names, after.names, strict=True))
+    return tuple(zip(old, new, strict=True))
 
 
 def _pair(words: str) -> tuple[str, str]:

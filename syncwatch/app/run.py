@@ -203,7 +203,7 @@ def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_on
 
 def _waiting_lines(recording: Recording) -> tuple[Line, ...]:
     """Return the lines at which the measured steps of `recording` wait, the worst first."""
-    sites = analysed_recording(recording).variant.sites
+    sites = analysed_recording(recording).summary.sites
     waits = (site for site in sites if site.kind is not SyncKind.ALLOCATION and site.file != NO_LINE)
     return tuple(dict.fromkeys(Line(site.file, site.line) for site in waits))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from syncwatch.judge.source import normalised, valid
-from syncwatch.model.finding import NO_LINE, Site, Variant
+from syncwatch.model.finding import NO_LINE, RecordingSummary, Site
 from syncwatch.model.verdict import KnownSite, SiteKey
 
 
@@ -41,8 +41,8 @@ def scope_of(target: str) -> str:
     return posixpath.basename(path) if posixpath.isabs(path) else path
 
 
-def variant_scope(variant: Variant) -> str:
-    """Return the name that entries of `variant` have."""
+def variant_scope(variant: RecordingSummary) -> str:
+    """Return the name that entries of `variant` have, be it a variant or a process."""
     return valid(variant.scope)
 
 

@@ -12,7 +12,7 @@ from syncwatch.judge.allows import expired
 from syncwatch.judge.baseline import entries_for, entries_of, larger, variant_scope
 from syncwatch.judge.policy import Files, judge_rules
 from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
-from syncwatch.model.finding import PerStep, Report, Variant, WorstStep
+from syncwatch.model.finding import PerStep, RecordingSummary, Report, WorstStep
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import (
     Allow,
@@ -32,7 +32,7 @@ _TIMES = ("host_blocked_us", "gpu_idle_us")
 
 
 def judge_budgets(
-    variant: Variant, policy: Policy, device: DeviceKind, disallowed: float, most: float
+    variant: RecordingSummary, policy: Policy, device: DeviceKind, disallowed: float, most: float
 ) -> Iterator[Ruling]:
     """Yield a ruling for each budget that the worst step exceeds, or that could not be judged.
 
@@ -72,12 +72,12 @@ def _measured(per_step: PerStep | WorstStep, name: str) -> float | None:
     return figures[name]
 
 
-def _worst(variant: Variant, name: str) -> float | None:
+def _worst(variant: RecordingSummary, name: str) -> float | None:
     return None if variant.worst_step is None else _measured(variant.worst_step, name)
 
 
 def _judge(
-    variant: Variant, name: str, average: float | None, worst: float | None, limit: float | None
+    variant: RecordingSummary, name: str, average: float | None, worst: float | None, limit: float | None
 ) -> Iterator[Ruling]:
     if limit is None:
         return
@@ -95,7 +95,7 @@ def _judge(
         yield Ruling(Severity.FAIL, Reason.OVER_BUDGET, said, said, variant.name, measured=measured, limit=limit)
 
 
-def _not_judged(variant: Variant, name: str, limit: float, policy: Policy) -> Ruling:
+def _not_judged(variant: RecordingSummary, name: str, limit: float, policy: Policy) -> Ruling:
     said = (
         f"{variant.name}: the budget of {limit:g} for {name} was not judged, since times of the virtual device are "
         "modelled. Judge it with --device cuda."
@@ -180,14 +180,14 @@ def baseline_of(report: Report, policy: Policy, comments: Sequence[Allow], today
     return tuple(largest.values())
 
 
-def _outside(policy: Policy, variant: Variant) -> Policy:
+def _outside(policy: Policy, variant: RecordingSummary) -> Policy:
     """Return `policy` for what lies outside the steps: of a trace they are what the user chose to look at."""
-    if variant.marked or policy.outside_steps is not Level.DISALLOW:
+    if variant.marks_steps or policy.outside_steps is not Level.DISALLOW:
         return policy
     return replace(policy, outside_steps=Level.LOG)
 
 
-def _judged(report: Report, policy: Policy) -> tuple[Sequence[Variant], list[str]]:
+def _judged(report: Report, policy: Policy) -> tuple[Sequence[RecordingSummary], list[str]]:
     if not policy.variants:
         return report.candidates, []
     known = {variant.name: variant for variant in report.variants}
@@ -199,7 +199,7 @@ def _judged(report: Report, policy: Policy) -> tuple[Sequence[Variant], list[str
     return [known[name] for name in policy.variants if name in known], reasons
 
 
-def _not_measured(report: Report, variants: Iterable[Variant]) -> Iterator[Ruling]:
+def _not_measured(report: Report, variants: Iterable[RecordingSummary]) -> Iterator[Ruling]:
     if not report.complete:
         for reason in report.missing or ("The run ended early.",):
             yield _unmeasured(reason, None)
@@ -229,7 +229,7 @@ def _unwatched(report: Report, policy: Policy) -> Iterator[Ruling]:
             yield Ruling(severity, Reason.UNWATCHED, sentence, sentence)
 
 
-def _unmeasured(reason: str, variant: Variant | None) -> Ruling:
+def _unmeasured(reason: str, variant: RecordingSummary | None) -> Ruling:
     return Ruling(Severity.FAIL, Reason.UNMEASURED, reason, reason, variant.name if variant else None)
 
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathspec import GitIgnoreSpec
 
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import NO_LINE, Report, Site, Variant
+from syncwatch.model.finding import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind, Recorder
 from syncwatch.model.verdict import Level, Policy, Reason, Rule, Ruling, Severity
 
@@ -128,7 +128,9 @@ class Files:
     """Others that rules may allow to wait: another program of the project runs them."""
 
 
-def judge_rules(report: Report, variants: Sequence[Variant], policy: Policy, files: Files | None) -> Iterator[Ruling]:
+def judge_rules(
+    report: Report, variants: Sequence[RecordingSummary], policy: Policy, files: Files | None
+) -> Iterator[Ruling]:
     """Yield a ruling for each rule that could match nothing in this run.
 
     Args:
@@ -144,7 +146,7 @@ def judge_rules(report: Report, variants: Sequence[Variant], policy: Policy, fil
         yield from _causes(report, variant, policy)
 
 
-def _ranges(variants: Sequence[Variant], policy: Policy) -> Iterator[Ruling]:
+def _ranges(variants: Sequence[RecordingSummary], policy: Policy) -> Iterator[Ruling]:
     names = dict.fromkeys(name for variant in variants for name in _entered(variant))
     for rule in policy.ranges:
         if not any(fnmatchcase(name, rule.pattern) for name in names):
@@ -155,7 +157,7 @@ def _ranges(variants: Sequence[Variant], policy: Policy) -> Iterator[Ruling]:
             yield _unmatched(said, policy)
 
 
-def _entered(variant: Variant) -> Iterator[str]:
+def _entered(variant: RecordingSummary) -> Iterator[str]:
     yield from variant.ranges
     for site in (*variant.sites, *variant.outside_sites):
         yield from site.ranges
@@ -170,7 +172,7 @@ def _paths(report: Report, policy: Policy, files: Files) -> Iterator[Ruling]:
             yield _unmatched(said, policy)
 
 
-def _causes(report: Report, variant: Variant, policy: Policy) -> Iterator[Ruling]:
+def _causes(report: Report, variant: RecordingSummary, policy: Policy) -> Iterator[Ruling]:
     unseen = dict(_unseen(report, variant))
     for rule in policy.causes:
         what = next((phrase for code, phrase in unseen.items() if rule.pattern.startswith(code)), None)
@@ -186,7 +188,7 @@ def _causes(report: Report, variant: Variant, policy: Policy) -> Iterator[Ruling
             yield Ruling(Severity.WARN, Reason.NOT_JUDGED, said, said, variant.name)
 
 
-def _unseen(report: Report, variant: Variant) -> Iterator[tuple[str, str]]:
+def _unseen(report: Report, variant: RecordingSummary) -> Iterator[tuple[str, str]]:
     """Yield the codes of causes that no sensor of this run could see, with what they are."""
     if variant.per_step.allocator_calls is None:
         yield _ALLOCATOR, "calls of the allocator"

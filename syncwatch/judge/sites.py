@@ -14,7 +14,7 @@ from datetime import date
 from syncwatch.judge.allows import covering, day_in, expired
 from syncwatch.judge.baseline import entries_of, excess, key_of, outside_scope, variant_scope
 from syncwatch.judge.policy import level_of
-from syncwatch.model.finding import NO_LINE, Site, Variant
+from syncwatch.model.finding import NO_LINE, RecordingSummary, Site
 from syncwatch.model.verdict import Allow, KnownSite, Level, Policy, Reason, Ruling, Severity, SiteKey
 
 _ADVICE = (
@@ -26,7 +26,7 @@ _ADVICE = (
 class SiteGroups:
     """The sites of one variant, by what the allows and levels say of them."""
 
-    variant: Variant
+    variant: RecordingSummary
     outside: bool
     """Whether these are the ones outside every step."""
     rulings: list[Ruling] = field(default_factory=list)
@@ -57,7 +57,7 @@ class SiteGroups:
 
 
 def sort_sites(
-    variant: Variant, policy: Policy, allows: Sequence[Allow], today: date, *, outside: bool = False
+    variant: RecordingSummary, policy: Policy, allows: Sequence[Allow], today: date, *, outside: bool = False
 ) -> SiteGroups:
     """Return the sites of `variant`, those that are settled with their ruling.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from syncwatch.model.events import SyncEvent
-from syncwatch.model.finding import Report, Variant
+from syncwatch.model.finding import RecordingSummary, Report
 from syncwatch.model.session import Recording, Session
 
 Span = tuple[int, int]
@@ -87,7 +87,7 @@ class AnalysedRecording:
     recording: Recording
     waits: tuple[Wait, ...]
     """Every wait in the order of `recording.syncs`, the runner's pacing too."""
-    variant: Variant
+    summary: RecordingSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from syncwatch.model.events import SyncKind
+from syncwatch.model.process_name import without_number
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recorder
 
 REPORT_SCHEMA = "syncwatch.report/1"
@@ -16,10 +16,6 @@ NO_LINE = "<no Python line>"
 
 UNKNOWN = "unknown"
 """Stands in an environment for what a trace does not tell."""
-
-
-_NUMBERED = re.compile(r"^process \d+")
-"""How the readers of traces name a process that has no rank."""
 
 
 def recorder_of(coverage: Coverage) -> Recorder:
@@ -164,12 +160,13 @@ class WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
-    """One way to run the target: the last of a run is the candidate, held against the first."""
+class RecordingSummary:
+    """What a report says of one recording: the fields that a variant and a process have alike.
 
-    alone: ClassVar[bool] = False
-    """Whether it is judged for itself, and held against no other of its run."""
-    marked: ClassVar[bool] = True
+    Version 1 of the report's schema lists both under `variants`.
+    """
+
+    marks_steps: ClassVar[bool]
     """Whether its steps were marked for us, so that a wait outside all of them is one that nobody thought of."""
 
     name: str
@@ -209,19 +206,22 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
-class Process(Variant):
-    """One process of another program's trace: it has every figure of a variant, and is a candidate against none.
+class Variant(RecordingSummary):
+    """One way to run the target: the last of a run is the candidate, held against the first."""
 
-    Version 1 of the report's schema lists both under `variants`.
-    """
+    marks_steps: ClassVar[bool] = True
 
-    alone: ClassVar[bool] = True
-    marked: ClassVar[bool] = False
+
+@dataclass(frozen=True, slots=True)
+class Process(RecordingSummary):
+    """One process of another program's trace: it is judged for itself, and held against no other of its trace."""
+
+    marks_steps: ClassVar[bool] = False
 
     @property
     def scope(self) -> str:
         """Return what a baseline knows it by: not by its number, which is another one in the next trace."""
-        return _NUMBERED.sub("process", self.name)
+        return without_number(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +247,8 @@ class Report:
     device: DeviceKind
     environment: Environment
     parameters: dict[str, str] | None
-    variants: tuple[Variant, ...]
+    variants: tuple[RecordingSummary, ...]
+    """The variants of a run, or the processes of a trace."""
     comparison: Comparison | None
     coverage: Coverage
     complete: bool
@@ -261,9 +262,14 @@ class Report:
     schema: str = REPORT_SCHEMA
 
     @property
-    def candidates(self) -> tuple[Variant, ...]:
+    def processes(self) -> tuple[Process, ...]:
+        """The processes of a trace, in order; empty where the run has variants."""
+        return tuple(each for each in self.variants if isinstance(each, Process))
+
+    @property
+    def candidates(self) -> tuple[RecordingSummary, ...]:
         """Those that are judged where none is named: the last variant, or each process."""
-        return tuple(each for each in self.variants if each.alone or each is self.variants[-1])
+        return self.processes or self.variants[-1:]
 
     @property
     def sites(self) -> tuple[Site, ...]:

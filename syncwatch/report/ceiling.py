@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, Variant, WhatIf
+from syncwatch.model.finding import NO_LINE, RecordingSummary, WhatIf
 from syncwatch.report import text
 from syncwatch.report.finding import hanging
 
 
-def ceiling(variant: Variant, console: Console) -> Iterator[Text]:
+def ceiling(variant: RecordingSummary, console: Console) -> Iterator[Text]:
     """Yield what each replay of `variant` says; nothing where none was asked for."""
     if not variant.what_if:
         return
@@ -22,7 +22,7 @@ def ceiling(variant: Variant, console: Console) -> Iterator[Text]:
         yield from hanging(Text("  "), Text(f"{_lines(found)}: {_said(found)}"), console, deeper=2)
 
 
-def _against(variant: Variant) -> str:
+def _against(variant: RecordingSummary) -> str:
     """Return what the ratios are held against: the step as it is, timed in the rounds of the replays."""
     for found in variant.what_if:
         if found.step_ms is not None and found.step_time_ratio is not None:

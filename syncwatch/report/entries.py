@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from syncwatch.model.finding import NO_LINE, Report, Site, Variant
+from syncwatch.model.finding import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report.finding import block
@@ -68,7 +68,7 @@ def _judged(report: Report, verdict: Verdict) -> Iterator[Entry]:
             yield from _remarks(variant)
 
 
-def _remarks(variant: Variant) -> Iterator[Entry]:
+def _remarks(variant: RecordingSummary) -> Iterator[Entry]:
     """Yield what a reader should know beside the figures of `variant`."""
     for sentence in variant.notes:
         yield Entry(Severity.NOTE, Reason.REMARK, sentence, variant.name, None, None, None)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
-from syncwatch.model.finding import NO_LINE, UNKNOWN, Report, Site, Variant
+from syncwatch.model.finding import NO_LINE, UNKNOWN, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind, Recorder
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
@@ -18,7 +18,7 @@ _MAX_NAME = 200
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$@!])")
 _MARKS = {Severity.FAIL: "fails", Severity.WARN: "warning", Severity.NOTE: "note"}
 
-_ROWS: tuple[tuple[str, bool, Callable[[Variant], str]], ...] = (
+_ROWS: tuple[tuple[str, bool, Callable[[RecordingSummary], str]], ...] = (
     ("syncs", False, lambda variant: text.count(variant.per_step.syncs)),
     ("D2H copies", False, lambda variant: text.count(variant.per_step.d2h_copies)),
     ("D2H bytes", False, lambda variant: text.size(variant.per_step.d2h_bytes)),

@@ -9,7 +9,7 @@ from typing import ClassVar
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, UNKNOWN, Comparison, PerStep, Report, Site, Variant
+from syncwatch.model.finding import NO_LINE, UNKNOWN, Comparison, PerStep, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind, Environment, Recorder
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
@@ -20,12 +20,12 @@ from syncwatch.report.text import Page, is_ascii
 _MAX_SITES = 8
 
 
-def only_in_warmup(variant: Variant, console: Console) -> Iterator[Text]:
+def only_in_warmup(variant: RecordingSummary, console: Console) -> Iterator[Text]:
     """Yield a line for each site that no measured step has, and how many more there are."""
     yield from _listed("only in warm-up:", variant.warmup_sites, console)
 
 
-def outside_steps(variant: Variant, console: Console) -> Iterator[Text]:
+def outside_steps(variant: RecordingSummary, console: Console) -> Iterator[Text]:
     """Yield a line for each site outside every step, which the gate judges by `outside_steps`."""
     yield from _listed("outside every step, in the whole run:", variant.outside_sites, console)
 
@@ -78,7 +78,7 @@ class TerminalReporter:
             yield from self._variant(variant, console, modelled=modelled, elsewhere=shared)
         if report.variants:
             yield ""
-            compared = not any(variant.alone for variant in report.variants)
+            compared = not report.processes
             yield from side_by_side(_columns(report), console, modelled=modelled, compared=compared)
         for sentence in shared:
             yield from note(sentence, console)
@@ -94,7 +94,7 @@ class TerminalReporter:
             yield from hanging(Text(), Text(sentence, "dim"), console)
 
     def _variant(
-        self, variant: Variant, console: Console, *, modelled: bool, elsewhere: Sequence[str]
+        self, variant: RecordingSummary, console: Console, *, modelled: bool, elsewhere: Sequence[str]
     ) -> Iterator[RenderableType]:
         yield _headline(variant)
         said: set[str] = set()
@@ -204,7 +204,7 @@ def where(device: DeviceKind, environment: Environment) -> str:
     return gpu or "CUDA"
 
 
-def _headline(variant: Variant) -> Text:
+def _headline(variant: RecordingSummary) -> Text:
     syncs = variant.per_step.syncs
     steps = text.plural(variant.steps, "step")
     if not variant.steps:

@@ -87,7 +87,7 @@ def test_a_site_says_all_that_the_finding_of_its_waits_says() -> None:
         each.name: each.type for each in fields(Finding)
     }
     (found,) = analysed(session(recording(syncs=[sync()]))).recordings
-    (site,), finding = found.variant.sites, found.waits[0].finding
+    (site,), finding = found.summary.sites, found.waits[0].finding
     assert {each.name: getattr(site, each.name) for each in fields(Finding)} == {
         each.name: getattr(finding, each.name) for each in fields(Finding)
     }

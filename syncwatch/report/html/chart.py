@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncwatch.model.finding import Comparison, PerStep, Report, Variant
+from syncwatch.model.finding import Comparison, PerStep, RecordingSummary, Report
 from syncwatch.report import text
 
 _PAD = 0.15
@@ -48,7 +48,7 @@ class Bar:
     """Kind, left edge and width."""
 
 
-def step_times(variants: Sequence[Variant]) -> Axis | None:
+def step_times(variants: Sequence[RecordingSummary]) -> Axis | None:
     """Return the step times side by side; None where no variant has one."""
     known = [
         end
@@ -107,7 +107,7 @@ def _bar(name: str, step: PerStep, longest: float) -> Bar:
     return Bar(text.shown(name), words, tuple(parts))
 
 
-def _time_mark(variant: Variant, low: float, high: float) -> Mark:
+def _time_mark(variant: RecordingSummary, low: float, high: float) -> Mark:
     name, time = text.shown(variant.name), variant.step_ms
     if time is None:
         return Mark(name, text.NOT_MEASURED, None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, UNKNOWN, Report, Variant, WhatIf
+from syncwatch.model.finding import NO_LINE, UNKNOWN, RecordingSummary, Report, WhatIf
 from syncwatch.model.session import DeviceKind, Recorder, Session
 from syncwatch.model.verdict import Verdict
 from syncwatch.report import text
@@ -81,7 +81,7 @@ def _better(report: Report) -> str:
     return "faster" if word.startswith("faster") else "slower" if word.startswith("slower") else "open"
 
 
-def _card(variant: Variant, *, modelled: bool) -> dict[str, Any]:
+def _card(variant: RecordingSummary, *, modelled: bool) -> dict[str, Any]:
     step, time = variant.per_step, variant.step_ms
     mark = " (modelled)" if modelled else ""
     excused = ((step.explicit_syncs, "asked for"), (step.allowed_syncs, "allowed"))
@@ -139,7 +139,7 @@ def _origin(session: Session | None) -> str:
     return "first measured step" if marked else "recording"
 
 
-def _ceiling(variant: Variant) -> dict[str, Any]:
+def _ceiling(variant: RecordingSummary) -> dict[str, Any]:
     timed = (
         found.step_ms.median * found.step_time_ratio
         for found in variant.what_if

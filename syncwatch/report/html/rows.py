@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from syncwatch.model.analysis import Finding, Wait
-from syncwatch.model.finding import NO_LINE, Report, Site, Variant
+from syncwatch.model.finding import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import Recording, Session
 from syncwatch.report import text
 from syncwatch.report.finding import caret_span, place_of
@@ -143,7 +143,7 @@ def _key(known: Site | Finding, allowed: str | None, api: str) -> _Key:
     return known.code, known.file, known.line, known.function, allowed, *lineless
 
 
-def _site_row(variant: Variant, site: Site, wait: str | None) -> SiteRow:
+def _site_row(variant: RecordingSummary, site: Site, wait: str | None) -> SiteRow:
     first, last = caret_span(site.source, site.expression)
     return SiteRow(
         variant=printable(variant.name),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from syncwatch.model.events import WINDOW_RANGE, Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncKind
+from syncwatch.model.process_name import process_name
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
 from syncwatch.model.session import Recorder
 from syncwatch.traces.kineto.columns import Collected, Host, Owners, Works
@@ -54,7 +55,7 @@ def processes_of(found: Collected, base_ns: int, rank: int | None, step_range: s
 def _name(pid: object, rank: int | None) -> str:
     if rank is not None:
         return f"rank {rank}"
-    return "process" if pid is None else f"process {pid!r}"
+    return process_name(pid)
 
 
 def _threads(found: Collected, pid: object, host: Host) -> tuple[str, ...]:

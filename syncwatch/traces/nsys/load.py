@@ -8,6 +8,7 @@ from pathlib import Path
 
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import Frame, RangeEvent, Step, collector_off
+from syncwatch.model.process_name import process_name
 from syncwatch.model.runtime import is_copy, is_launch
 from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
 from syncwatch.traces.nesting import StepClock, steps_of
@@ -181,7 +182,7 @@ def _labels(keys: list[int]) -> dict[int, str]:
     for key in keys:
         number = process_number(key)
         machine = sorted(each for each in keys if process_number(each) == number).index(key) + 1
-        found[key] = f"process {number}" if counts[number] == 1 else f"process {number}, machine {machine}"
+        found[key] = process_name(number, machine=None if counts[number] == 1 else machine)
     return found
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from syncwatch.model.finding import Variant
+from syncwatch.model.finding import RecordingSummary
 from syncwatch.pipeline import report_of
 from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, session, steps, sync
 
 STEP = 200 * US
 
 
-def two_gpus() -> Variant:
+def two_gpus() -> RecordingSummary:
     """Return a step in which each GPU works and is waited for; both number their streams 7."""
     stacks = Stacks()
     lines = [stacks.add(frame(line=line)) for line in (1, 2)]

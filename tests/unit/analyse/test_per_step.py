@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import Variant
+from syncwatch.model.finding import RecordingSummary
 from syncwatch.model.session import Recording
 from syncwatch.pipeline import analysed_recording
 from tests.helpers.fakes import US, Stacks, frame, kernel, recording, steps, sync
 
 
-def variant_of(known: Recording) -> Variant:
-    return analysed_recording(known).variant
+def variant_of(known: Recording) -> RecordingSummary:
+    return analysed_recording(known).summary
 
 
 def test_the_account_explains_the_whole_span() -> None:

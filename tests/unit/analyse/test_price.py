@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.model.finding import NO_LINE, Variant
+from syncwatch.model.finding import NO_LINE, RecordingSummary
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.pipeline import analysed_recording
 from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, steps, sync
 
 
-def variant_of(known: Recording) -> Variant:
-    return analysed_recording(known).variant
+def variant_of(known: Recording) -> RecordingSummary:
+    return analysed_recording(known).summary
 
 
 def test_a_site_is_counted_and_priced_a_step() -> None:

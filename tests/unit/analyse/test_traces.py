@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncwatch.model.finding import Report, Variant, recorder_of
+from syncwatch.model.finding import RecordingSummary, Report, recorder_of
 from syncwatch.model.session import Coverage, DeviceKind, Recorder
 from syncwatch.pipeline import report_of
 from tests.helpers.fakes import US, Stacks, frame, gdn_session, kernel, nsys_session, recording, session, steps, sync
@@ -17,7 +17,7 @@ def of_nsys(**figures: object) -> Report:
     return report_of(replace(known, recordings=(replace(known.recordings[0], **figures),)))  # type: ignore[arg-type]
 
 
-def variant_of(report: Report) -> Variant:
+def variant_of(report: Report) -> RecordingSummary:
     return report.variants[0]
 
 

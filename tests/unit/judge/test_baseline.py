@@ -8,7 +8,7 @@ import pytest
 
 from syncwatch.judge.baseline import entries_of, fingerprint, key_of, scope_of
 from syncwatch.judge.gate import baseline_of, judge
-from syncwatch.model.finding import NO_LINE, Process, Report, Site, Variant
+from syncwatch.model.finding import NO_LINE, Process, RecordingSummary, Report, Site, Variant
 from syncwatch.model.session import Recorder
 from syncwatch.model.verdict import Budgets, KnownSite, Level, Outcome, Policy, Reason, Rule, Severity
 from tests.helpers.judging import TODAY, report, said, site, verdict_on
@@ -148,12 +148,12 @@ def test_the_place_of_a_wait_known_by_its_function_says_so() -> None:
     assert verdict.rulings[0].message.startswith("SW101 in step (defined at app/train.py:4): ")
 
 
-def processes(*named: str, without: str = "", kind: type[Variant] = Process) -> Report:
+def processes(*named: str, without: str = "", kind: type[RecordingSummary] = Process) -> Report:
     """Return what a trace of these processes shows; the one called `without` does not wait."""
     (variant,) = report(site()).variants
     quiet = replace(variant, sites=(), per_step=replace(variant.per_step, syncs=0.0))
     known = (replace(quiet if name == without else variant, name=name) for name in named)
-    parts = tuple(kind(**{each.name: getattr(one, each.name) for each in fields(Variant)}) for one in known)
+    parts = tuple(kind(**{each.name: getattr(one, each.name) for each in fields(RecordingSummary)}) for one in known)
     return replace(report(site()), variants=parts, recorder=Recorder.NSYS)
 
 

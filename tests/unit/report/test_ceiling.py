@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncwatch.model.finding import NO_LINE, StepTime, Variant, WhatIf
+from syncwatch.model.finding import NO_LINE, RecordingSummary, StepTime, WhatIf
 from syncwatch.model.session import Line
 from syncwatch.pipeline import report_of
 from syncwatch.report.ceiling import ceiling
@@ -19,7 +19,7 @@ VARIANT = report_of(session(recording(rounds_ns=[[4_000_000, 4_000_000]]))).vari
 
 
 def shown(*found: WhatIf) -> str:
-    variant: Variant = replace(VARIANT, what_if=found)
+    variant: RecordingSummary = replace(VARIANT, what_if=found)
     return Page(200, color=False, unicode=True).render(lambda console: ceiling(variant, console))
 
 

@@ -10,7 +10,8 @@ import pytest
 from syncwatch.judge.baseline import variant_scope
 from syncwatch.judge.gate import baseline_of, judge
 from syncwatch.model.codec import encode
-from syncwatch.model.finding import Process, Variant
+from syncwatch.model.finding import Process, RecordingSummary, Variant
+from syncwatch.model.process_name import process_name
 from syncwatch.model.session import Recorder
 from syncwatch.model.verdict import Outcome, Policy
 from syncwatch.pipeline import report_of
@@ -18,8 +19,10 @@ from tests.helpers.fakes import gdn_session, nsys_session, recording, session, s
 
 
 def test_what_a_recording_is_of_is_a_type() -> None:
-    assert {type(each) for each in report_of(gdn_session()).variants} == {Variant}
-    assert {type(each) for each in report_of(nsys_session()).variants} == {Process}
+    ours, theirs = report_of(gdn_session()), report_of(nsys_session())
+    assert {type(each) for each in ours.variants} == {Variant} and ours.processes == ()
+    assert {type(each) for each in theirs.variants} == {Process} and theirs.processes == theirs.variants
+    assert not issubclass(Process, Variant)
 
 
 def test_the_last_variant_is_the_candidate_and_every_process_stands_for_itself() -> None:
@@ -35,7 +38,12 @@ def test_the_last_variant_is_the_candidate_and_every_process_stands_for_itself()
 
 @pytest.mark.parametrize(
     ("name", "scope"),
-    [("process 4242", "process"), ("process 4242, machine 1", "process, machine 1"), ("rank 0", "rank 0")],
+    [
+        (process_name(4242), "process"),
+        (process_name(4242, machine=1), "process, machine 1"),
+        (process_name(None), "process"),
+        ("rank 0", "rank 0"),
+    ],
 )
 def test_a_process_is_known_without_its_number_and_a_variant_by_its_whole_name(name: str, scope: str) -> None:
     # GIVEN a variant that somebody calls as a trace calls a process
@@ -56,5 +64,5 @@ def test_a_baseline_of_one_process_knows_the_next() -> None:
 def test_both_read_the_same_as_json() -> None:
     report = report_of(nsys_session())
     (process,) = report.variants
-    names = {each.name: getattr(process, each.name) for each in fields(Variant)}
+    names = {each.name: getattr(process, each.name) for each in fields(RecordingSummary)}
     assert encode(report) == encode(replace(report, variants=(Variant(**names),)))
