@@ -484,7 +484,7 @@ def _compare(statements: list[str], host: Ran, here: Ran, other: Ran) -> Verdict
         random_ = "empty" in statement or (index < len(other.outcomes) and other.outcomes[index] != there_)
         kind = _kind(there_, here_, random_)
         if _WORST.index(kind) < _WORST.index(worst.kind):
-            worst = Verdict(kind, statement, _told(here_), _told(there_))
+            worst = Verdict(kind, statement, _words(here_), _words(there_))
             if kind in (Kind.DIFFERS, Kind.DEVICE, Kind.INSIDE, Kind.REFUSED):
                 # Differences in later statements may only follow from this one.
                 break
@@ -521,7 +521,7 @@ def _finite(numbers: Iterable[float]) -> tuple[float | str, ...]:
     return tuple(number if math.isfinite(number) else str(number) for number in numbers)
 
 
-def _told(outcome: Outcome) -> str:
+def _words(outcome: Outcome) -> str:
     if outcome.error:
         return outcome.error
     value = outcome.value

@@ -82,7 +82,7 @@ def main(
     versions = {name: (root / "version.txt").read_text().strip() for name, root, _, _ in packages}
     inventory = _inventory(versions, entries, python)
     output.write_bytes(msgspec.json.format(msgspec.json.encode(inventory), indent=1) + b"\n")
-    _tell(inventory, reasons, {name for name, *_ in packages})
+    _print_summary(inventory, reasons, {name for name, *_ in packages})
 
 
 def _files(root: Path, folder: str) -> list[Path]:
@@ -121,7 +121,7 @@ def _folder(file: str) -> str:
     return "/".join(parts[3:6] if parts[0] == "aten" else parts[:3]) or "."
 
 
-def _tell(inventory: Inventory, reasons: Reasons, scanned: set[str]) -> None:
+def _print_summary(inventory: Inventory, reasons: Reasons, scanned: set[str]) -> None:
     typer.echo(f"{len(inventory.places)} places in C++ and CUDA: {inventory.counts}")
     typer.echo(f"{sum(inventory.python_counts.values())} places in Python")
     bare = [entry for entry in inventory.places if entry.covered == "nothing"]

@@ -82,16 +82,16 @@ _GUARDED = ("a small step, bound by the host", "`gdn-prefill`, Qwen3-Next-80B, 8
 def _guard(results: Results) -> str:
     found = results.read("guard")
     ways = ("guard around every step", "guard around all steps", "guard off", "markers")
-    told = ["| way | " + " | ".join(_GUARDED) + " |", "|---|" + "---|" * len(_GUARDED)]
+    lines = ["| way | " + " | ".join(_GUARDED) + " |", "|---|" + "---|" * len(_GUARDED)]
     steps = [found, found["prefill"]]
     for way in ways:
         cells = [with_interval(each["ratio_to_plain"][way], each["ratio_ci95"][way]) for each in steps]
-        told.append(f"| {way} | {' | '.join(cells)} |")
+        lines.append(f"| {way} | {' | '.join(cells)} |")
     plain = " and ".join(_length(each["step_us"]["plain"]) for each in steps)
-    return "\n".join([*told, "", f"The plain steps took {plain} ({found['gpu']}, torch {short(found['torch'])})."])
+    return "\n".join([*lines, "", f"The plain steps took {plain} ({found['gpu']}, torch {short(found['torch'])})."])
 
 
-_FORETOLD = {
+_WHAT_IF_REPORTS = {
     "gdn_prefill_2b_balanced": "`gdn-prefill`, Qwen3.5-2B, balanced",
     "gdn_prefill_80b_balanced": "`gdn-prefill`, Qwen3-Next-80B, balanced",
     "seq_lens": "`seq-lens`",
@@ -102,13 +102,13 @@ _FORETOLD = {
 
 
 def _ceiling(results: Results) -> str:
-    rows = ["| scenario | foretold for naive, at best | gained by precomputed |", "|---|---|---|"]
-    for name, what in _FORETOLD.items():
+    rows = ["| scenario | predicted for naive, at best | gained by precomputed |", "|---|---|---|"]
+    for name, what in _WHAT_IF_REPORTS.items():
         report = results.read(name)
         naive = next(each for each in report["variants"] if each["name"] == "naive")
-        foretold, gained = naive["what_if"][-1], report["comparison"]
+        predicted, gained = naive["what_if"][-1], report["comparison"]
         rows.append(
-            f"| {what} | {with_interval(foretold['step_time_ratio'], foretold['ci95'])} "
+            f"| {what} | {with_interval(predicted['step_time_ratio'], predicted['ci95'])} "
             f"| {with_interval(gained['step_time_ratio'], gained['ci95'])} |"
         )
     return "\n".join(rows)

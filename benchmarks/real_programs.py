@@ -66,12 +66,12 @@ def run(
         import torch
         import transformers
 
-        from tests.programs import menagerie, zoo
+        from tests.programs import transformers_held_out, transformers_models
 
         transformers.logging.set_verbosity_error()
         programs: dict[str, Program] = {}
         failed: dict[str, str] = {}
-        for name, function in {**zoo.PROGRAMS, **menagerie.PROGRAMS}.items():
+        for name, function in {**transformers_models.PROGRAMS, **transformers_held_out.PROGRAMS}.items():
             if only not in name:
                 continue
             # The first torch.compile in a process switches this off for good (torch/_dynamo/eval_frame.py).

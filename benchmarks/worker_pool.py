@@ -30,21 +30,21 @@ def run_all(
     jobs: int,
     timeout: float,
     device: str,
-    tell: Callable[[Ended], None],
+    on_end: Callable[[Ended], None],
 ) -> None:
-    """Run each command in a process of its own, and call `tell` as each of them ends.
+    """Run each command in a process of its own, and call `on_end` as each of them ends.
 
     Args:
         commands: for each process its name, and the arguments of `python`.
         jobs: how many run at once.
         timeout: seconds that one may take; then it is killed.
         device: "virtual" hides the GPU from the process.
-        tell: called with the end of each process, on the calling thread, in the order in which they end.
+        on_end: called with the end of each process, on the calling thread, in the order in which they end.
     """
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(_run, name, command, timeout, _environment(device)) for name, command in commands]
         for each in as_completed(running):
-            tell(each.result())
+            on_end(each.result())
 
 
 def jobs_here(asked: int) -> int:

@@ -19,7 +19,7 @@ from syncwatch.judge.gate import judge
 from syncwatch.judge.policy import Files
 from syncwatch.model.analysis import AnalysedRecording, Analysis
 from syncwatch.model.finding import Process, RecordingSummary, Report, Variant
-from syncwatch.model.session import Recorder, Recording, Session
+from syncwatch.model.session import RecordedBy, Recording, Session
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def sense(device: str, target: str, *, prices: bool = True) -> WatchedBlock:
 
 def analysed(session: Session) -> Analysis:
     """Return what `session` shows: each wait with its line, its cause and its price, and what they add up to."""
-    if session.recorder is Recorder.SYNCWATCH:
+    if session.recorder is RecordedBy.SYNCWATCH:
         return analyse_variants(session, [analysed_recording(each, Variant) for each in session.recordings])
     return analyse_processes(session, [analysed_recording(each, Process) for each in session.recordings])
 

@@ -16,7 +16,7 @@ from syncwatch.model.analysis import AnalysedRecording, Analysis, Finding, Wait
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import STEP_RANGE, SyncKind, collector_off
 from syncwatch.model.finding import NO_LINE, Comparison, RecordingSummary, Report, recorder_of
-from syncwatch.model.session import Coverage, Recorder, Recording, Session
+from syncwatch.model.session import Coverage, RecordedBy, Recording, Session
 
 _OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
 
@@ -154,7 +154,7 @@ def not_recorded(recording: Recording) -> Iterator[str]:
     recorder = recorder_of(recording.coverage)
     work = (("kernels", recording.kernels), ("copies", recording.copies))
     lacking = [f"no {name}" for name, events in work if events is None]
-    if lacking and recorder is not Recorder.SYNCWATCH:
+    if lacking and recorder is not RecordedBy.SYNCWATCH:
         yield f"{recorder.value} recorded {' and '.join(lacking)}: figures that need them are not measured."
 
 

@@ -21,7 +21,7 @@ from syncwatch.model.difference import (
     VariantDifference,
 )
 from syncwatch.model.finding import UNKNOWN, RecordingSummary, Report, Site
-from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
+from syncwatch.model.session import DeviceKind, RecordedBy, Recording, Session
 
 KeyOf = Callable[[Site], Hashable]
 
@@ -233,15 +233,15 @@ def _notes(before: Run, after: Run) -> Iterator[str]:
         modelled = before if old.device is DeviceKind.VIRTUAL else after
         yield f"{modelled.name} is modelled and the other was measured: their times are not compared."
     for run in (before, after):
-        if run.session.recorder is not Recorder.SYNCWATCH:
+        if run.session.recorder is not RecordedBy.SYNCWATCH:
             timed = any(variant.step_ms is not None for variant in run.report.variants)
             times = "; its step times were taken meanwhile" if timed else ""
             yield f"{run.name} was recorded by {run.session.recorder.value}{times}."
     facts: list[tuple[str, object, object]] = []
-    if old.recorder is new.recorder is Recorder.SYNCWATCH:
+    if old.recorder is new.recorder is RecordedBy.SYNCWATCH:
         # The target of a trace is its file, which has been named.
         facts.append(("target", old.target, new.target))
-    facts += [(name, _told(old, field), _told(new, field)) for name, field in _ENVIRONMENT.items()]
+    facts += [(name, _stated(old, field), _stated(new, field)) for name, field in _ENVIRONMENT.items()]
     olds, news = old.parameters or {}, new.parameters or {}
     facts += [(name, olds.get(name), news.get(name)) for name in dict.fromkeys((*olds, *news))]
     for name, was, now in facts:
@@ -266,10 +266,10 @@ _ENVIRONMENT = {
 """What a figure depends on, by the name that a reader knows it by."""
 
 
-def _told(session: Session, field: str) -> object:
+def _stated(session: Session, field: str) -> object:
     """Return a fact of the environment; a trace says nothing of most, where a run of ours says that there is none."""
     value = getattr(session.environment, field)
-    return UNKNOWN if value is None and session.recorder is not Recorder.SYNCWATCH else value
+    return UNKNOWN if value is None and session.recorder is not RecordedBy.SYNCWATCH else value
 
 
 def _word(value: object) -> str:

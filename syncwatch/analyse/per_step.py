@@ -12,7 +12,7 @@ from syncwatch.model.analysis import Price, Span, Wait
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.model.finding import PerStep, WorstStep, recorder_of
-from syncwatch.model.session import Recorder, Recording
+from syncwatch.model.session import RecordedBy, Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,11 @@ def _idle_us(account: Account | None, cost: Totals, steps: int) -> float | None:
 
 def _counts_waits(recording: Recording) -> bool:
     """Return whether a wait would have been seen: of our sensors one always runs, and a trace may lack the calls."""
-    return recorder_of(recording.coverage) is Recorder.SYNCWATCH or recording.coverage.seen is not None
+    return recorder_of(recording.coverage) is RecordedBy.SYNCWATCH or recording.coverage.seen is not None
 
 
 def _sees_allocator(recording: Recording) -> bool:
-    if recorder_of(recording.coverage) is not Recorder.SYNCWATCH:
+    if recorder_of(recording.coverage) is not RecordedBy.SYNCWATCH:
         return recording.coverage.seen is not None
     return bool({"runtime_calls", "cupti", "virtual"} & set(recording.coverage.sensors))
 

@@ -27,7 +27,7 @@ _Handler = Union[Callable[[int, "FrameType | None"], object], int, None]  # noqa
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was told to end by SIGTERM."""
+    """SIGTERM asked the process to end."""
 
 
 class Checkpoints:
@@ -86,7 +86,7 @@ def terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard: dict[int, float] = {}
+    received: dict[int, float] = {}
     before: dict[int, _Handler] = {}
     ended = False
 
@@ -100,9 +100,9 @@ def terminable() -> Iterator[None]:
             as_before(number)
             return
         now = time.monotonic()
-        if now - heard.get(number, -_SAME_S) < _SAME_S:
+        if now - received.get(number, -_SAME_S) < _SAME_S:
             return
-        heard[number] = now
+        received[number] = now
         if ended:
             as_before(number)
             return
@@ -119,5 +119,5 @@ def terminable() -> Iterator[None]:
         ended = True
         for kind in kinds:
             # After a signal its copy may still come.
-            if signal.getsignal(kind) is on_signal and kind not in heard:
+            if signal.getsignal(kind) is on_signal and kind not in received:
                 signal.signal(kind, before[kind])

@@ -21,7 +21,7 @@ from syncwatch.model.analysis import Finding
 from syncwatch.model.finding import NO_LINE
 from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
-from syncwatch.sense.active import ACTIVE_GUARDS, Wait, WaitHandler
+from syncwatch.sense.active import ACTIVE_GUARDS, GuardedWait, WaitHandler
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes.scope import ALLOWED, Block
 
@@ -87,17 +87,17 @@ class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
             raise UsageError('An allow needs a reason beside its date. Write it as syncwatch.allow("why until ...").')
         self._reason = reason.strip()
         self._reasons: list[Block[str]] = []
-        self._told: list[Block[WaitHandler | None]] = []
+        self._unguarded: list[Block[WaitHandler | None]] = []
 
     def __enter__(self) -> Self:
         self._reasons.append(ALLOWED.enter(self._reason))
-        self._told.append(ACTIVE_GUARDS.enter(None))
+        self._unguarded.append(ACTIVE_GUARDS.enter(None))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ACTIVE_GUARDS.leave(ACTIVE_GUARDS.latest(self._told))
+        ACTIVE_GUARDS.leave(ACTIVE_GUARDS.latest(self._unguarded))
         ALLOWED.leave(ALLOWED.latest(self._reasons))
 
     def _again(self) -> Self:
@@ -107,29 +107,29 @@ class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
 class _Guard(_Block):
     """A guard; see `guard`."""
 
-    def __init__(self, told: WaitHandler | None) -> None:
-        self._told = told
+    def __init__(self, handler: WaitHandler | None) -> None:
+        self._handler = handler
         self._blocks: list[Block[WaitHandler | None]] = []
 
     def __enter__(self) -> Self:
-        if self._told is not None:
+        if self._handler is not None:
             from syncwatch.sense.cuda.guard_hooks import HOOKS
 
             HOOKS.enter()
-        self._blocks.append(ACTIVE_GUARDS.enter(self._told))
+        self._blocks.append(ACTIVE_GUARDS.enter(self._handler))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ACTIVE_GUARDS.leave(ACTIVE_GUARDS.latest(self._blocks))
-        if self._told is not None:
+        if self._handler is not None:
             from syncwatch.sense.cuda.guard_hooks import HOOKS
 
             HOOKS.leave()
 
     def _again(self) -> Self:
-        return type(self)(self._told)
+        return type(self)(self._handler)
 
 
 class _Off(_Block):
@@ -153,9 +153,9 @@ _OFF = _Off()
 def guard(level: str = "disallow", *, enabled: bool = True) -> _Block:
     """Return a block in which the host may not wait for the GPU, or is logged when it does.
 
-    It hears of every wait through torch, explicit ones too, on CUDA and inside a virtual watch. On a machine without a
+    It sees every wait through torch, explicit ones too, on CUDA and inside a virtual watch. On a machine without a
     GPU, outside a virtual watch, nothing can wait, so it does nothing. Libraries that call CUDA by themselves are not
-    heard.
+    seen.
 
     Args:
         level: "disallow" raises `SyncError` at the line that waits; "log" writes it to the logger `syncwatch.guard`;
@@ -168,13 +168,13 @@ def guard(level: str = "disallow", *, enabled: bool = True) -> _Block:
     if not enabled:
         return _OFF
     try:
-        return _Guard(_told_of(Level(level)))
+        return _Guard(_handler_of(Level(level)))
     except ValueError:
         levels = ", ".join(each.value for each in Level)
         raise UsageError(f"There is no guard level {level!r}. Choose one of {levels}.") from None
 
 
-def _told_of(level: Level) -> WaitHandler | None:
+def _handler_of(level: Level) -> WaitHandler | None:
     if level is Level.DISALLOW:
         return _raise
     if level is Level.LOG:
@@ -184,12 +184,12 @@ def _told_of(level: Level) -> WaitHandler | None:
     assert_never(level)
 
 
-def _raise(wait: Wait) -> None:
+def _raise(wait: GuardedWait) -> None:
     found = _finding(wait)
     raise SyncError(f"{_sentence(found)} A guard disallows waiting here. To fix: {found.hint}", code=found.code)
 
 
-def _log(wait: Wait) -> None:
+def _log(wait: GuardedWait) -> None:
     _LOG.warning("%s", _sentence(_finding(wait)))
 
 
@@ -199,7 +199,7 @@ def _sentence(found: Finding) -> str:
     return f"{place}: {found.code}: {found.title}{code}."
 
 
-def _finding(wait: Wait) -> Finding:
+def _finding(wait: GuardedWait) -> Finding:
     """Return the line and the cause of one wait, as a report would name them."""
     recorder = Recorder(now_ns=lambda: 0)
     stack = None if wait.frame is None else recorder.stack(wait.frame)
@@ -207,7 +207,7 @@ def _finding(wait: Wait) -> Finding:
     if wait.direction is not None:
         recorder.copy(wait.direction, None, wait.size, blocking=True, op=wait.op, stack=stack)
     seen = recorder.freeze("guard", Coverage(("guard",), (), 1, 1), modelled=False)
-    # Here, since a guard that hears nothing needs nothing of it.
+    # Here, since a guard at which nothing waits needs nothing of it.
     from syncwatch.pipeline import analysed_recording
 
     found = analysed_recording(seen).waits[0].finding

@@ -159,7 +159,7 @@ def run_code(
         with checkpoints.periodically(), terminable(), watching, ExitHooks(conclude):
             console.announce(f"watching {target.name} on {watching.device_name()} ...")
             status = target.run(arguments, on_error=console.print_user_traceback)
-            _keep_listening(watching, console)
+            _watch_until_exit(watching, console)
             if console.is_supervised():
                 # This process was started for the command alone.
                 from syncwatch.bench.ending import skip_final_collections
@@ -194,11 +194,12 @@ def run_code(
 def _left(name: str, watching: WatchedBlock, left: ExitInfo) -> Outcome:
     """Return how a run ended whose target leaves the process without coming back."""
     if left.status == 0:
-        return Outcome(watching.cut(()))
+        return Outcome(watching.end_early(()))
     if left.status is not None:
-        session = watching.cut([_cut_short_by("os._exit")])
+        session = watching.end_early([_cut_short_by("os._exit")])
         return ended(name, session, f"ended with exit status {left.status}")
-    session = watching.cut([f"The target replaced itself by another program ({left.program}), which is not watched."])
+    missing = f"The target replaced itself by another program ({left.program}), which is not watched."
+    session = watching.end_early([missing])
     message = (
         f"{name} replaced itself by another program ({left.program}): the report covers what ran before. Watch that "
         "program itself."
@@ -214,12 +215,12 @@ def _cut_short_by(how: str) -> str:
     return f"The run was ended by {how}; what came after it is not in the report."
 
 
-def _keep_listening(watching: WatchedBlock, console: Console) -> None:
-    """Let the supervisor hear of waits between the end of the watch and that of the process."""
+def _watch_until_exit(watching: WatchedBlock, console: Console) -> None:
+    """Report waits to the supervisor between the end of the watch and that of the process."""
     if not console.is_supervised() or is_child():
         return
 
-    def tell(event: SyncEvent | None) -> None:
+    def notify(event: SyncEvent | None) -> None:
         if event is None or event.kind is SyncKind.ALLOCATION or event.pacing or event.explicit or event.allowed:
             return
         console.deliver_late(
@@ -227,7 +228,7 @@ def _keep_listening(watching: WatchedBlock, console: Console) -> None:
             "report; end it before the target's code ends, then watch it again.",
         )
 
-    watching.stay(tell)
+    watching.watch_until_exit(notify)
 
 
 def _caller() -> str:

@@ -13,7 +13,7 @@ from syncwatch.attribute.stacks import Place, locate, range_of
 from syncwatch.model.analysis import Finding
 from syncwatch.model.events import CopyEvent, Direction, SyncEvent, SyncKind, collector_off
 from syncwatch.model.finding import NO_LINE, recorder_of
-from syncwatch.model.session import Coverage, Recorder, Recording
+from syncwatch.model.session import Coverage, RecordedBy, Recording
 
 
 class CopiesBefore:
@@ -71,8 +71,8 @@ _NOTHING: _Moved = (None, False)
 _NOWHERE = Place(None, ())
 
 _STACKS_BY = {
-    Recorder.NSYS: "under torch.profiler with `with_stack=True`",
-    Recorder.TORCH_PROFILER: "with `with_stack=True`",
+    RecordedBy.NSYS: "under torch.profiler with `with_stack=True`",
+    RecordedBy.TORCH_PROFILER: "with `with_stack=True`",
 }
 """How the Python stack of each call is had; exports of nsys 2022 to 2026 have no table for one."""
 
@@ -92,9 +92,9 @@ def attribute(recording: Recording) -> tuple[Finding | None, ...]:
     """
     places = [locate([recording.frames[index] for index in stack]) for stack in recording.stacks]
     recorder = recorder_of(recording.coverage)
-    ranges = [range_of(names, heard=recorder is Recorder.SYNCWATCH) for names in recording.range_stacks]
+    ranges = [range_of(names, live=recorder is RecordedBy.SYNCWATCH) for names in recording.range_stacks]
     moved = _moved(recording)
-    behind = None if recorder is Recorder.SYNCWATCH else CopiesBefore(recording)
+    behind = None if recorder is RecordedBy.SYNCWATCH else CopiesBefore(recording)
     known: dict[_Likeness, Finding] = {}
     found: list[Finding | None] = []
     for sync in recording.syncs:
@@ -116,9 +116,9 @@ def attribute(recording: Recording) -> tuple[Finding | None, ...]:
                 place=place,
                 direction=direction,
                 small=small,
-                foreign=recorder is Recorder.SYNCWATCH and _is_foreign(sync, recording.coverage),
+                foreign=recorder is RecordedBy.SYNCWATCH and _is_foreign(sync, recording.coverage),
                 api=sync.api,
-                hooked=recorder is Recorder.SYNCWATCH,
+                hooked=recorder is RecordedBy.SYNCWATCH,
             )
             finding = _finding(place, classify(evidence))
             known[likeness] = _of_trace(finding, recording, recorder, within)
@@ -126,13 +126,13 @@ def attribute(recording: Recording) -> tuple[Finding | None, ...]:
     return tuple(found)
 
 
-def _of_trace(finding: Finding, recording: Recording, recorder: Recorder, within: str | None) -> Finding:
+def _of_trace(finding: Finding, recording: Recording, recorder: RecordedBy, within: str | None) -> Finding:
     """Return `finding` with what a trace can say where it has no line, or not the one that waited."""
     lineless = finding.file == NO_LINE
     if lineless and not recording.stacks and recorder in _STACKS_BY:
         hint = f"record it {_STACKS_BY[recorder]}, or run it under syncwatch, to get the line."
         finding = replace(finding, hint=hint)
-    return replace(finding, range=within, exact_line=lineless or recorder is not Recorder.TORCH_PROFILER)
+    return replace(finding, range=within, exact_line=lineless or recorder is not RecordedBy.TORCH_PROFILER)
 
 
 def _is_foreign(sync: SyncEvent, coverage: Coverage) -> bool:

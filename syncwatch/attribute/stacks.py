@@ -11,21 +11,21 @@ from syncwatch.model.events import LIBRARY_FILES, Frame
 _TORCH_PREFIX = "aten::"
 """Ranges that `torch.autograd.profiler.emit_nvtx` puts around each operator; as frames of torch, they are nobody's."""
 _TORCH_OWN = ("Optimizer.", "enumerate(DataLoader)", "DataParallel.", "DistributedDataParallel.", "FSDP", "## ")
-"""Ranges that torch puts around its own parts; as the recorder hears them, they name no code of the user's."""
+"""Ranges that torch puts around its own parts; as our hooks record them, they name no code of the user's."""
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|#?\d+")
 """Addresses, `layer 7`, `ProfilerStep#12`: what differs from step to step and from run to run."""
 
 
-def range_of(names: Sequence[str], *, heard: bool) -> str | None:
+def range_of(names: Sequence[str], *, live: bool) -> str | None:
     """Return the innermost of the nested ranges `names`, outermost first, with `#` for each number in it.
 
     Ranges around torch's operators count only where there are no others; None where there are none at all.
 
     Args:
         names: of the ranges.
-        heard: whether we heard them ourselves: ranges of torch's own parts then do not count.
+        live: whether our own hooks recorded them, and not another program: ranges of torch's parts then do not count.
     """
-    if heard:
+    if live:
         names = [name for name in names if not name.startswith(_TORCH_OWN)]
     if not names:
         return None

@@ -39,13 +39,13 @@ class _Callback:
         try:
             self.function(*self.arguments, **self.named)
         except BaseException as error:
-            _tell(error, self.function)
+            _report_error(error, self.function)
 
 
-def _tell(error: BaseException, function: Callable[..., object]) -> None:
+def _report_error(error: BaseException, function: Callable[..., object]) -> None:
     trace = error.__traceback__.tb_next if error.__traceback__ is not None else None
-    told = (type(error), error, trace, "Exception ignored in atexit callback", function)
-    sys.unraisablehook(_arguments_type()(told))
+    fields = (type(error), error, trace, "Exception ignored in atexit callback", function)
+    sys.unraisablehook(_arguments_type()(fields))
 
 
 @functools.cache

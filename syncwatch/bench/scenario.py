@@ -132,7 +132,7 @@ class Scenario:
     own_run: str | None = None
     """What opens a `Run`, as `module:callable`, of a scenario whose steps are processes of their own.
 
-    Called with the options, the device, the plan and what hears of progress; nothing may be started by it.
+    Called with the options, the device, the plan and what is called with progress; nothing may be started by it.
     """
     declared: tuple[Option, ...] = field(init=False)
     """Its options, one by one."""

@@ -75,8 +75,8 @@ def with_options(function: Callable[..., None], scenario: Scenario | None) -> Ca
 
 def _with_default(parameter: inspect.Parameter, count: Defaults) -> inspect.Parameter:
     """Return an option of the command with what the scenario takes where it is not given, for the help."""
-    kind, told = get_args(parameter.annotation)
-    own = copy.copy(told)
+    kind, option = get_args(parameter.annotation)
+    own = copy.copy(option)
     own.show_default = f"{count.cuda}, virtual {count.virtual}"
     return parameter.replace(annotation=Annotated[kind, own])
 

@@ -63,9 +63,9 @@ def supervise() -> int | None:
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
     environment = {**os.environ, VARIABLE: f"{writing}:{reading}:{os.getpid()}"}
-    heard = _heard()
+    signals = _watched_signals()
     # Blocked signals wait to be fetched; and as none is handled or ignored here, the child finds them as they were.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     command = [sys.executable, *sys.orig_argv[1:]]
     try:
         child = os.posix_spawn(sys.executable, command, environment, setsigmask=before)
@@ -75,23 +75,23 @@ def supervise() -> int | None:
         os.close(writing)
         return None
     os.close(writing)
-    status = _ended(child, heard)
+    status = _ended(child, signals)
     code, sentences = conclusion(status, delivered(_everything(reading)))
     for sentence in sentences:
         _say(sentence)
     return code
 
 
-def _heard() -> set[signal.Signals]:
+def _watched_signals() -> set[signal.Signals]:
     """Return what is passed on to the child, and what tells of its end."""
     names = ("SIGCHLD", "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM")
     return {getattr(signal, name) for name in names if hasattr(signal, name)}
 
 
-def _ended(child: int, heard: set[signal.Signals]) -> int:
+def _ended(child: int, signals: set[signal.Signals]) -> int:
     """Return the wait status of `child`; what somebody sends to this process alone is passed on meanwhile."""
     while True:
-        number, by_terminal = _next_signal(heard)
+        number, by_terminal = _next_signal(signals)
         if number == signal.SIGCHLD:
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
@@ -100,12 +100,12 @@ def _ended(child: int, heard: set[signal.Signals]) -> int:
             os.kill(child, number)
 
 
-def _next_signal(heard: set[signal.Signals]) -> tuple[int, bool]:
+def _next_signal(signals: set[signal.Signals]) -> tuple[int, bool]:
     """Return the next signal, and whether the terminal sent it, so that the child has it already."""
     if hasattr(signal, "sigwaitinfo"):
-        found = signal.sigwaitinfo(heard)
+        found = signal.sigwaitinfo(signals)
         return found.si_signo, found.si_code == _FROM_KERNEL
-    number = signal.sigwait(heard)
+    number = signal.sigwait(signals)
     return number, number in (signal.SIGINT, signal.SIGQUIT)
 
 
@@ -202,7 +202,7 @@ class _Pipe:
     owner: int
     """The id of the process that may write: the child of a fork must not."""
     inode: int
-    told: int = 0
+    late: int = 0
 
     def write(self, line: str) -> None:
         """Write one line, if the number still is the pipe: a target may have closed what it did not open."""
@@ -232,10 +232,10 @@ def adopt() -> bool:
     From then on the process ends when its supervisor does, where the system can do that.
     """
     global _pipe
-    told = os.environ.pop(VARIABLE, "").split(":")
-    if len(told) != 3 or not all(each.isdecimal() for each in told) or os.getppid() != int(told[2]):
+    given = os.environ.pop(VARIABLE, "").split(":")
+    if len(given) != 3 or not all(each.isdecimal() for each in given) or os.getppid() != int(given[2]):
         return False
-    number, supervisor = int(told[0]), int(told[2])
+    number, supervisor = int(given[0]), int(given[2])
     try:
         found = os.fstat(number)
         if not stat.S_ISFIFO(found.st_mode):
@@ -244,7 +244,7 @@ def adopt() -> bool:
         os.set_blocking(number, False)
     except OSError:
         return False
-    _pipe = _Pipe(number, f"/proc/{supervisor}/fd/{told[1]}", os.getpid(), found.st_ino)
+    _pipe = _Pipe(number, f"/proc/{supervisor}/fd/{given[1]}", os.getpid(), found.st_ino)
     _die_with(supervisor)
     return True
 
@@ -263,8 +263,8 @@ def deliver(code: int) -> None:
 def deliver_late(sentence: str) -> None:
     """Tell the supervisor of a wait seen after the report was made, so that a clean verdict no longer holds."""
     pipe = _pipe
-    if pipe is not None and pipe.told < _MOST:
-        pipe.told += 1
+    if pipe is not None and pipe.late < _MOST:
+        pipe.late += 1
         text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in sentence)
         pipe.write(f"late {text}")
 

@@ -28,7 +28,7 @@ NO_SLOTS = (
     "`Tensor.__getitem__` cannot be wrapped: the slots of a type do not lie where they did in CPython 3.10 to 3.14, so "
     "`--what-if` replays no indexing."
 )
-NO_METHODS = "methods of types written in C cannot be replaced, so `torch.Event.synchronize()` is not heard of."
+NO_METHODS = "methods of types written in C cannot be replaced, so `torch.Event.synchronize()` is not seen."
 
 
 @cache
@@ -43,9 +43,9 @@ def _agrees(owner: type) -> bool:
     """Return whether the slots of `owner` by offset are those that Python's own function gives."""
     get_slot = ctypes.pythonapi.PyType_GetSlot
     get_slot.restype, get_slot.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
-    told = {name: get_slot(owner, number) or 0 for name, number in _TYPE_SLOTS.items()}
+    by_number = {name: get_slot(owner, number) or 0 for name, number in _TYPE_SLOTS.items()}
     sequence, mapping = _at(id(owner) + _AS_SEQUENCE), _at(id(owner) + _AS_MAPPING)
-    return bool(sequence and mapping) and told == {
+    return bool(sequence and mapping) and by_number == {
         "sq_item": _at(sequence + _ITEM),
         "sq_ass_item": _at(sequence + _ASSIGN_ITEM),
         "mp_subscript": _at(mapping + _SUBSCRIPT),

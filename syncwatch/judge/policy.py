@@ -15,7 +15,7 @@ from pathspec import GitIgnoreSpec
 
 from syncwatch.model.events import SyncKind
 from syncwatch.model.finding import NO_LINE, RecordingSummary, Report, Site
-from syncwatch.model.session import DeviceKind, Recorder
+from syncwatch.model.session import DeviceKind, RecordedBy
 from syncwatch.model.verdict import Level, Policy, Reason, Rule, Ruling, Severity
 
 _LOOSENESS = {Level.ALLOW: 0, Level.LOG: 1, Level.DISALLOW: 2}
@@ -192,7 +192,7 @@ def _unseen(report: Report, variant: RecordingSummary) -> Iterator[tuple[str, st
     """Yield the codes of causes that no sensor of this run could see, with what they are."""
     if variant.per_step.allocator_calls is None:
         yield _ALLOCATOR, "calls of the allocator"
-    hooks_alone = report.recorder is Recorder.SYNCWATCH and _SEE_LIBRARIES.isdisjoint(variant.coverage.sensors)
+    hooks_alone = report.recorder is RecordedBy.SYNCWATCH and _SEE_LIBRARIES.isdisjoint(variant.coverage.sensors)
     if report.device is DeviceKind.VIRTUAL or hooks_alone:
         yield _LIBRARY, "waits of libraries under torch"
 

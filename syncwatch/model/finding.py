@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from syncwatch.model.events import SyncKind
 from syncwatch.model.process_name import without_number
-from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recorder
+from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, RecordedBy
 
 REPORT_SCHEMA = "syncwatch.report/1"
 
@@ -18,10 +18,10 @@ UNKNOWN = "unknown"
 """Stands in an environment for what a trace does not tell."""
 
 
-def recorder_of(coverage: Coverage) -> Recorder:
+def recorder_of(coverage: Coverage) -> RecordedBy:
     """Return which program recorded: another one is the only sensor of its trace, under its own name."""
-    known = {recorder.value for recorder in Recorder}.intersection(coverage.sensors)
-    return Recorder(known.pop()) if len(known) == 1 else Recorder.SYNCWATCH
+    known = {recorder.value for recorder in RecordedBy}.intersection(coverage.sensors)
+    return RecordedBy(known.pop()) if len(known) == 1 else RecordedBy.SYNCWATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +253,7 @@ class Report:
     coverage: Coverage
     complete: bool
     missing: tuple[str, ...]
-    recorder: Recorder = Recorder.SYNCWATCH
+    recorder: RecordedBy = RecordedBy.SYNCWATCH
     """Which program recorded; step times of another one were taken while it did."""
     unwatched: tuple[str, ...] = ()
     """What ran as part of the target and was not watched, a sentence each."""

@@ -22,7 +22,7 @@ class DeviceKind(str, Enum):
     VIRTUAL = "virtual"
 
 
-class Recorder(str, Enum):
+class RecordedBy(str, Enum):
     """Which program recorded."""
 
     SYNCWATCH = "syncwatch"
@@ -180,7 +180,7 @@ __all__ = [
     "DeviceKind",
     "Environment",
     "Line",
-    "Recorder",
+    "RecordedBy",
     "Recording",
     "Replay",
     "Session",
@@ -208,7 +208,7 @@ class Session:
     """What an incomplete run lacks, a sentence each."""
     parameters: dict[str, str] | None = None
     """What was run: the scenario's preset and shapes; None for a user's own target."""
-    recorder: Recorder = Recorder.SYNCWATCH
+    recorder: RecordedBy = RecordedBy.SYNCWATCH
     """Where it is from; a trace of another program has a recording for each process, and no variants."""
     unwatched: tuple[str, ...] = ()
     """What ran as part of the target and was not watched, a sentence each, such as a child; a gate cannot judge it."""

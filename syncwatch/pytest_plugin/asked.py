@@ -29,8 +29,8 @@ class Asked:
     _wrapped: list[tuple[ModuleType, str, Any, Any]] = field(default_factory=list)
     _finder: _Finder | None = None
 
-    def listen(self) -> None:
-        """Hear the questions from now on; torch is not imported for it."""
+    def start(self) -> None:
+        """Record the questions from now on; torch is not imported for it."""
         if _MODULE in sys.modules:
             self.wrap(sys.modules[_MODULE])
         else:
@@ -47,14 +47,14 @@ class Asked:
         self._wrapped.clear()
 
     def wrap(self, module: ModuleType) -> None:
-        """Hear the questions that are put to `module`."""
+        """Record the questions that are put to `module`."""
         for name in _QUESTIONS:
             plain = getattr(module, name)
-            wrapper = self._heard(name, plain)
+            wrapper = self._recording(name, plain)
             setattr(module, name, wrapper)
             self._wrapped.append((module, name, wrapper, plain))
 
-    def _heard(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    def _recording(self, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(plain)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             answer = plain(*args, **kwargs)

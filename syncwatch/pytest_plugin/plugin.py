@@ -53,9 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Before any conftest: hear who asks for a GPU, and put the virtual device on where it was asked for by name."""
+    """Before any conftest: record who asks for a GPU, and put the virtual device on where it was asked for by name."""
     asked = early_config.stash[_ASKED] = Asked()
-    asked.listen()
+    asked.start()
     early_config.add_cleanup(asked.stop)
     if early_config.known_args_namespace.syncwatch_device == "virtual":
         # For kernels that conftests and test modules define.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from syncwatch.model.finding import NO_LINE, UNKNOWN, RecordingSummary, Report, Site
-from syncwatch.model.session import DeviceKind, Recorder
+from syncwatch.model.session import DeviceKind, RecordedBy
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, entries_of
@@ -117,7 +117,7 @@ def _where(report: Report) -> str:
     where = "the virtual CUDA device; times are modelled" if report.device is DeviceKind.VIRTUAL else gpu
     version = report.environment.torch
     torch = "" if version in ("", UNKNOWN) else f", torch {escaped(text.shown(version))}"
-    recorded = f"; {escaped(provenance(report))}" if report.recorder is not Recorder.SYNCWATCH else ""
+    recorded = f"; {escaped(provenance(report))}" if report.recorder is not RecordedBy.SYNCWATCH else ""
     return f"On {escaped(text.shown(where))}{torch}{recorded}."
 
 

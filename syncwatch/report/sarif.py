@@ -15,7 +15,7 @@ from typing_extensions import assert_never
 
 from syncwatch.model.codec import encode
 from syncwatch.model.finding import NO_LINE, Report, RuleHelp, Site
-from syncwatch.model.session import DeviceKind, Recorder
+from syncwatch.model.session import DeviceKind, RecordedBy
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, block_of, entries_of
@@ -302,7 +302,7 @@ def _suppressions(entry: Entry) -> list[Suppression]:
 
 def _properties(entry: Entry, report: Report) -> dict[str, Any]:
     said: dict[str, Any] = {"device": report.device.value, "variant": entry.variant}
-    if report.recorder is not Recorder.SYNCWATCH:
+    if report.recorder is not RecordedBy.SYNCWATCH:
         said["recorder"] = report.recorder.value
     if entry.reason is not None:
         said["reason"] = entry.reason.value

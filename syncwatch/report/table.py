@@ -163,8 +163,8 @@ def kernel_notes(columns: Sequence[Column], *, modelled: bool) -> Iterator[str]:
 def _rows(columns: Sequence[Column]) -> Iterator[_Row]:
     for row in _ROWS:
         figures = [row.figure(column.per_step) for column in columns]
-        told = any(figures) if row.unless_zero else any(figure is not None for figure in figures)
-        if row.always or told:
+        has_figures = any(figures) if row.unless_zero else any(figure is not None for figure in figures)
+        if row.always or has_figures:
             yield row
 
 

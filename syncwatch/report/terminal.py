@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from syncwatch.model.finding import NO_LINE, UNKNOWN, Comparison, PerStep, RecordingSummary, Report, Site
-from syncwatch.model.session import DeviceKind, Environment, Recorder
+from syncwatch.model.session import DeviceKind, Environment, RecordedBy
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
 from syncwatch.report.finding import block, hanging, place_of
@@ -177,7 +177,7 @@ def head(report: Report) -> Iterator[Text]:
     facts = [f"{text.shown(name)} {text.shown(value)}" for name, value in (report.parameters or {}).items()]
     if facts:
         yield Text(" · ".join(facts), "dim")
-    if report.recorder is not Recorder.SYNCWATCH:
+    if report.recorder is not RecordedBy.SYNCWATCH:
         yield Text(provenance(report), "dim")
     known = (
         ("torch", environment.torch),
@@ -264,7 +264,7 @@ def _recorded(report: Report) -> Iterator[str]:
 
 
 def _coverage(report: Report) -> Iterator[str]:
-    if report.recorder is not Recorder.SYNCWATCH:
+    if report.recorder is not RecordedBy.SYNCWATCH:
         yield from _recorded(report)
         return
     coverage = report.coverage

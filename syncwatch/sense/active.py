@@ -1,4 +1,4 @@
-"""Who is told now: the recorders that listen, innermost last, and the guard of the running thread or task."""
+"""What is active now: the recorders, innermost last, and the guard of the running thread or task."""
 
 from __future__ import annotations
 
@@ -38,28 +38,28 @@ def profiling() -> bool:
 
 
 def push(recorder: Recorder) -> None:
-    """Let `recorder` hear every later step and range."""
+    """Let `recorder` record every later step and range."""
     _recorders.append(recorder)
 
 
 def pop(recorder: Recorder) -> None:
-    """Let `recorder` hear nothing more; in the child of a fork nobody hears anything as it is."""
+    """Let `recorder` record nothing more; in the child of a fork nothing is recorded as it is."""
     if recorder in _recorders:
         _recorders.remove(recorder)
 
 
 def clear() -> None:
-    """Let nobody hear anything more, as in the child of a fork."""
+    """Let nothing be recorded any more, as in the child of a fork."""
     _recorders.clear()
 
 
 def recorders() -> tuple[Recorder, ...]:
-    """Return the recorders that listen now."""
+    """Return the active recorders."""
     return tuple(_recorders)
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class GuardedWait:
     """The host waits, or has just waited."""
 
     kind: SyncKind
@@ -73,21 +73,21 @@ class Wait:
     """Its bytes."""
 
 
-WaitHandler = Callable[[Wait], None]
+WaitHandler = Callable[[GuardedWait], None]
 """Raises to forbid it."""
 
 ACTIVE_GUARDS: ScopeStack[WaitHandler | None] = ScopeStack("syncwatch_guard")
-"""Whom the guards around the running code tell; None where waiting is nobody's business."""
+"""What the guards around the running code call at a wait; None where waiting is allowed."""
 
 
-def is_told() -> bool:
-    """Return whether somebody is told of waits of the running code."""
+def is_guarded() -> bool:
+    """Return whether a guard is called at waits of the running code."""
     block = ACTIVE_GUARDS.innermost()
     return block is not None and block.value is not None
 
 
-def tell(wait: Wait) -> None:
-    """Tell the guard around the running code that it waits; raises what the guard raises."""
+def notify_guard(wait: GuardedWait) -> None:
+    """Call the guard around the running code; raises what the guard raises."""
     block = ACTIVE_GUARDS.innermost()
     if block is not None and block.value is not None:
         block.value(wait)

@@ -69,8 +69,8 @@ class WatchedDevice(Protocol):
     def lines(self, variant: str) -> AbstractContextManager[Sensed]:
         """Watch the lines of everything inside and no more, at next to no cost."""
 
-    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
-        """Tell of every wait from now to the end of the process, and of other work with None, from any thread.
+    def watch_until_exit(self, notify: Callable[[SyncEvent | None], None]) -> None:
+        """Call `notify` with every wait until the process ends, and with None at other work, from any thread.
 
         For what the watched process does while Python ends. Nothing is recorded and nothing taken off again.
         """

@@ -31,7 +31,7 @@ def open_device(choice: DeviceChoice) -> WatchedDevice:
         NotMeasuredError: if there is no such device, or torch is missing or too old.
     """
     require_torch()
-    forked_child.listen()
+    forked_child.register()
     if choice is DeviceChoice.AUTO:
         return open_device(DeviceChoice.VIRTUAL if _is_virtual() else DeviceChoice.CUDA)
     if choice is DeviceChoice.CUDA:

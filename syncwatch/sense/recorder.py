@@ -36,7 +36,7 @@ class Recorder:
     steps: list[Step] = field(default_factory=list)
     open_steps: list[OpenStep] = field(default_factory=list)
     """The steps that have begun and not ended; threads of no step of their own, such as autograd's, work for one."""
-    open_ranges: dict[scope.Entered, tuple[int, int]] = field(default_factory=dict)
+    open_ranges: dict[scope.OpenRange, tuple[int, int]] = field(default_factory=dict)
     """The ranges that were entered and not left so far, with their thread and begin."""
     sources: list[Callable[[], None]] = field(default_factory=list)
     """What turns notes into events, of sensors that only note while the run goes on."""
@@ -99,11 +99,11 @@ class Recorder:
         with self._lock:
             return self._range_stacks.setdefault(names, len(self._range_stacks))
 
-    def range_begins(self, entered: scope.Entered) -> None:
+    def range_begins(self, entered: scope.OpenRange) -> None:
         """Note that the calling thread entered a range."""
         self.open_ranges[entered] = self.thread(), self.now_ns()
 
-    def range_ends(self, entered: scope.Entered) -> None:
+    def range_ends(self, entered: scope.OpenRange) -> None:
         """Record a range that was entered, in whichever thread it ends."""
         begun = self.open_ranges.pop(entered, None)
         if begun is None:

@@ -93,12 +93,12 @@ class WatchedBlock:
         missing = ["The process was ended while it ran: no prices, no end."]
         return self._session(device, sensed.snapshot(), missing, device.unwatched())
 
-    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
-        """Tell of waits from now to the end of the process, beside the watch; see `WatchedDevice.stay`."""
+    def watch_until_exit(self, notify: Callable[[SyncEvent | None], None]) -> None:
+        """Call `notify` with waits until the process ends, beside the watch; see `WatchedDevice.watch_until_exit`."""
         if self._device is not None:
-            self._device.stay(tell)
+            self._device.watch_until_exit(notify)
 
-    def cut(self, missing: Sequence[str]) -> Session:
+    def end_early(self, missing: Sequence[str]) -> Session:
         """End the watch where the process is about to end without coming back to the end of the block.
 
         From any thread; but times of a CUDA GPU are known on the main thread alone. Nothing may be watched after it.
@@ -111,7 +111,7 @@ class WatchedBlock:
         """
         device, sensed = self._device, self._sensed
         if device is None or sensed is None or sensed.snapshot is None or self._finished is not None:
-            raise UsageError("Nothing is watched any more. Cut a watch inside its block.")
+            raise UsageError("Nothing is watched any more. End a watch early inside its block.")
         self._children.look()
         unwatched = device.unwatched()
         if device.kind is DeviceKind.CUDA and threading.current_thread() is threading.main_thread():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from syncwatch.model.events import Call, CopyEvent, Frame, KernelEvent, RangeEvent, Step, SyncKind
-from syncwatch.model.session import Recorder
+from syncwatch.model.session import RecordedBy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Process:
 
     name: str
     """As `process 4242` or `rank 0`."""
-    recorder: Recorder
+    recorder: RecordedBy
     """Which program recorded; its name is that of the sensor."""
     records_calls: bool
     """Whether the trace has the host's runtime calls: without them no wait can be counted."""

@@ -18,7 +18,7 @@ from syncwatch.model.events import (
     SyncEvent,
     SyncKind,
 )
-from syncwatch.model.session import Coverage, DeviceKind, Environment, Recorder, Recording, Session
+from syncwatch.model.session import Coverage, DeviceKind, Environment, RecordedBy, Recording, Session
 
 T = TypeVar("T")
 Texts = st.SearchStrategy[str]
@@ -67,7 +67,7 @@ def sessions(draw: st.DrawFn, names: Texts, spans: Spans) -> Session:
         complete=draw(st.booleans()),
         missing=draw(several(names, 2)),
         parameters=draw(maybe(st.dictionaries(names, names, max_size=2))),
-        recorder=draw(st.sampled_from(Recorder)),
+        recorder=draw(st.sampled_from(RecordedBy)),
     )
 
 

@@ -17,7 +17,7 @@ from syncwatch.model.events import (
     SyncKind,
 )
 from syncwatch.model.finding import UNKNOWN
-from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, Recorder, Recording, Replay, Session
+from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, RecordedBy, Recording, Replay, Session
 
 US = 1_000
 MS = 1_000_000
@@ -164,7 +164,7 @@ def session(
     complete: bool = True,
     missing: tuple[str, ...] = (),
     parameters: dict[str, str] | None = None,
-    recorder: Recorder = Recorder.SYNCWATCH,
+    recorder: RecordedBy = RecordedBy.SYNCWATCH,
 ) -> Session:
     """Return a session of `recordings`, complete unless said otherwise."""
     return Session(target, device, ENVIRONMENT, recordings, outputs_equal, complete, missing, parameters, recorder)
@@ -246,7 +246,7 @@ def nsys_session() -> Session:
             (f"syncwatch.step {step.index}", name) for step in all_steps for name in ("build metadata", "layer 3")
         ),
     )
-    known = session(process, target="h200.sqlite", outputs_equal=None, recorder=Recorder.NSYS)
+    known = session(process, target="h200.sqlite", outputs_equal=None, recorder=RecordedBy.NSYS)
     return replace(known, environment=replace(ENVIRONMENT, torch=UNKNOWN, triton=None, python=UNKNOWN))
 
 

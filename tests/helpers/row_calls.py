@@ -6,12 +6,12 @@ from typing import Any
 
 from syncwatch.sense.virtual.device import running_engine
 from syncwatch.sense.virtual.operators.table import OpCall, RuntimeCall
-from syncwatch.sense.virtual.operators.traits import known
+from syncwatch.sense.virtual.operators.traits import traits_of
 
 
 def calls(overload: Any, *args: object, **kwargs: object) -> list[RuntimeCall]:
     """Return the runtime calls that the row of `overload` asks for; the virtual device must be on."""
-    found = known(overload.name())
+    found = traits_of(overload.name())
     assert found.row is not None
     engine = running_engine()
     assert engine is not None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.model.session import Recorder
+from syncwatch.model.session import RecordedBy
 from syncwatch.traces.nsys.load import load
 from tests.helpers.command import ROOT, Ended, syncwatch
 from tests.helpers.nsys_binary import Nsys, binaries
@@ -31,7 +31,7 @@ def asked(query: str) -> list[tuple[Any, ...]]:
 def test_the_h200_export_says_what_sql_says_of_it() -> None:
     session = load(H200)
     (recording,) = session.recordings
-    assert (session.recorder, session.environment.gpu) == (Recorder.NSYS, "NVIDIA H200")
+    assert (session.recorder, session.environment.gpu) == (RecordedBy.NSYS, "NVIDIA H200")
     assert len(recording.kernels or ()) == asked("SELECT count(*) FROM CUPTI_ACTIVITY_KIND_KERNEL")[0][0] == 280
     spent = sum(kernel.end_ns - kernel.start_ns for kernel in recording.kernels or ())
     assert spent == asked('SELECT sum("end" - start) FROM CUPTI_ACTIVITY_KIND_KERNEL')[0][0]

@@ -19,7 +19,7 @@ from syncwatch.pipeline import analysed, report_of
 from syncwatch.traces.layout import laid_out
 from tests.helpers.command import ROOT, syncwatch
 from tests.helpers.nsys_binary import Nsys, binaries
-from tests.helpers.nsys_sessions import lacking, menagerie
+from tests.helpers.nsys_sessions import every_event, lacking
 
 pytestmark = pytest.mark.skipif(not binaries(), reason="no nsys on PATH; `make test-nsys` gets one")
 
@@ -79,9 +79,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def menagerie_file(tmp_path: Path) -> Path:
-    export(analysed(menagerie()), TraceFormat.NSYS, tmp_path / "menagerie.sqlite")
-    return tmp_path / "menagerie.sqlite"
+def every_event_file(tmp_path: Path) -> Path:
+    export(analysed(every_event()), TraceFormat.NSYS, tmp_path / "every_event.sqlite")
+    return tmp_path / "every_event.sqlite"
 
 
 def variant_of(run: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -159,23 +159,23 @@ def test_every_wait_is_a_range_with_its_cause_and_line(run: Path, asked: Asked) 
     )
 
 
-def test_the_menagerie_has_its_figures(menagerie_file: Path, asked: Asked) -> None:
-    per_step = report_of(menagerie()).variants[0].per_step
+def test_a_session_of_every_event_has_its_figures(every_event_file: Path, asked: Asked) -> None:
+    per_step = report_of(every_event()).variants[0].per_step
 
     sizes = {
-        row["Operation"]: (row["Total (MB)"], row["Count"]) for row in asked("cuda_gpu_mem_size_sum", menagerie_file)
+        row["Operation"]: (row["Total (MB)"], row["Count"]) for row in asked("cuda_gpu_mem_size_sum", every_event_file)
     }
     reads = next(value for name, value in sizes.items() if "DtoH" in name or "Device-to-Host" in name)
     assert reads == (f"{(per_step.d2h_bytes or 0) / 1e6:.3f}", str(round(per_step.d2h_copies or 0)))
     assert sizes["[CUDA memset]"] == ("1.049", "1")
 
-    kernels = asked("cuda_gpu_kern_sum", menagerie_file)
-    (memset,) = (each for each in menagerie().recordings[0].kernels or () if each.memset_bytes is not None)
+    kernels = asked("cuda_gpu_kern_sum", every_event_file)
+    (memset,) = (each for each in every_event().recordings[0].kernels or () if each.memset_bytes is not None)
     shown_ns = sum(numbers(kernels, "Total Time (ns)")) + memset.end_ns - memset.start_ns
     assert shown_ns == pytest.approx((per_step.kernel_us or 0) * 1000)
     assert "void gemm<float>(float const*)" in {row["Name"] for row in kernels}
 
-    counted = calls(asked("cuda_api_sum", menagerie_file))
+    counted = calls(asked("cuda_api_sum", every_event_file))
     assert counted == {
         "cudaLaunchKernel": 1,
         "cuLaunchKernelEx": 1,
@@ -190,29 +190,29 @@ def test_the_menagerie_has_its_figures(menagerie_file: Path, asked: Asked) -> No
     }
 
 
-def test_the_gaps_of_the_menagerie_are_its_bubbles(menagerie_file: Path, asked: Asked) -> None:
-    session = menagerie()
+def test_the_gaps_of_every_event_are_its_bubbles(every_event_file: Path, asked: Asked) -> None:
+    session = every_event()
     (placed,) = laid_out(session)
     bubbles = [each for each in bubbles_of(analysed(session))[0] if each is not None]
 
-    gaps = {(int(row["Start (ns)"]), int(row["Duration (ns)"])) for row in asked("gpu_gaps:gap=1", menagerie_file)}
+    gaps = {(int(row["Start (ns)"]), int(row["Duration (ns)"])) for row in asked("gpu_gaps:gap=1", every_event_file)}
 
     assert gaps == {(start + placed.shift_ns, end - start) for start, end in bubbles if end - start > 1_000_000}
     assert len(gaps) == 3
 
 
-def test_the_copies_of_the_menagerie_by_the_call_that_made_them(menagerie_file: Path, asked: Asked) -> None:
-    assert [row["Bytes (MB)"] for row in asked("cuda_memcpy_async", menagerie_file)] == ["4.194", "1.049"]
-    assert [row["Bytes (MB)"] for row in asked("cuda_memcpy_sync", menagerie_file)] == ["2.097"]
+def test_the_copies_of_every_event_by_the_call_that_made_them(every_event_file: Path, asked: Asked) -> None:
+    assert [row["Bytes (MB)"] for row in asked("cuda_memcpy_async", every_event_file)] == ["4.194", "1.049"]
+    assert [row["Bytes (MB)"] for row in asked("cuda_memcpy_sync", every_event_file)] == ["2.097"]
     # The session's memset is one of device memory, which does not wait.
-    assert asked("cuda_memset_sync", menagerie_file) == []
+    assert asked("cuda_memset_sync", every_event_file) == []
     # The first wait is shown as two calls, the copy's until 2.1 ms and the synchronization's after it.
-    assert numbers(asked("cuda_api_sync", menagerie_file), "Duration (ns)") == [50_000, 1_400_000]
+    assert numbers(asked("cuda_api_sync", every_event_file), "Duration (ns)") == [50_000, 1_400_000]
 
 
-def test_threads_and_streams_of_the_menagerie(menagerie_file: Path, asked: Asked) -> None:
-    threads = Counter(row["Thread Name"] for row in asked("cuda_api_trace", menagerie_file))
-    streams = Counter(row["Strm"] for row in asked("cuda_gpu_trace", menagerie_file))
+def test_threads_and_streams_of_every_event(every_event_file: Path, asked: Asked) -> None:
+    threads = Counter(row["Thread Name"] for row in asked("cuda_api_trace", every_event_file))
+    streams = Counter(row["Strm"] for row in asked("cuda_gpu_trace", every_event_file))
 
     assert threads == {"MainThread": 9, "worker": 3}
     assert streams == {"7": 9, "13": 2}
@@ -229,12 +229,12 @@ def test_whatever_a_session_lacks_every_report_and_rule_reads_it(lacks: str, tmp
         nsys.rule(each, file)
 
 
-def test_reading_leaves_the_file_as_it_was(menagerie_file: Path, asked: Asked) -> None:
-    before = menagerie_file.read_bytes()
-    asked("cuda_api_sum", menagerie_file)
-    asked("cuda_api_sync", menagerie_file)
+def test_reading_leaves_the_file_as_it_was(every_event_file: Path, asked: Asked) -> None:
+    before = every_event_file.read_bytes()
+    asked("cuda_api_sum", every_event_file)
+    asked("cuda_api_sync", every_event_file)
 
-    assert menagerie_file.read_bytes() == before
+    assert every_event_file.read_bytes() == before
 
 
 def test_nsys_records_our_ranges_live(tmp_path: Path, nsys: Nsys, asked: Asked) -> None:

@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import SyncEvent, SyncKind
-from syncwatch.model.session import Recorder
+from syncwatch.model.session import RecordedBy
 from syncwatch.sense.cuda.join import HookedWaits
 from syncwatch.sense.cuda.join_run import join_run
 from syncwatch.sense.cuda.runtime_trace import read_trace
@@ -136,7 +136,7 @@ def test_the_trace_of_an_h200_has_the_calls_kernels_and_copies_of_the_file() -> 
     assert recording.kernels is not None
     assert sorted(each.name for each in recording.kernels) == sorted(row["name"] for row in kernels + memsets)
     assert sum(each.memset_bytes or 0 for each in recording.kernels) == sum(row["args"]["bytes"] for row in memsets)
-    assert session.recorder is Recorder.TORCH_PROFILER
+    assert session.recorder is RecordedBy.TORCH_PROFILER
 
 
 RECORDED = sorted((Path(__file__).parents[1] / "data").glob("torch_profiler_cuda_*.json.gz"))

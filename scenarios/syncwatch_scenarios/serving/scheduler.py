@@ -164,7 +164,7 @@ class Scheduler:
         only_decodes = _kind(rows) in (StepKind.SPECULATIVE, StepKind.DECODE)
         return ScheduledStep(tuple(rows), -len(rows) % self.limits.row_multiple if only_decodes else 0)
 
-    def tell(self, step: ScheduledStep, accepted: Sequence[int]) -> list[Emission]:
+    def accept(self, step: ScheduledStep, accepted: Sequence[int]) -> list[Emission]:
         """Take in the result of `step` and return what each request got by it.
 
         Rows of a request that was done already are dropped: they were scheduled before its end was known.

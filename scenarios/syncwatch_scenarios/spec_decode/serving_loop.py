@@ -171,7 +171,7 @@ class ServingLoop:
         flight = self._in_flight.popleft()
         flight.ready.synchronize()
         step, result = flight.output.step, flight.host.tolist()
-        emissions = self._scheduler.tell(step, [row[0] for row in result])
+        emissions = self._scheduler.accept(step, [row[0] for row in result])
         self._told.append(_Told(flight.ready, emissions))
         self._note(step, result, emissions)
 

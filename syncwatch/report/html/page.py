@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from syncwatch.model.finding import NO_LINE, UNKNOWN, RecordingSummary, Report, WhatIf
-from syncwatch.model.session import DeviceKind, Recorder, Session
+from syncwatch.model.session import DeviceKind, RecordedBy, Session
 from syncwatch.model.verdict import Verdict
 from syncwatch.report import text
 from syncwatch.report.html import chart
@@ -37,7 +37,7 @@ def page_of(report: Report, verdict: Verdict | None, session: Session | None, dr
         "unwatched": [text.shown(sentence) for sentence in report.unwatched],
         "remarks": [text.shown(sentence) for sentence in report.notes],
         "partial": None if report.complete else [text.shown(reason) for reason in report.missing],
-        "imported": provenance(report) if report.recorder is not Recorder.SYNCWATCH else None,
+        "imported": provenance(report) if report.recorder is not RecordedBy.SYNCWATCH else None,
         "verdict": _verdict(report, verdict),
         "comparison": comparison_words(report.comparison).plain if report.comparison else None,
         "better": _better(report),

@@ -25,7 +25,7 @@ from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
 from syncwatch.sense.cuda.start import has_gpu, is_initialized, is_used_without_torch
 from syncwatch.sense.environment import environment
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.scopes import heard_ranges
+from syncwatch.sense.scopes import range_hooks
 
 _LIBRARIES = "lines of synchronizations in libraries under torch"
 _C_COPIES = "copies that C++ asks for"
@@ -99,9 +99,9 @@ class CudaDevice:
         finally:
             sensed.recording = _lines(variant, hooks)
 
-    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
-        """Tell of every wait that torch's hooks see from now on; see `WatchedDevice.stay`."""
-        staying = _Hooks(Recorder(now_ns=time.time_ns, after=tell)).on(callbacks=False)
+    def watch_until_exit(self, notify: Callable[[SyncEvent | None], None]) -> None:
+        """Call `notify` with every wait that torch's hooks see from now on; see `WatchedDevice.watch_until_exit`."""
+        staying = _Hooks(Recorder(now_ns=time.time_ns, after=notify)).on(callbacks=False)
         staying.__enter__()
         # Let go, it would end with this device, and the process goes on.
         _STAYING.append(staying)
@@ -190,7 +190,7 @@ def _listening(recorder: Recorder) -> Iterator[None]:
     """Let `recorder` number the steps and hear the ranges."""
     active.push(recorder)
     try:
-        with heard_ranges.heard():
+        with range_hooks.installed():
             yield
     finally:
         active.pop(recorder)

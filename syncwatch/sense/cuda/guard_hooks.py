@@ -12,7 +12,7 @@ from types import FrameType
 from syncwatch.compat.torch_cuda import debug_mode, set_debug_mode
 from syncwatch.model.events import SyncKind
 from syncwatch.sense import active
-from syncwatch.sense.active import Wait, tell
+from syncwatch.sense.active import GuardedWait, notify_guard
 from syncwatch.sense.cuda import blocking_copies
 from syncwatch.sense.cuda.start import has_gpu
 from syncwatch.sense.cuda.sync_warnings import SyncWarnings
@@ -75,15 +75,15 @@ class CudaHooks:
         self._warnings.stop()
 
     def _on_call(self, kind: SyncKind, asked: bool, frame: FrameType) -> None:
-        tell(Wait(kind, explicit=asked, op=None, frame=frame))
+        notify_guard(GuardedWait(kind, explicit=asked, op=None, frame=frame))
 
     def _on_warning(self, frame: FrameType | None) -> bool:
-        tell(Wait(SyncKind.STREAM, explicit=is_explicit(frame), op=None, frame=frame))
+        notify_guard(GuardedWait(SyncKind.STREAM, explicit=is_explicit(frame), op=None, frame=frame))
         # The user did not ask for warnings; a watch that runs inside the guard did.
         return self._set_mode and not active.recorders()
 
     def _on_copy(self, frame: FrameType | None) -> None:
-        tell(Wait(SyncKind.COPY, explicit=False, op=None, frame=frame))
+        notify_guard(GuardedWait(SyncKind.COPY, explicit=False, op=None, frame=frame))
 
 
 HOOKS = CudaHooks()

@@ -22,7 +22,7 @@ from syncwatch.sense.patching import Patches
 from syncwatch.sense.processes import forks
 from syncwatch.sense.processes.commands import line_runs_python, named, runs_python
 from syncwatch.sense.processes.ends import is_running, own_children, peek, times_of_children
-from syncwatch.sense.processes.forked_child import listen
+from syncwatch.sense.processes.forked_child import register
 from syncwatch.sense.processes.forks import ForkActivity
 
 _WORKERS = "torch.utils.data._utils.worker"
@@ -76,7 +76,7 @@ class Children:
         self._times = times_of_children()
 
     def __enter__(self) -> Children:
-        listen()
+        register()
         forks.begin(nested=bool(active.recorders()))
         self._forked_before = frozenset(forks.forked())
         self._before = frozenset(own_children())
@@ -200,7 +200,7 @@ _patches = Patches()
 _hooked = False
 
 
-def _tell(child: _Child) -> None:
+def _note_child(child: _Child) -> None:
     if not forks.is_child():
         for each in _watching:
             each.add(child)
@@ -222,7 +222,7 @@ def _is_worker(pid: int) -> None:
 
 
 def _started_command(words: Sequence[str], executable: str | None, pid: int | None) -> None:
-    _tell(_Child(f"A child process (`{named(words)}`)", pid, python=runs_python(words, executable)))
+    _note_child(_Child(f"A child process (`{named(words)}`)", pid, python=runs_python(words, executable)))
 
 
 def _patch() -> None:
@@ -256,7 +256,7 @@ def _wrap_fork(plain: Callable[[], Any]) -> Callable[[], Any]:
         found = plain()
         pid = found[0] if isinstance(found, tuple) else found
         if pid:
-            _tell(_Child("A forked child", pid, forked=True))
+            _note_child(_Child("A forked child", pid, forked=True))
         return found
 
     return fork
@@ -275,7 +275,7 @@ def _wrap_spawn(plain: Callable[..., int]) -> Callable[..., int]:
 def _wrap_system(plain: Callable[[Any], int]) -> Callable[[Any], int]:
     def system(command: Any) -> int:
         line = os.fsdecode(command)
-        _tell(_Child(f"A child process (`{named(line.split())}`)", None, python=line_runs_python(line)))
+        _note_child(_Child(f"A child process (`{named(line.split())}`)", None, python=line_runs_python(line)))
         return plain(command)
 
     return system
@@ -315,7 +315,7 @@ def _patch_subprocess() -> None:
         shell = named_arguments.get("shell", more[7] if len(more) > 7 else False)
         if shell:
             name = f"A child process (`{named(words[0].split())}`)"
-            _tell(_Child(name, self.pid, python=line_runs_python(words[0])))
+            _note_child(_Child(name, self.pid, python=line_runs_python(words[0])))
             return
         _started_command(words, None if executable is None else os.fsdecode(executable), self.pid)
 
@@ -351,7 +351,7 @@ def _wrap_start(plain: Callable[[Any], None]) -> Callable[[Any], None]:
         plain(self)
         method = _start_method(self)
         if method != "fork":
-            _tell(_Child(f"A process of multiprocessing ({method})", self.pid, python=True, worker=worker))
+            _note_child(_Child(f"A process of multiprocessing ({method})", self.pid, python=True, worker=worker))
         elif worker:
             _is_worker(self.pid)
 

@@ -11,15 +11,15 @@ from syncwatch.sense import active
 from syncwatch.sense.processes.forks import ForkActivity, note, on_gpu_work
 
 
-def listen() -> None:
+def register() -> None:
     """Let every later fork of this process begin so; once is enough."""
-    global _listening
-    if not _listening:
+    global _registered
+    if not _registered:
         os.register_at_fork(after_in_child=_in_child)
-        _listening = True
+        _registered = True
 
 
-_listening = False
+_registered = False
 
 
 def _in_child() -> None:

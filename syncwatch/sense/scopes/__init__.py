@@ -1,1 +1,1 @@
-"""What holds around running code: ranges, steps and permissions, for which thread or task, and who hears of them."""
+"""What holds around running code, by thread and task: ranges, steps and permissions, and the hooks for ranges."""

@@ -58,7 +58,7 @@ def _patch_library(patches: Patches) -> None:
     def start_range(attributes: Any, handle: Any) -> Any:
         started = start(attributes, handle) if _is_real(attributes) else (next(_NUMBERS), handle)
         if is_own_call():
-            begin(scope.Entered(_name_of(attributes), ("nvtx", _number(started)), scope.Ends.BY_HANDLE))
+            begin(scope.OpenRange(_name_of(attributes), ("nvtx", _number(started)), scope.RangeEnd.BY_HANDLE))
         return started
 
     def end_range(*started: Any) -> Any:
@@ -78,7 +78,7 @@ def _patch_annotate(patches: Patches) -> None:
         with suppressed():
             found = plain_enter(self)
         if is_own_call():
-            begin(scope.Entered(_message_of(self), IdentityKey(self), scope.Ends.WITH_ITS_BLOCK))
+            begin(scope.OpenRange(_message_of(self), IdentityKey(self), scope.RangeEnd.WITH_ITS_BLOCK))
         return found
 
     def leave(self: Any, *exception: Any) -> Any:
@@ -131,7 +131,7 @@ def _patch_methods(patches: Patches, owner: Any) -> None:
         number = start(self, attributes, **named)
         number = next(_NUMBERS) if dummy else number
         if is_own_call():
-            begin(scope.Entered(_name_of(attributes, named), ("nvtx", number), scope.Ends.BY_HANDLE))
+            begin(scope.OpenRange(_name_of(attributes, named), ("nvtx", number), scope.RangeEnd.BY_HANDLE))
         return number
 
     def end_range(self: Any, number: Any) -> Any:
@@ -164,7 +164,7 @@ def _named(annotation: Any, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
         key = object()
-        begin(scope.Entered(name, key, scope.Ends.WITH_ITS_BLOCK))
+        begin(scope.OpenRange(name, key, scope.RangeEnd.WITH_ITS_BLOCK))
         try:
             return function(*args, **kwargs)
         finally:
@@ -201,10 +201,10 @@ def _is_real(attributes: Any) -> bool:
 
 def _begin(name: str, domain: Any, frame: FrameType | None) -> None:
     if frame is None:
-        begin(scope.Entered(name, _pushed(domain), scope.Ends.BY_POP))
+        begin(scope.OpenRange(name, _pushed(domain), scope.RangeEnd.BY_POP))
     else:
         # Until 0.2.11 the decorator does not pop when its function raises.
-        begin(scope.Entered(name, id(frame), scope.Ends.WITH_ITS_BLOCK, within=frame))
+        begin(scope.OpenRange(name, id(frame), scope.RangeEnd.WITH_ITS_BLOCK, within=frame))
 
 
 def _pushed(domain: Any) -> tuple[str, str]:

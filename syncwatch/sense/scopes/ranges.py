@@ -41,8 +41,8 @@ class _Suppression(threading.local):
 _suppression = _Suppression()
 
 
-def begin(entered: scope.Entered, *, ours: bool = False) -> None:
-    """Let a range begin around what runs now; of `ours` the end is always heard."""
+def begin(entered: scope.OpenRange, *, ours: bool = False) -> None:
+    """Let a range begin around what runs now; of `ours` the end is always recorded."""
     if ours:
         entered.era = None
     recorders = active.recorders()
@@ -62,7 +62,7 @@ def end(key: object) -> None:
 
 
 def is_own_call() -> bool:
-    """Return whether a call in this thread is the program's own, and not one that a call which was heard makes."""
+    """Return whether a call in this thread is the program's own, and not one inside a call that is recorded already."""
     return not _suppression.suppressed
 
 
@@ -95,7 +95,7 @@ class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.
             if active.profiling():
                 self._profiled = torch.autograd.profiler.record_function(self._name)
                 self._profiled.__enter__()
-        begin(scope.Entered(self._name, self, scope.Ends.WITH_ITS_BLOCK), ours=True)
+        begin(scope.OpenRange(self._name, self, scope.RangeEnd.WITH_ITS_BLOCK), ours=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

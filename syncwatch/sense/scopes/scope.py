@@ -161,10 +161,10 @@ def allowed() -> str | None:
 
 
 _era = 0
-"""Counts the stretches of time in which the ranges of torch and nvtx were heard."""
+"""Counts the stretches of time in which the ranges of torch and nvtx were recorded."""
 
 
-class Ends(Enum):
+class RangeEnd(Enum):
     """How a range ends."""
 
     WITH_ITS_BLOCK = "a `with` block"
@@ -172,13 +172,13 @@ class Ends(Enum):
     BY_HANDLE = "whoever has its handle, in any thread"
 
 
-class Entered:
+class OpenRange:
     """A range that code has entered and not left."""
 
     __slots__ = ("block", "code", "ends", "era", "frame", "key", "name", "open", "owner")
 
     def __init__(
-        self, name: str, key: object, ends: Ends, within: FrameType | None = None, *, block: bool | None = None
+        self, name: str, key: object, ends: RangeEnd, within: FrameType | None = None, *, block: bool | None = None
     ) -> None:
         """Set up.
 
@@ -194,11 +194,11 @@ class Entered:
         self.ends = ends
         self.open = True
         self.era: int | None = _era
-        """In which stretch of listening it was heard, since its end is heard in that one alone; None for our own."""
+        """In which such stretch it began, since its end is recorded in that one alone; None for our own."""
         # Not the frame itself, which would keep every tensor in it alive.
         self.frame = None if within is None else id(within)
         self.code: CodeType | None = None if within is None else within.f_code
-        self.block = ends is Ends.WITH_ITS_BLOCK if block is None else block
+        self.block = ends is RangeEnd.WITH_ITS_BLOCK if block is None else block
         self.owner: Owner | None = None
 
     def holds(self) -> bool:
@@ -217,11 +217,11 @@ class Entered:
         return False
 
 
-_RANGES: ContextVar[tuple[Entered, ...]] = ContextVar("syncwatch_ranges", default=())
+_RANGES: ContextVar[tuple[OpenRange, ...]] = ContextVar("syncwatch_ranges", default=())
 """Every range around the running code, outermost first."""
 
 
-_handled: dict[object, Entered] = {}
+_handled: dict[object, OpenRange] = {}
 """The ranges that are open and may be ended from another thread, by their keys."""
 
 
@@ -237,13 +237,13 @@ def depth(key: object) -> int:
 
 
 def close_foreign_ranges() -> None:
-    """End every range that was heard of torch or nvtx: nobody hears any more when the program leaves it."""
+    """End every range of torch or nvtx: from now on no hook sees the program leave it."""
     global _era
     _era += 1
     _handled.clear()
 
 
-def enter(entered: Entered) -> None:
+def enter(entered: OpenRange) -> None:
     """Let `entered` hold from now on, in this thread or task and in tasks that it starts."""
     kept = [
         each
@@ -251,11 +251,11 @@ def enter(entered: Entered) -> None:
         if each.open and each.era in (None, _era) and (entered.frame is None or each.frame != entered.frame)
     ]
     _RANGES.set((*kept, entered))
-    if entered.ends is Ends.BY_HANDLE:
+    if entered.ends is RangeEnd.BY_HANDLE:
         _handled[entered.key] = entered
 
 
-def leave(key: object) -> tuple[Entered, ...]:
+def leave(key: object) -> tuple[OpenRange, ...]:
     """End the innermost range with `key`, and return what ended: with a block also what was pushed in it and stayed."""
     elsewhere = _handled.pop(key, None)
     known = _RANGES.get()
@@ -266,7 +266,8 @@ def leave(key: object) -> tuple[Entered, ...]:
     if index is None:
         return ()
     after = known[index + 1 :]
-    lost = tuple(each for each in after if each.ends is Ends.BY_POP) if known[index].ends is Ends.WITH_ITS_BLOCK else ()
+    pushed = tuple(each for each in after if each.ends is RangeEnd.BY_POP)
+    lost = pushed if known[index].ends is RangeEnd.WITH_ITS_BLOCK else ()
     _RANGES.set((*known[:index], *(each for each in after if each not in lost)))
     ended = (known[index], *lost)
     for each in ended:

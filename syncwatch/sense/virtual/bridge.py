@@ -18,7 +18,7 @@ from syncwatch.sense.virtual.native.library import ASK, FAILED, calls
 from syncwatch.sense.virtual.operators import table
 from syncwatch.sense.virtual.operators.fallback import compute_otherwise
 from syncwatch.sense.virtual.operators.table import OpCall, RuntimeCall, read, upload
-from syncwatch.sense.virtual.operators.traits import Known, known
+from syncwatch.sense.virtual.operators.traits import OverloadTraits, traits_of
 
 
 class Question(IntEnum):
@@ -33,7 +33,7 @@ class Question(IntEnum):
     COMPUTE = 6
     FLOPS = 7
     SYNCHRONIZE = 8
-    TELL = 9
+    NOTIFY = 9
     UPLOAD = 10
     DRIVER = 11
 
@@ -57,7 +57,7 @@ _APIS = {
 
 
 _KINDS = (SyncKind.DEVICE, SyncKind.STREAM, SyncKind.EVENT)
-_OPERATORS: dict[int, Known] = {}
+_OPERATORS: dict[int, OverloadTraits] = {}
 """By the number that the library gave; the numbers outlive a device."""
 
 
@@ -77,7 +77,7 @@ class Bridge:
             Question.COMPUTE: self._compute,
             Question.FLOPS: self._flops,
             Question.SYNCHRONIZE: self._synchronize,
-            Question.TELL: self._tell,
+            Question.NOTIFY: self._notify,
             Question.UPLOAD: self._upload,
             Question.DRIVER: self._driver,
         }
@@ -103,7 +103,7 @@ class Bridge:
         # An operator of the user's may have been defined anew under its name.
         if found is None or not name.startswith("aten::"):
             with no_subclass_is_asked():
-                found = _OPERATORS[number] = known(name)
+                found = _OPERATORS[number] = traits_of(name)
         return int(found.traits)
 
     def _kind(self, numbers: Any) -> int:
@@ -183,6 +183,6 @@ class Bridge:
             self._engine.allocator_called(SyncKind.ALLOCATION, _APIS[call], None, Span(start, end))
         return 0
 
-    def _tell(self, numbers: Any) -> int:
-        self._engine.tell_of_a_kernel()
+    def _notify(self, numbers: Any) -> int:
+        self._engine.notify_of_a_kernel()
         return 0

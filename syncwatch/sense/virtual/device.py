@@ -14,7 +14,7 @@ from syncwatch.sense.base import Sensed
 from syncwatch.sense.environment import environment, extensions
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.scopes import heard_ranges
+from syncwatch.sense.scopes import range_hooks
 from syncwatch.sense.virtual.bridge import Bridge
 from syncwatch.sense.virtual.clock.memory import Memory
 from syncwatch.sense.virtual.clock.rates import Rates, h200
@@ -148,8 +148,8 @@ class _Machine:
             triton_launch.patch(self._patches, engine)
             thread_times.patch(self._patches, engine)
             refusals.patch_forks(self._patches, engine)
-            heard_ranges.listen()
-            self._patches.undo_with(heard_ranges.stop_listening)
+            range_hooks.install()
+            self._patches.undo_with(range_hooks.uninstall)
         except BaseException:
             self._patches.restore()
             raise
@@ -202,11 +202,11 @@ class WatchedVirtualDevice:
         """Watch everything inside: times cost nothing more here."""
         return self.watch(variant)
 
-    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
-        """Tell of everything from now to the end of the process; see `WatchedDevice.stay`."""
+    def watch_until_exit(self, notify: Callable[[SyncEvent | None], None]) -> None:
+        """Call `notify` with everything from now to the end of the process; see `WatchedDevice.watch_until_exit`."""
         # A device of its own, so that the one that is watched can be taken off.
         device = VirtualDevice()
-        device.start(Recorder(now_ns=device.now_ns, after=tell))
+        device.start(Recorder(now_ns=device.now_ns, after=notify))
 
     def used(self) -> int | None:
         """Return how many kernels, copies, waits and allocations there were since it is on."""

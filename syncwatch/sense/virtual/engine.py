@@ -20,7 +20,7 @@ import torch
 
 from syncwatch.compat.torch_cuda import no_subclass_is_asked
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.sense.active import Wait, is_told, tell
+from syncwatch.sense.active import GuardedWait, is_guarded, notify_guard
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.virtual.clock.clock import DeviceClock, Span, StreamId
@@ -135,8 +135,8 @@ class Engine:
             self.recorders = recorders
             self._kinds.clear()
             self._epochs.clear()
-            telling = any(recorder.after is not None for recorder in recorders)
-            self._calls.sw_record(bool(recorders), telling)
+            notifies = any(recorder.after is not None for recorder in recorders)
+            self._calls.sw_record(bool(recorders), notifies)
             for recorder in recorders:
                 recorder.sources.append(self.flush)
                 recorder.step_changed.add(self.note_step)
@@ -179,8 +179,8 @@ class Engine:
                     [steps[index] for steps in self._epochs],
                 )
 
-    def tell_of_a_kernel(self) -> None:
-        """Tell the recorders that want to know of each kernel at once."""
+    def notify_of_a_kernel(self) -> None:
+        """Call the recorders that are to know of each kernel at once."""
         for recorder in self.recorders:
             if recorder.after is not None:
                 recorder.after(None)
@@ -206,7 +206,7 @@ class Engine:
         frame = user_frame()
         if call.wait is not None:
             self._refuse(call.wait, frame)
-            if call.wait is SyncKind.STREAM and call.direction is not None and not is_told():
+            if call.wait is SyncKind.STREAM and call.direction is not None and not is_guarded():
                 self._copy_and_wait(call, call.direction, op, frame)
                 return
         stacks = tuple(recorder.stack(frame) for recorder in self.recorders)
@@ -244,7 +244,7 @@ class Engine:
         """
         frame = frame or user_frame()
         direction, size = (None, 0) if copy is None else (copy.direction, copy.size)
-        tell(Wait(kind, explicit, op, frame, direction, size))
+        notify_guard(GuardedWait(kind, explicit, op, frame, direction, size))
         where = self.clock.stream() if stream is None else stream
         cost = self.rates.sync_return_ns
         if kind is SyncKind.DEVICE:
@@ -266,7 +266,7 @@ class Engine:
             )
 
     def allocator_called(self, kind: SyncKind, api: str | None, stream: StreamId | None, span: Span) -> None:
-        """Record a driver call that an allocator made in the calling thread; guards hear nothing of it, as on CUDA."""
+        """Record a driver call that an allocator made in the calling thread; no guard is called, as on CUDA."""
         frame = user_frame()
         for recorder in self.recorders:
             recorder.sync(

@@ -12,7 +12,7 @@ import msgspec
 
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import CopyEvent, KernelEvent, RangeEvent, Step, SyncEvent
-from syncwatch.model.session import SESSION_SCHEMA, DeviceKind, Recorder, Recording, Session, faults_of
+from syncwatch.model.session import SESSION_SCHEMA, DeviceKind, RecordedBy, Recording, Session, faults_of
 from syncwatch.traces.files import refusing_damage
 from syncwatch.traces.kineto import notation
 from syncwatch.traces.kineto.columns import Collected
@@ -268,7 +268,7 @@ def _imported(path: Path, trace: Trace, found: Collected, step_range: str | None
         recordings=tuple(map(recording_of, processes)),
         outputs_equal=None,
         complete=True,
-        recorder=Recorder.TORCH_PROFILER,
+        recorder=RecordedBy.TORCH_PROFILER,
         unwatched=tuple(sentence for process in processes for sentence in process.hides()),
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from syncwatch.model.events import WINDOW_RANGE, Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncKind
 from syncwatch.model.process_name import process_name
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
-from syncwatch.model.session import Recorder
+from syncwatch.model.session import RecordedBy
 from syncwatch.traces.kineto.columns import Collected, Host, Owners, Works
 from syncwatch.traces.kineto.surroundings import Surroundings
 from syncwatch.traces.nesting import StepClock, Window, steps_of
@@ -96,7 +96,7 @@ class _Builder:
         is_recorded = bool(kernels or copies) or not self._launches()
         return Process(
             name=name,
-            recorder=Recorder.TORCH_PROFILER,
+            recorder=RecordedBy.TORCH_PROFILER,
             records_calls=bool(self.host.threads),
             threads=self.threads or ("unknown",),
             steps=steps,

@@ -56,21 +56,21 @@ def event_rows(part: Part, recording: int, numbers: Numbers) -> Iterator[Row]:
 
 
 def _of_sync(sync: SyncEvent) -> dict[str, Any]:
-    told = {"thread", "start_ns", "end_ns"}
+    in_tables = {"thread", "start_ns", "end_ns"}
     if sync.kind in schema.SYNC_TYPES:
-        told |= {"stream", "device"}
+        in_tables |= {"stream", "device"}
     if sync.api is not None:
-        told.add("api")
-    return _without(sync, told)
+        in_tables.add("api")
+    return _without(sync, in_tables)
 
 
 def _of_copy(copy: CopyEvent) -> dict[str, Any]:
-    told = {"start_ns", "end_ns", "stream", "device", "bytes", "direction", "call"}
+    in_tables = {"start_ns", "end_ns", "stream", "device", "bytes", "direction", "call"}
     if copy.direction is not Direction.D2D:
-        told.add("memory")
+        in_tables.add("memory")
     if copy.call is not None and copy.call.thread == copy.thread:
-        told.add("thread")
-    return _without(copy, told)
+        in_tables.add("thread")
+    return _without(copy, in_tables)
 
 
 def _of_kernel(kernel: KernelEvent, part: Part, recording: int, numbers: Numbers) -> Row:
@@ -82,8 +82,8 @@ def _of_kernel(kernel: KernelEvent, part: Part, recording: int, numbers: Numbers
     return recording, MEMSET, number, correlation, json_of({"step": kernel.step, "name": kernel.name})
 
 
-def _without(event: SyncEvent | CopyEvent, told: set[str]) -> dict[str, Any]:
-    return {field: value for field, value in msgspec.to_builtins(event).items() if field not in told}
+def _without(event: SyncEvent | CopyEvent, in_tables: set[str]) -> dict[str, Any]:
+    return {field: value for field, value in msgspec.to_builtins(event).items() if field not in in_tables}
 
 
 def recording_key(number: int) -> str:

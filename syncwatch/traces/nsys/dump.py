@@ -32,7 +32,7 @@ from pathlib import Path
 from syncwatch.errors import SessionError, UsageError
 from syncwatch.model.events import CopyEvent, KernelEvent, SyncEvent
 from syncwatch.model.paths import replacing
-from syncwatch.model.session import DeviceKind, Recorder, Session
+from syncwatch.model.session import DeviceKind, RecordedBy, Session
 from syncwatch.traces.layout import Placed, SyncLabel, laid_out
 from syncwatch.traces.nsys import details, rows, schema
 from syncwatch.traces.nsys.details import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
@@ -59,7 +59,7 @@ def thread_ids(session: Session) -> list[tuple[int, tuple[int, ...]]]:
     found = []
     known: dict[tuple[int, str, int], int] = {}
     for number, recording in enumerate(session.recordings):
-        pid = _FIRST_PID if session.recorder is Recorder.SYNCWATCH else _FIRST_PID * (number + 1)
+        pid = _FIRST_PID if session.recorder is RecordedBy.SYNCWATCH else _FIRST_PID * (number + 1)
         # A recording without a thread still gets one, for its ranges.
         threads = recording.threads or ("MainThread",)
         keys = [(pid, name, threads[:index].count(name)) for index, name in enumerate(threads)]
@@ -108,7 +108,7 @@ def domain_sheet(parts: Sequence[Part]) -> Sheet:
 
 
 def _process(session: Session, part: Part) -> str:
-    return "python" if session.recorder is Recorder.SYNCWATCH else part.recording.variant
+    return "python" if session.recorder is RecordedBy.SYNCWATCH else part.recording.variant
 
 
 def _threads(parts: Sequence[Part], strings: Strings) -> Iterator[Row]:
@@ -219,7 +219,7 @@ def _parts(
     for each, (pid, tids), known in zip(placed, thread_ids(session), labels, strict=True):
         calls = Calls(each.recording, correlation)
         correlation = calls.next_id
-        yield Part(each, known, pid, tids, calls, is_variant=session.recorder is Recorder.SYNCWATCH)
+        yield Part(each, known, pid, tids, calls, is_variant=session.recorder is RecordedBy.SYNCWATCH)
 
 
 def _insert_part(database: sqlite3.Connection, part: Part, strings: Strings, numbers: details.Numbers) -> None:

@@ -10,7 +10,7 @@ from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.events import Frame, RangeEvent, Step, collector_off
 from syncwatch.model.process_name import process_name
 from syncwatch.model.runtime import is_copy, is_launch
-from syncwatch.model.session import DeviceKind, Recorder, Recording, Session
+from syncwatch.model.session import DeviceKind, RecordedBy, Recording, Session
 from syncwatch.traces.nesting import StepClock, steps_of
 from syncwatch.traces.nsys.load_own import OWN_TABLE, session_of
 from syncwatch.traces.nsys.read_calls import (
@@ -68,7 +68,7 @@ def load(path: Path, step_range: str | None = None, *, of: Path | None = None) -
         recordings=recordings,
         outputs_equal=None,
         complete=True,
-        recorder=Recorder.NSYS,
+        recorder=RecordedBy.NSYS,
         unwatched=tuple(sentence for process in processes for sentence in process.hides()),
     )
 
@@ -98,7 +98,7 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
         )
         yield Process(
             name=labels[key],
-            recorder=Recorder.NSYS,
+            recorder=RecordedBy.NSYS,
             records_calls=records_calls,
             threads=threads[key].called(),
             steps=steps[key],

@@ -13,7 +13,7 @@ from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.difference import Change, Difference, LineDifference
 from syncwatch.model.finding import Site
-from syncwatch.model.session import Coverage, DeviceKind, Recorder, Session
+from syncwatch.model.session import Coverage, DeviceKind, RecordedBy, Session
 from syncwatch.pipeline import analysed
 from tests.helpers.fakes import MS, gdn_session, later_gdn_session, recording, session, steps
 from tests.helpers.judging import site
@@ -240,7 +240,7 @@ def test_what_the_figures_depend_on_is_said_where_it_differs() -> None:
 def test_what_a_trace_does_not_tell_is_no_difference() -> None:
     run = gdn_session()
     environment = replace(run.environment, torch="unknown", triton=None, gpu=None, driver=None)
-    notes = between(replace(run, environment=environment, recorder=Recorder.NSYS), run).notes
+    notes = between(replace(run, environment=environment, recorder=RecordedBy.NSYS), run).notes
     assert not any("differ in" in note for note in notes)
     without_triton = replace(run, environment=replace(run.environment, triton=None))
     assert any("differ in triton: none before" in note for note in between(without_triton, run).notes)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from syncwatch.model.finding import RecordingSummary, Report, recorder_of
-from syncwatch.model.session import Coverage, DeviceKind, Recorder
+from syncwatch.model.session import Coverage, DeviceKind, RecordedBy
 from syncwatch.pipeline import report_of
 from tests.helpers.fakes import US, Stacks, frame, gdn_session, kernel, nsys_session, recording, session, steps, sync
 
@@ -24,21 +24,21 @@ def variant_of(report: Report) -> RecordingSummary:
 def test_the_processes_of_a_trace_are_not_compared() -> None:
     known = gdn_session()
     assert report_of(known).comparison is not None
-    imported = report_of(replace(known, recorder=Recorder.NSYS))
+    imported = report_of(replace(known, recorder=RecordedBy.NSYS))
     assert imported.comparison is None
-    assert (imported.recorder, report_of(known).recorder) == (Recorder.NSYS, Recorder.SYNCWATCH)
+    assert (imported.recorder, report_of(known).recorder) == (RecordedBy.NSYS, RecordedBy.SYNCWATCH)
 
 
 @pytest.mark.parametrize(
     ("sensors", "recorder"),
     [
-        (("nsys",), Recorder.NSYS),
-        (("torch.profiler",), Recorder.TORCH_PROFILER),
-        (("debug_mode", "cupti"), Recorder.SYNCWATCH),
-        ((), Recorder.SYNCWATCH),
+        (("nsys",), RecordedBy.NSYS),
+        (("torch.profiler",), RecordedBy.TORCH_PROFILER),
+        (("debug_mode", "cupti"), RecordedBy.SYNCWATCH),
+        ((), RecordedBy.SYNCWATCH),
     ],
 )
-def test_a_foreign_recorder_is_its_own_sensor(sensors: tuple[str, ...], recorder: Recorder) -> None:
+def test_a_foreign_recorder_is_its_own_sensor(sensors: tuple[str, ...], recorder: RecordedBy) -> None:
     assert recorder_of(Coverage(sensors, (), None, 0)) is recorder
 
 
@@ -101,7 +101,7 @@ def test_layers_that_differ_in_number_are_one_site() -> None:
     stacks = Stacks()
     syncs = [sync(None, stack=None, seen_by=("nsys",), within=index) for index in range(5)]
     known = recording(syncs=syncs, stacks=stacks, range_stacks=ranges, coverage=Coverage(("nsys",), (), 5, 0))
-    (site,) = report_of(session(known, recorder=Recorder.NSYS)).sites
+    (site,) = report_of(session(known, recorder=RecordedBy.NSYS)).sites
     assert (site.calls, site.range) == (5, "layer #")
     assert "layer 3" in site.ranges
 
@@ -121,7 +121,7 @@ def test_warm_up_alone_is_told_by_call_and_range_too() -> None:
         range_stacks=ranges,
         coverage=Coverage(("nsys",), (), 3, 0),
     )
-    variant = variant_of(report_of(session(known, recorder=Recorder.NSYS)))
+    variant = variant_of(report_of(session(known, recorder=RecordedBy.NSYS)))
     assert [site.range for site in variant.warmup_sites] == ["load"]
 
 
@@ -135,7 +135,7 @@ def test_every_rank_is_a_variant_of_its_own() -> None:
         )
         for rank in range(2)
     ]
-    report = report_of(session(*ranks, recorder=Recorder.TORCH_PROFILER, device=DeviceKind.CUDA))
+    report = report_of(session(*ranks, recorder=RecordedBy.TORCH_PROFILER, device=DeviceKind.CUDA))
     assert [(variant.name, variant.per_step.gpu_idle_us) for variant in report.variants] == [
         ("rank 0", 15),
         ("rank 1", 15),
@@ -148,7 +148,7 @@ def test_processes_that_may_share_a_gpu_have_it_said(gpus: tuple[int, int], said
         recording(f"process {number}", kernels=[kernel((0, US), device=gpu)], coverage=Coverage(("nsys",), (), 0, 0))
         for number, gpu in enumerate(gpus)
     ]
-    report = report_of(session(*processes, recorder=Recorder.NSYS))
+    report = report_of(session(*processes, recorder=RecordedBy.NSYS))
     assert [any("one process" in note for note in variant.notes) for variant in report.variants] == [said, said]
     ours = report_of(session(*processes))
     assert not any("one process" in note for variant in ours.variants for note in variant.notes)
@@ -158,7 +158,7 @@ def test_lines_of_torch_profiler_are_those_of_the_functions() -> None:
     stacks = Stacks()
     stacks.add(frame("", line=4, function="decode"))
     traced = recording(syncs=[sync()], stacks=stacks, coverage=Coverage(("torch.profiler",), (), 1, 1))
-    (site,) = report_of(session(traced, recorder=Recorder.TORCH_PROFILER)).sites
+    (site,) = report_of(session(traced, recorder=RecordedBy.TORCH_PROFILER)).sites
     assert (site.line, site.function, site.exact_line) == (4, "decode", False)
     (site,) = report_of(session(replace(traced, coverage=Coverage(("nsys",), (), 1, 1)))).sites
     assert site.exact_line

@@ -128,4 +128,4 @@ def test_where_stacks_were_recorded_the_help_is_that_of_the_cause() -> None:
     ],
 )
 def test_the_innermost_range_of_the_users_stands_for_the_line(names: tuple[str, ...], shown: str | None) -> None:
-    assert range_of(names, heard=False) == shown
+    assert range_of(names, live=False) == shown

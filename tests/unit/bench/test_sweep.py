@@ -99,14 +99,14 @@ def test_the_short_sweep_is_a_part_of_the_full_one() -> None:
 
 def test_an_operator_is_swept_in_a_process_of_its_own() -> None:
     plan = Plan(DeviceChoice.VIRTUAL, "argwhere|", like=Sweep.load(SHIPPED), jobs=1)
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
 
-    found = sweep(plan, Sweep(), lambda *each: told.append(each))
+    found = sweep(plan, Sweep(), lambda *each: progress.append(each))
 
     comparison = compare(Sweep.load(SHIPPED), found)
     assert found.device == "virtual"
     assert comparison.total["hit"] >= 3 and comparison.agrees, comparison.rows
-    assert told[-1] == ("sweep operators", 1, 1)
+    assert progress[-1] == ("sweep operators", 1, 1)
 
 
 def test_a_sweep_of_which_no_process_tells_anything_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

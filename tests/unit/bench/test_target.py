@@ -27,10 +27,10 @@ def test_a_script_sees_itself_as_main_with_its_arguments(tmp_path: Path, capsys:
 def test_a_function_is_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "unheard_of.py").write_text("def go():\n    print('went')")
+    (tmp_path / "unknown_module.py").write_text("def go():\n    print('went')")
     monkeypatch.chdir(tmp_path)
 
-    target.function("unheard_of:go").run([])
+    target.function("unknown_module:go").run([])
 
     assert capsys.readouterr().out == "went\n"
 

@@ -9,7 +9,7 @@ import pytest
 from syncwatch.judge.baseline import entries_of, fingerprint, key_of, scope_of
 from syncwatch.judge.gate import baseline_of, judge
 from syncwatch.model.finding import NO_LINE, Process, RecordingSummary, Report, Site, Variant
-from syncwatch.model.session import Recorder
+from syncwatch.model.session import RecordedBy
 from syncwatch.model.verdict import Budgets, KnownSite, Level, Outcome, Policy, Reason, Rule, Severity
 from tests.helpers.judging import TODAY, report, said, site, verdict_on
 
@@ -154,7 +154,7 @@ def processes(*named: str, without: str = "", kind: type[RecordingSummary] = Pro
     quiet = replace(variant, sites=(), per_step=replace(variant.per_step, syncs=0.0))
     known = (replace(quiet if name == without else variant, name=name) for name in named)
     parts = tuple(kind(**{each.name: getattr(one, each.name) for each in fields(RecordingSummary)}) for one in known)
-    return replace(report(site()), variants=parts, recorder=Recorder.NSYS)
+    return replace(report(site()), variants=parts, recorder=RecordedBy.NSYS)
 
 
 def test_every_process_of_a_trace_is_judged() -> None:

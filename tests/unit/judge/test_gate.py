@@ -145,7 +145,7 @@ def test_a_required_function_that_never_ran_is_not_clean() -> None:
     assert "app.model:Model.forward" in verdict.reasons[0]
 
 
-DEAF = Coverage(("debug_mode",), (), None, 0)
+NOT_COUNTING = Coverage(("debug_mode",), (), None, 0)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ DEAF = Coverage(("debug_mode",), (), None, 0)
             id="no-step",
         ),
         pytest.param(
-            report_of(session(recording(coverage=DEAF))),
+            report_of(session(recording(coverage=NOT_COUNTING))),
             "naive: no synchronization was seen, and no sensor ran that would count them.",
             id="silence",
         ),

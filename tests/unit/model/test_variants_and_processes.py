@@ -12,7 +12,7 @@ from syncwatch.judge.gate import baseline_of, judge
 from syncwatch.model.codec import encode
 from syncwatch.model.finding import Process, RecordingSummary, Variant
 from syncwatch.model.process_name import process_name
-from syncwatch.model.session import Recorder
+from syncwatch.model.session import RecordedBy
 from syncwatch.model.verdict import Outcome, Policy
 from syncwatch.pipeline import report_of
 from tests.helpers.fakes import gdn_session, nsys_session, recording, session, sync
@@ -28,7 +28,7 @@ def test_what_a_recording_is_of_is_a_type() -> None:
 def test_the_last_variant_is_the_candidate_and_every_process_stands_for_itself() -> None:
     both = (recording("a", syncs=[sync()]), recording("b", syncs=[sync()]))
     ours = report_of(session(*both))
-    theirs = report_of(session(*both, recorder=Recorder.TORCH_PROFILER))
+    theirs = report_of(session(*both, recorder=RecordedBy.TORCH_PROFILER))
 
     assert [each.name for each in ours.candidates] == ["b"]
     assert [each.name for each in theirs.candidates] == ["a", "b"]
@@ -47,7 +47,7 @@ def test_the_last_variant_is_the_candidate_and_every_process_stands_for_itself()
 )
 def test_a_process_is_known_without_its_number_and_a_variant_by_its_whole_name(name: str, scope: str) -> None:
     # GIVEN a variant that somebody calls as a trace calls a process
-    (process,) = report_of(session(recording(name), recorder=Recorder.NSYS)).variants
+    (process,) = report_of(session(recording(name), recorder=RecordedBy.NSYS)).variants
     (variant,) = report_of(session(recording(name))).variants
 
     # THEN it keeps its number: only a process has another one in the next trace

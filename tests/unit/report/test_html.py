@@ -17,7 +17,7 @@ import syncwatch.report.html as package
 from syncwatch.judge.gate import judge
 from syncwatch.model.events import KernelEvent
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Line, Recorder, Replay, Session
+from syncwatch.model.session import Line, RecordedBy, Replay, Session
 from syncwatch.model.verdict import Policy, Verdict
 from syncwatch.pipeline import analysed, rendered, report_of
 from syncwatch.report import text
@@ -176,7 +176,7 @@ def test_a_report_without_its_session_has_no_timeline_and_says_the_rest() -> Non
 
 
 def test_a_trace_of_another_program_says_whose_it_is() -> None:
-    only = replace(gdn_session(), recordings=gdn_session().recordings[:1], recorder=Recorder.NSYS, parameters=None)
+    only = replace(gdn_session(), recordings=gdn_session().recordings[:1], recorder=RecordedBy.NSYS, parameters=None)
     page = page_of(only)
 
     assert "recorded by nsys; step times were taken while it recorded" in page.words

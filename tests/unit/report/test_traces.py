@@ -17,7 +17,7 @@ from syncwatch.app.compare import difference_of
 from syncwatch.judge.gate import judge
 from syncwatch.model.difference import Change
 from syncwatch.model.finding import Report
-from syncwatch.model.session import Coverage, Recorder
+from syncwatch.model.session import Coverage, RecordedBy
 from syncwatch.model.verdict import Policy
 from syncwatch.pipeline import rendered, report_of
 from syncwatch.report.difference import DifferenceReporter
@@ -43,7 +43,7 @@ def of_profiler() -> Report:
     stacks = Stacks()
     stacks.add(frame("", line=4, function="decode"))
     coverage = Coverage(("torch.profiler",), (), 1, 1)
-    return report_of(session(recording(syncs=[sync()], stacks=stacks, coverage=coverage), recorder=Recorder("nsys")))
+    return report_of(session(recording(syncs=[sync()], stacks=stacks, coverage=coverage), recorder=RecordedBy("nsys")))
 
 
 def blind() -> Report:
@@ -141,7 +141,7 @@ def test_hostile_names_of_a_trace_break_no_format(found: Report, name: str) -> N
         replace(each, sites=tuple(replace(site, exact_line=False, range=name, api=name) for site in each.sites))
         for each in found.variants
     )
-    traced = replace(found, variants=variants, recorder=Recorder.TORCH_PROFILER)
+    traced = replace(found, variants=variants, recorder=RecordedBy.TORCH_PROFILER)
     for width in (40, 100):
         text = rendered(Format.TERMINAL, traced, screen=Screen(width))
         assert max(map(cell_len, text.splitlines())) <= width

@@ -80,6 +80,6 @@ def test_a_read_at_a_graph_break_has_the_line_of_the_source(
 
     frames = reads(torch.compile(names["model"], backend="eager"), torch.ones(3))
 
-    told = {lines[frame.line - 1].partition("# ")[2]: frame.branches for frame in frames}
-    assert told == {"if": True, "while": True, "item": False, "and": True}
+    branches = {lines[frame.line - 1].partition("# ")[2]: frame.branches for frame in frames}
+    assert branches == {"if": True, "while": True, "item": False, "and": True}
     assert {frame.function for frame in frames} == {"model", "helper"}

@@ -65,15 +65,15 @@ def test_every_warning_is_a_wait_with_its_line_and_is_not_shown(mode: Mode) -> N
     assert mode.mode == 0
 
 
-def test_sensors_inside_one_another_hear_the_same(mode: Mode) -> None:
-    outer, heard_outside = started()
-    inner, heard_inside = started()
+def test_sensors_inside_one_another_record_the_same(mode: Mode) -> None:
+    outer, recorded_outside = started()
+    inner, recorded_inside = started()
     waits()
     inner.stop()
     waits()
     outer.stop()
 
-    assert (len(of(heard_inside)), len(of(heard_outside))) == (1, 2)
+    assert (len(of(recorded_inside)), len(of(recorded_outside))) == (1, 2)
     assert mode.mode == 0
 
 
@@ -112,7 +112,7 @@ def test_a_warning_repeated_by_the_thread_in_backward_is_autograds(mode: Mode) -
     assert [threads[each.thread] for each in of(recorder)] == ["MainThread", "autograd backward"]
 
 
-def test_one_that_begins_later_listens_on_when_the_first_has_ended(mode: Mode) -> None:
+def test_one_that_begins_later_goes_on_when_the_first_has_ended(mode: Mode) -> None:
     """Hooks that stay until the process ends are put on inside a watch, and outlive it."""
     first, recorded = started()
     second, after = started()

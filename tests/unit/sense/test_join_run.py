@@ -22,14 +22,14 @@ STEPS = (Step(0, True, 100, 199), Step(1, False, 200, 299))
 
 
 def warned(moment: int, stack: int, thread: int = MAIN, step: int | None = 0) -> SyncEvent:
-    return heard(None, moment, stack, SyncKind.STREAM, thread, step)
+    return hooked(None, moment, stack, SyncKind.STREAM, thread, step)
 
 
 def announced(moment: int, stack: int, kind: SyncKind = SyncKind.EVENT, thread: int = MAIN) -> SyncEvent:
-    return heard(moment, None, stack, kind, thread, 0)
+    return hooked(moment, None, stack, kind, thread, 0)
 
 
-def heard(start: int | None, end: int | None, stack: int, kind: SyncKind, thread: int, step: int | None) -> SyncEvent:
+def hooked(start: int | None, end: int | None, stack: int, kind: SyncKind, thread: int, step: int | None) -> SyncEvent:
     return SyncEvent(step, thread, kind, start is not None, None, stack, None, start, end, False, ("hook",))
 
 
@@ -46,14 +46,14 @@ def joined(
     return join_run(HookedWaits(events, (), STEPS, ("MainThread", "output", "autograd backward"), TIDS), trace, ahead)
 
 
-def told(found: Joined) -> list[tuple[int | None, int | None]]:
+def joined_times(found: Joined) -> list[tuple[int | None, int | None]]:
     return [(each.stack, each.start_ns) for each in found.syncs]
 
 
 def test_a_wait_that_no_hook_heard_of_takes_no_line_and_no_time_from_the_others() -> None:
     found = joined([warned(113, 7), warned(143, 8)], [row(110), row(120), row(140)])
 
-    assert told(found) == [(7, 110), (None, 120), (8, 140)]
+    assert joined_times(found) == [(7, 110), (None, 120), (8, 140)]
     assert (found.seen, found.notes) == (3, ())
 
 
@@ -63,19 +63,19 @@ def test_many_missed_waits_of_a_thread_stay_beside_the_few_that_were_heard_of() 
     found = joined([warned(1003, 7), announced(1998, 8, SyncKind.STREAM)], rows)
 
     assert len(found.syncs) == 206
-    assert [each for each in told(found) if each[0] is not None] == [(7, 1000), (8, 2000)]
+    assert [each for each in joined_times(found) if each[0] is not None] == [(7, 1000), (8, 2000)]
 
 
 def test_the_warnings_of_one_operator_belong_to_its_last_calls() -> None:
     found = joined([warned(118, 7), warned(119, 7)], [row(102), row(110), row(114)])
 
-    assert told(found) == [(None, 102), (7, 110), (7, 114)]
+    assert joined_times(found) == [(None, 102), (7, 110), (7, 114)]
 
 
 def test_a_call_in_the_operator_of_another_has_its_line() -> None:
     found = joined([warned(118, 7)], [row(102, op_start=101), row(110, op_start=109), row(114, op_start=109)])
 
-    assert told(found) == [(None, 102), (7, 110), (7, 114)]
+    assert joined_times(found) == [(None, 102), (7, 110), (7, 114)]
 
 
 def test_a_wait_that_was_asked_for_is_the_next_call_of_its_kind() -> None:
@@ -83,21 +83,21 @@ def test_a_wait_that_was_asked_for_is_the_next_call_of_its_kind() -> None:
 
     found = joined([announced(110, 7), announced(120, 8, SyncKind.DEVICE)], rows)
 
-    assert told(found) == [(None, 105), (7, 111), (8, 121)]
+    assert joined_times(found) == [(None, 105), (7, 111), (8, 121)]
     assert [each.kind for each in found.syncs] == [SyncKind.STREAM, SyncKind.EVENT, SyncKind.DEVICE]
 
 
 def test_to_ask_for_an_event_that_was_never_recorded_is_no_wait() -> None:
     found = joined([announced(110, 7), announced(120, 8)], [row(121, SyncKind.EVENT)])
 
-    assert told(found) == [(8, 121)]
+    assert joined_times(found) == [(8, 121)]
     assert "nothing to wait for" in found.notes[0]
 
 
 def test_a_warning_without_a_call_keeps_its_line_and_has_no_time() -> None:
     found = joined([warned(103, 7), warned(113, 8)], [row(110)])
 
-    assert told(found) == [(7, None), (8, 110)]
+    assert joined_times(found) == [(7, None), (8, 110)]
     assert "no record" in found.notes[0]
 
 
@@ -124,7 +124,7 @@ def test_as_many_of_both_are_the_same_however_far_the_clocks_are_apart() -> None
 
     found = joined(events, rows)
 
-    assert told(found) == [(number, each.call_ns) for number, each in enumerate(rows)]
+    assert joined_times(found) == [(number, each.call_ns) for number, each in enumerate(rows)]
     assert found.notes == ()
 
 
@@ -137,7 +137,7 @@ def test_a_clock_that_is_a_little_ahead_loses_no_wait() -> None:
     found = joined(events, [*rows[:51], library, *rows[51:]])
 
     lines = [(number, each.call_ns) for number, each in enumerate(rows)]
-    assert sorted(told(found), key=lambda each: each[1] or 0) == [
+    assert sorted(joined_times(found), key=lambda each: each[1] or 0) == [
         *lines[:51],
         (None, library.call_ns),
         *lines[51:],
@@ -148,7 +148,7 @@ def test_a_clock_that_is_a_little_ahead_loses_no_wait() -> None:
 def test_the_clocks_are_brought_together() -> None:
     found = joined([warned(113, 7)], [row(5110), row(5120)], ahead=5000)
 
-    assert told(found) == [(7, 5110), (None, 5120)]
+    assert joined_times(found) == [(7, 5110), (None, 5120)]
     assert [step.start_ns for step in found.steps] == [5100, 5200]
     assert found.syncs[1].step == 0
 
@@ -159,16 +159,16 @@ def test_the_clocks_are_brought_together() -> None:
 def test_every_call_is_there_once_and_every_hook_has_its_own_call(waits: list[tuple[bool, bool, SyncKind]]) -> None:
     """A hook sees each wait or not, before it or by torch's warning after it; lines have the numbers of the calls."""
     events, rows = [], []
-    for number, (is_heard, is_announced, kind) in enumerate(waits):
+    for number, (is_hooked, is_announced, kind) in enumerate(waits):
         start = 100 + 20 * number
         rows.append(row(start, kind))
-        if is_heard and is_announced:
+        if is_hooked and is_announced:
             events.append(announced(start - 3, number, kind))
-        elif is_heard:
+        elif is_hooked:
             events.append(warned(start + 5, number))
 
     found = joined(events, rows)
 
     assert [each.start_ns for each in found.syncs] == [each.call_ns for each in rows]
-    expected = [number if is_heard else None for number, (is_heard, _, _) in enumerate(waits)]
+    expected = [number if is_hooked else None for number, (is_hooked, _, _) in enumerate(waits)]
     assert [each.stack for each in found.syncs] == expected

@@ -12,11 +12,11 @@ from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda.waiting_calls import WaitingCalls
 
 
-def test_events_of_torch_itself_are_heard_of_though_their_type_is_written_in_c() -> None:
-    heard: list[tuple[SyncKind, bool, str]] = []
+def test_events_of_torch_itself_are_seen_though_their_type_is_written_in_c() -> None:
+    seen: list[tuple[SyncKind, bool, str]] = []
 
     def is_own_call(kind: SyncKind, asked: bool, frame: FrameType) -> None:
-        heard.append((kind, asked, frame.f_code.co_name))
+        seen.append((kind, asked, frame.f_code.co_name))
 
     before = vars(torch.Event)["synchronize"]
     calls = WaitingCalls(is_own_call)
@@ -27,13 +27,11 @@ def test_events_of_torch_itself_are_heard_of_though_their_type_is_written_in_c()
     finally:
         calls.stop()
 
-    assert heard == [
-        (SyncKind.EVENT, True, "test_events_of_torch_itself_are_heard_of_though_their_type_is_written_in_c")
-    ]
+    assert seen == [(SyncKind.EVENT, True, "test_events_of_torch_itself_are_seen_though_their_type_is_written_in_c")]
     assert vars(torch.Event)["synchronize"] is before
     with pytest.raises(TypeError):
         torch.Event.synchronize("no event")  # type: ignore[arg-type]
-    assert len(heard) == 1
+    assert len(seen) == 1
 
 
 def test_a_method_of_a_type_in_c_is_replaced_for_objects_that_exist_and_put_back() -> None:

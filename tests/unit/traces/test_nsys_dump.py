@@ -14,10 +14,10 @@ import pytest
 from syncwatch.app.export import TraceFormat, export
 from syncwatch.errors import SessionError, UsageError
 from syncwatch.model.events import Call, Direction, KernelEvent, RangeEvent, Step, SyncKind
-from syncwatch.model.session import DeviceKind, Recorder, Session
+from syncwatch.model.session import DeviceKind, RecordedBy, Session
 from syncwatch.pipeline import analysed
 from tests.helpers.fakes import MS, US, Stacks, copy, frame, kernel, recording, session, steps, sync
-from tests.helpers.nsys_sessions import lacking, menagerie
+from tests.helpers.nsys_sessions import every_event, lacking
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_variants_are_threads_of_one_process_and_recordings_of_other_programs_ar
     assert rows(file, "SELECT count(*), count(DISTINCT globalTid) FROM ThreadNames") == [(3, 3)]
     assert rows(file, "SELECT name FROM PROCESSES") == [("python",)]
 
-    exported(session(*two, recorder=Recorder.NSYS), file)
+    exported(session(*two, recorder=RecordedBy.NSYS), file)
     assert rows(file, "SELECT count(*), count(DISTINCT globalTid) FROM ThreadNames") == [(6, 6)]
     assert rows(file, "SELECT name FROM PROCESSES") == [("a",), ("b",)]
     assert rows(file, "SELECT count(*) FROM NVTX_EVENTS WHERE eventType = 75") == [(2,)]
@@ -158,9 +158,9 @@ def test_what_has_no_time_is_kept_and_on_no_time_line(file: Path) -> None:
 
 
 def test_each_event_points_at_its_own_row(file: Path) -> None:
-    exported(menagerie(), file)
+    exported(every_event(), file)
 
-    (known,) = menagerie().recordings
+    (known,) = every_event().recordings
     names = rows(
         file,
         "SELECT value FROM SYNCWATCH_EVENTS e JOIN CUPTI_ACTIVITY_KIND_KERNEL k ON k.rowid = e.eventId "
@@ -183,7 +183,7 @@ def test_each_event_points_at_its_own_row(file: Path) -> None:
 
 @pytest.mark.parametrize("lacks", lacking())
 def test_every_table_is_there_whatever_is_lacking(file: Path, lacks: str) -> None:
-    exported(menagerie(), file)
+    exported(every_event(), file)
     full = rows(file, "SELECT sql FROM sqlite_master ORDER BY name")
 
     exported(lacking()[lacks], file)
@@ -193,8 +193,8 @@ def test_every_table_is_there_whatever_is_lacking(file: Path, lacks: str) -> Non
 
 
 def test_the_same_session_gives_the_same_bytes_and_no_journal(file: Path, tmp_path: Path) -> None:
-    exported(menagerie(), file)
-    exported(menagerie(), tmp_path / "again.sqlite")
+    exported(every_event(), file)
+    exported(every_event(), tmp_path / "again.sqlite")
 
     assert file.read_bytes() == (tmp_path / "again.sqlite").read_bytes()
     assert rows(file, "PRAGMA journal_mode") == [("delete",)]

@@ -8,7 +8,7 @@ import pytest
 
 from syncwatch.errors import UsageError
 from syncwatch.model.events import Direction, HostMemory, SyncKind
-from syncwatch.model.session import Recorder, Recording
+from syncwatch.model.session import RecordedBy, Recording
 from syncwatch.traces.nsys.load import load
 from tests.helpers.nsys_files import PID, TID, US, VERSIONS, NsysExport, global_id
 
@@ -29,7 +29,7 @@ def test_every_version(tmp_path: Path, version: int) -> None:
         export.range(export.text("inner"), (5 * US, 90 * US))
     session = load(path, "step *")
     recording = one(path, "step *")
-    assert (session.recorder, session.environment.gpu) == (Recorder.NSYS, "NVIDIA H200")
+    assert (session.recorder, session.environment.gpu) == (RecordedBy.NSYS, "NVIDIA H200")
     assert recording.threads == (f"worker ({TID})",)
     (sync,) = recording.syncs
     assert (sync.kind, sync.api, sync.stream, sync.device) == (SyncKind.STREAM, "cudaStreamSynchronize", 7, 0)

@@ -16,7 +16,7 @@ import pytest
 from syncwatch.app.report import write_run
 from syncwatch.errors import NotMeasuredError, SessionError, SyncwatchError, UsageError
 from syncwatch.model.codec import encode
-from syncwatch.model.session import Recorder
+from syncwatch.model.session import RecordedBy
 from syncwatch.pipeline import analysed
 from syncwatch.traces import files
 from syncwatch.traces.opening import is_recording_file, open_session
@@ -50,15 +50,15 @@ def test_the_name_of_a_file_says_nothing(tmp_path: Path) -> None:
         (tmp_path / f"packed {name}").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
     recorders = {path.name: open_session(path).recorder for path in tmp_path.iterdir()}
     assert recorders == {
-        "nsys.json": Recorder.NSYS,
-        "chrome.sqlite": Recorder.TORCH_PROFILER,
-        "packed.json": Recorder.TORCH_PROFILER,
-        "late.json": Recorder.TORCH_PROFILER,
-        "list.json": Recorder.TORCH_PROFILER,
-        "run.sqlite": Recorder.SYNCWATCH,
-        "session.gz": Recorder.SYNCWATCH,
-        "packed run.sqlite": Recorder.SYNCWATCH,
-        "packed session.gz": Recorder.SYNCWATCH,
+        "nsys.json": RecordedBy.NSYS,
+        "chrome.sqlite": RecordedBy.TORCH_PROFILER,
+        "packed.json": RecordedBy.TORCH_PROFILER,
+        "late.json": RecordedBy.TORCH_PROFILER,
+        "list.json": RecordedBy.TORCH_PROFILER,
+        "run.sqlite": RecordedBy.SYNCWATCH,
+        "session.gz": RecordedBy.SYNCWATCH,
+        "packed run.sqlite": RecordedBy.SYNCWATCH,
+        "packed session.gz": RecordedBy.SYNCWATCH,
     }
 
 
@@ -191,7 +191,7 @@ def test_a_report_is_exported_by_nsys(tmp_path: Path, nsys: Path) -> None:
     stand_in(nsys, '[ "$1 $2 $3 $4 $5" = "export --type sqlite --force-overwrite true" ]', f'cp {exported} "$7"')
     before = sorted(tmp_path.iterdir())
     session = open_session(tmp_path / "report1.nsys-rep", "decode")
-    assert (session.target, session.recorder, len(session.recordings)) == ("report1.nsys-rep", Recorder.NSYS, 1)
+    assert (session.target, session.recorder, len(session.recordings)) == ("report1.nsys-rep", RecordedBy.NSYS, 1)
     assert sorted(tmp_path.iterdir()) == before
 
 

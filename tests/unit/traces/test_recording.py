@@ -18,7 +18,7 @@ from syncwatch.model.events import (
     SyncKind,
 )
 from syncwatch.model.runtime import STAGED_BYTES
-from syncwatch.model.session import Recorder
+from syncwatch.model.session import RecordedBy
 from syncwatch.traces.copy_waits import AT_ONCE_NS
 from syncwatch.traces.process import Operator, Process, WaitingCall
 from syncwatch.traces.recording import recording_of
@@ -75,7 +75,7 @@ def process(
 ) -> Process:
     return Process(
         name="process 1",
-        recorder=Recorder.NSYS,
+        recorder=RecordedBy.NSYS,
         records_calls=True,
         threads=("main",),
         steps=steps,

@@ -18,7 +18,7 @@ from syncwatch.sense.virtual.operators.table import (
     row_of,
     upload,
 )
-from syncwatch.sense.virtual.operators.traits import Trait, known
+from syncwatch.sense.virtual.operators.traits import Trait, traits_of
 from tests.helpers.row_calls import calls, waits
 
 aten = torch.ops.aten
@@ -332,8 +332,8 @@ def test_boxes_that_are_kept_are_counted() -> None:
 
 
 def test_a_row_for_sparse_tensors_is_not_asked_about_ordinary_ones() -> None:
-    assert known("aten::add.Tensor").traits & Trait.ROW_FOR_SPARSE
-    assert not known("aten::nonzero").traits & Trait.ROW_FOR_SPARSE
+    assert traits_of("aten::add.Tensor").traits & Trait.ROW_FOR_SPARSE
+    assert not traits_of("aten::nonzero").traits & Trait.ROW_FOR_SPARSE
 
 
 def test_every_wait_of_thrust_is_for_the_stream() -> None:

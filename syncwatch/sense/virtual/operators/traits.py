@@ -251,7 +251,7 @@ _DTYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class OverloadTraits:
     """What Python needs of one overload when it is asked about a call of it."""
 
     name: str
@@ -275,7 +275,7 @@ class Known:
         return values
 
 
-def known(full: str) -> Known:
+def traits_of(full: str) -> OverloadTraits:
     """Return what is known of the overload called `full`, as `aten::add.Tensor`."""
     # The families enter their rows on import; naming them keeps the import honest.
     assert rows.FAMILIES
@@ -287,7 +287,7 @@ def known(full: str) -> Known:
     product = _PRODUCTS.get(name)
     flops = None if product is not None else flops_of(overload, name)
     arguments = overload._schema.arguments
-    return Known(
+    return OverloadTraits(
         name=name,
         overload=overload,
         row=row,

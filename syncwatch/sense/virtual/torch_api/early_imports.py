@@ -23,16 +23,16 @@ def replace(patches: Patches, owner: Any, name: str, value: Any) -> None:
     """Replace `owner.name` where this torch has it, also for those who imported it before."""
     original = getattr(owner, name, None)
     if original is not None and original is not value:
-        lead(patches, original, value)
+        redirect(patches, original, value)
         patches.set(owner, name, value)
 
 
-def lead(patches: Patches, original: Any, replacement: Any) -> None:
+def redirect(patches: Patches, original: Any, replacement: Any) -> None:
     """Let `original`, by whatever name it is known, do what `replacement` does; what is not Python is left as it is."""
     if isinstance(original, FunctionType):
-        patches.set(original, "__code__", _leading_to(replacement, original.__code__))
+        patches.set(original, "__code__", _call_of(replacement, original.__code__))
     elif isinstance(original, type) and isinstance(replacement, type):
-        _lead_methods(patches, original, replacement)
+        _redirect_methods(patches, original, replacement)
         if "__new__" in vars(original):
             # Only where there is one: a class never loses the mark of having had one, and refuses arguments ever after.
             patches.set(original, "__new__", staticmethod(_maker(original, replacement)))
@@ -41,7 +41,7 @@ def lead(patches: Patches, original: Any, replacement: Any) -> None:
 
 
 def plain(function: Any) -> Any:
-    """Return a copy of `function` that stays as it is when the function itself is led elsewhere."""
+    """Return a copy of `function` that stays as it is when the function itself is redirected."""
     if not isinstance(function, FunctionType):
         return function
     copy = FunctionType(
@@ -51,21 +51,21 @@ def plain(function: Any) -> Any:
     return copy
 
 
-def _leading_to(replacement: Any, before: CodeType) -> CodeType:
+def _call_of(replacement: Any, before: CodeType) -> CodeType:
     code = _calls_replacement.__code__
     constants = tuple(replacement if each == _MARK else each for each in code.co_consts)
     # A function's code must have as many variables from outside as the one that it takes the place of.
     return code.replace(co_consts=constants, co_freevars=before.co_freevars, co_name=before.co_name)
 
 
-def _lead_methods(patches: Patches, original: type, replacement: type) -> None:
+def _redirect_methods(patches: Patches, original: type, replacement: type) -> None:
     made_elsewhere = "__new__" in vars(original)
     for name, method in list(vars(original).items()):
         if not isinstance(method, FunctionType) or name in ("__new__", "__del__"):
             continue
         known = getattr(replacement, name, None)
         if isinstance(known, FunctionType) and not (made_elsewhere and name == "__init__"):
-            patches.set(method, "__code__", _leading_to(known, method.__code__))
+            patches.set(method, "__code__", _call_of(known, method.__code__))
 
 
 def _maker(original: type, replacement: type) -> Any:

@@ -68,8 +68,8 @@ class Device:
     def used(self) -> int | None:
         return None
 
-    def stay(self, tell: Callable[[SyncEvent | None], None]) -> None:
-        raise AssertionError(tell)
+    def watch_until_exit(self, notify: Callable[[SyncEvent | None], None]) -> None:
+        raise AssertionError(notify)
 
     def unwatched(self) -> tuple[str, ...]:
         return ()

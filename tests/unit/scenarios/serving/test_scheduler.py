@@ -37,7 +37,7 @@ def run(requests: list[Request], limits: Limits = LIMITS, *, acceptance: float =
     flying: deque[tuple[ScheduledStep, list[int]]] = deque()
 
     def tell() -> None:
-        for emission in scheduler.tell(*flying.popleft()):
+        for emission in scheduler.accept(*flying.popleft()):
             number = emission.request.number
             trace.outputs[number] = trace.outputs.get(number, 0) + emission.tokens
             trace.done += [number] if emission.last else []

@@ -1,7 +1,7 @@
-"""Hears the ranges of torch and nvtx, and the starts of threads, while somebody watches.
+"""Hooks that record the ranges of torch and nvtx, and the starts of threads, while something is watched.
 
 Patched are the objects that the functions go through, not the names of the functions: a program may have imported
-those before anybody watched. Nothing stays patched afterwards.
+those before anything was watched. Nothing stays patched afterwards.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _RECORDED = "record_function"
 
 
 def patch_torch(patches: Patches) -> None:
-    """Hear the ranges from now on, until `patches` are taken back."""
+    """Record the ranges from now on, until `patches` are taken back."""
     _patch_nvtx(patches)
     _patch_record_function(patches)
 
@@ -61,8 +61,8 @@ def _patch_nvtx(patches: Patches) -> None:
         found = native_push(message) if real else level
         if is_own_call():
             block = _block_of(sys._getframe(1))
-            ends = scope.Ends.BY_POP if block is None else scope.Ends.WITH_ITS_BLOCK
-            begin(scope.Entered(str(message), _PUSHED if block is None else (_PUSHED, id(block)), ends))
+            ends = scope.RangeEnd.BY_POP if block is None else scope.RangeEnd.WITH_ITS_BLOCK
+            begin(scope.OpenRange(str(message), _PUSHED if block is None else (_PUSHED, id(block)), ends))
         return found
 
     def pop() -> Any:
@@ -75,7 +75,7 @@ def _patch_nvtx(patches: Patches) -> None:
     def start(message: Any) -> Any:
         handle = native_start(message) if real else next(handles)
         if is_own_call():
-            begin(scope.Entered(str(message), (_STARTED, handle), scope.Ends.BY_HANDLE))
+            begin(scope.OpenRange(str(message), (_STARTED, handle), scope.RangeEnd.BY_HANDLE))
         return handle
 
     def finish(handle: Any) -> None:
@@ -124,7 +124,7 @@ def _entering(plain: Callable[..., Any]) -> Callable[..., Any]:
         with suppressed():
             handle = plain(*args, **kwargs)
         name = args[0] if args else kwargs.get("name", "")
-        entered = scope.Entered(str(name), (_RECORDED, IdentityKey(handle)), scope.Ends.BY_HANDLE, block=True)
+        entered = scope.OpenRange(str(name), (_RECORDED, IdentityKey(handle)), scope.RangeEnd.BY_HANDLE, block=True)
         begin(entered)
         return handle
 
@@ -151,17 +151,17 @@ _watches = 0
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[None]:
-    """Hear the ranges of torch and nvtx inside, too; blocks nest and may overlap."""
-    listen()
+def installed() -> Iterator[None]:
+    """Record the ranges of torch and nvtx inside, too; blocks nest and may overlap."""
+    install()
     try:
         yield
     finally:
-        stop_listening()
+        uninstall()
 
 
-def listen() -> None:
-    """Hear the ranges of torch and nvtx from now on, until `stop_listening` was called as often."""
+def install() -> None:
+    """Record the ranges of torch and nvtx from now on, until `uninstall` was called as often."""
     global _watches
     with _lock:
         _watches += 1
@@ -171,8 +171,8 @@ def listen() -> None:
             patch_thread_starts(_patches)
 
 
-def stop_listening() -> None:
-    """Hear them no more, and leave nothing patched."""
+def uninstall() -> None:
+    """Record them no more, and leave nothing patched."""
     global _watches
     with _lock:
         _watches -= 1

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers as tf
 
-from tests.programs.zoo import _LLAMA, Program, _prompt, _train
+from tests.programs.transformers_models import _LLAMA, Program, _prompt, _train
 
 PROGRAMS: dict[str, Program] = {}
 _SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}

@@ -268,7 +268,7 @@ def test_a_range_that_nobody_leaves_is_recorded_until_the_end() -> None:
     assert [each.name for each in recording.ranges] == ["open"]
 
 
-def test_a_range_that_was_left_unheard_is_not_around_the_next_watch() -> None:
+def test_a_range_that_was_left_while_nothing_recorded_is_not_around_the_next_watch() -> None:
     recorded(lambda value: push_range("before"))
     pop_range()
     assert nests(lambda value: value.item()) == [()]
@@ -304,6 +304,6 @@ def test_ranges_do_not_fail_on_the_virtual_device_and_do_without_it() -> None:
 def test_ranges_of_torchs_own_do_not_name_a_wait_without_a_line() -> None:
     from syncwatch.attribute.stacks import range_of
 
-    assert range_of(("decode", "Optimizer.step#SGD.step"), heard=True) == "decode"
-    assert range_of(("Optimizer.step#SGD.step",), heard=True) is None
-    assert range_of(("decode", "Optimizer.step#SGD.step"), heard=False) == "Optimizer.step#SGD.step"
+    assert range_of(("decode", "Optimizer.step#SGD.step"), live=True) == "decode"
+    assert range_of(("Optimizer.step#SGD.step",), live=True) is None
+    assert range_of(("decode", "Optimizer.step#SGD.step"), live=False) == "Optimizer.step#SGD.step"
