@@ -28,7 +28,7 @@ import typer
 from syncwatch_kernels.gdn import build_chunk_metadata, chunk_gated_delta_rule
 from torch.nn import functional
 
-from syncwatch.analyse.compare import ratio_interval
+from syncwatch.analyse.step_times import ratio_interval
 
 HEADS = ((16, 64), (16, 32), (16, 16), (2, 8))
 """Key and value heads: Qwen3.5-397B, Qwen3-Next-80B, Qwen3.5-2B, and the first on eight GPUs."""

@@ -28,7 +28,7 @@ from syncwatch_scenarios.kernel_warmup.figures import Warmup
 from syncwatch_scenarios.kernel_warmup.variants import VARIANTS
 from syncwatch_scenarios.kernel_warmup.workload import KernelWarmupWorkload
 
-from syncwatch.analyse.compare import ratio_interval
+from syncwatch.analyse.step_times import ratio_interval
 
 
 class Figure(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from syncwatch.model.events import SyncKind  # noqa: E402
-from syncwatch.model.finding import RecordingSummary  # noqa: E402
+from syncwatch.model.report import RecordingSummary  # noqa: E402
 from syncwatch.model.session import DeviceKind, Session  # noqa: E402
 from syncwatch.pipeline import report_of  # noqa: E402
 from syncwatch.sense.base import Sensed  # noqa: E402

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 
 
 class NotRecordedError(Exception):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from syncwatch.app.guard import allow, guard
     from syncwatch.app.watch import watch
     from syncwatch.errors import SyncError
-    from syncwatch.model.finding import Report, Site
+    from syncwatch.model.report import Report, Site
     from syncwatch.model.session import Session
     from syncwatch.model.verdict import Policy, Verdict
     from syncwatch.sense.scopes.ranges import annotate, step
@@ -43,9 +43,9 @@ __all__ = [
 # torch takes seconds to import: `syncwatch --help` and the reading of a saved session do without it.
 _HOMES = {
     "Policy": "syncwatch.model.verdict",
-    "Report": "syncwatch.model.finding",
+    "Report": "syncwatch.model.report",
     "Session": "syncwatch.model.session",
-    "Site": "syncwatch.model.finding",
+    "Site": "syncwatch.model.report",
     "SyncError": "syncwatch.errors",
     "Verdict": "syncwatch.model.verdict",
     "allow": "syncwatch.app.guard",

@@ -18,7 +18,7 @@ from syncwatch.judge.baseline import fingerprint_of
 from syncwatch.judge.gate import judge
 from syncwatch.judge.policy import Files
 from syncwatch.model.analysis import AnalysedRecording, Analysis
-from syncwatch.model.finding import Process, RecordingSummary, Report, Variant
+from syncwatch.model.report import Process, RecordingSummary, Report, Variant
 from syncwatch.model.session import RecordedBy, Recording, Session
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
 

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 
-from syncwatch.analyse.compare import compare, price_overhead, step_time, what_if
 from syncwatch.analyse.per_step import account_of, per_step, worst_step
 from syncwatch.analyse.price import price
 from syncwatch.analyse.sites import only_in_warmup, sites
+from syncwatch.analyse.step_times import compare_steps, price_overhead, step_time, what_if
 from syncwatch.analyse.timeline import Timeline, outside_of, split_early, timeline_of, warmup_of, window_of
-from syncwatch.model.analysis import AnalysedRecording, Analysis, Finding, Wait
+from syncwatch.model.analysis import AnalysedRecording, AnalysedWait, Analysis, Finding
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import STEP_RANGE, SyncKind, collector_off
-from syncwatch.model.finding import NO_LINE, Comparison, RecordingSummary, Report, recorder_of
+from syncwatch.model.report import NO_LINE, RecordingSummary, Report, StepTimeComparison, recorder_of
 from syncwatch.model.session import Coverage, RecordedBy, Recording, Session
 
 _OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
@@ -25,7 +25,7 @@ def analyse_variants(session: Session, analysed: Sequence[AnalysedRecording]) ->
     """Return the analysis of a run from those of its variants, in order; the last is held against the first."""
     comparison = None
     if len(analysed) > 1:
-        comparison = compare(session.recordings[0], session.recordings[-1], session.outputs_equal)
+        comparison = compare_steps(session.recordings[0], session.recordings[-1], session.outputs_equal)
     return Analysis(session, tuple(analysed), _report(session, analysed, comparison))
 
 
@@ -35,7 +35,7 @@ def analyse_processes(session: Session, analysed: Sequence[AnalysedRecording]) -
     return Analysis(session, tuple(noted), _report(session, noted, None))
 
 
-def _report(session: Session, analysed: Sequence[AnalysedRecording], comparison: Comparison | None) -> Report:
+def _report(session: Session, analysed: Sequence[AnalysedRecording], comparison: StepTimeComparison | None) -> Report:
     return Report(
         target=session.target,
         device=session.device,
@@ -97,12 +97,12 @@ def analyse_recording(
     """
     timeline = timeline_of(recording)
     prices = price(recording, timeline)
-    waits = tuple(map(Wait, recording.syncs, findings, prices))
+    waits = tuple(map(AnalysedWait, recording.syncs, findings, prices))
     return AnalysedRecording(recording, waits, _summary(recording, waits, timeline, kind))
 
 
 def _summary(
-    recording: Recording, waits: Sequence[Wait], timeline: Timeline, kind: type[RecordingSummary]
+    recording: Recording, waits: Sequence[AnalysedWait], timeline: Timeline, kind: type[RecordingSummary]
 ) -> RecordingSummary:
     window, warmup = window_of(recording), warmup_of(recording)
     outside = outside_of(recording)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 
 from syncwatch.analyse.sites import NOT_MEASURED, Totals, counted_copies, totals, us_a_step
 from syncwatch.analyse.timeline import Timeline, Window, extents
-from syncwatch.model.analysis import Price, Span, Wait
+from syncwatch.model.analysis import AnalysedWait, Price, Span
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.model.finding import PerStep, WorstStep, recorder_of
+from syncwatch.model.report import PerStep, WorstStep, recorder_of
 from syncwatch.model.session import RecordedBy, Recording
 
 
@@ -20,9 +20,9 @@ class Account:
     """The measured steps on the GPUs, in nanoseconds: `span_ns` is the sum of the other three."""
 
     busy_ns: int
-    idle_ns: int
+    bubble_ns: int
     """Charged to the synchronizations of the measured steps."""
-    gap_ns: int
+    launch_gap_ns: int
     """Charged to none: the host was too slow to launch."""
     gpus: int
     """How many GPUs this is summed over."""
@@ -30,10 +30,12 @@ class Account:
     @property
     def span_ns(self) -> int:
         """Return the time from the first work to the last, without what the runner's own waits idled away."""
-        return self.busy_ns + self.idle_ns + self.gap_ns
+        return self.busy_ns + self.bubble_ns + self.launch_gap_ns
 
 
-def account_of(waits: Iterable[Wait], recording: Recording, window: Window, timeline: Timeline) -> Account | None:
+def account_of(
+    waits: Iterable[AnalysedWait], recording: Recording, window: Window, timeline: Timeline
+) -> Account | None:
     """Return the account of the steps that count, summed over the GPUs that worked in them.
 
     None where kernels were not recorded, or none ran.
@@ -43,15 +45,15 @@ def account_of(waits: Iterable[Wait], recording: Recording, window: Window, time
         return None
     bubbles: dict[int, list[tuple[bool, Span]]] = defaultdict(list)
     for wait in waits:
-        idle = wait.idle
-        if idle is not None and idle[0] < idle[1]:
+        bubble = wait.bubble
+        if bubble is not None and bubble[0] < bubble[1]:
             charged = wait.finding is not None and window.counts(wait.sync.step)
-            bubbles[wait.sync.device].append((charged, idle))
+            bubbles[wait.sync.device].append((charged, bubble))
     accounts = [_of_gpu(timeline.gpus[gpu], span, bubbles[gpu]) for gpu, span in counted.items()]
     return Account(
         busy_ns=sum(each.busy_ns for each in accounts),
-        idle_ns=sum(each.idle_ns for each in accounts),
-        gap_ns=sum(each.gap_ns for each in accounts),
+        bubble_ns=sum(each.bubble_ns for each in accounts),
+        launch_gap_ns=sum(each.launch_gap_ns for each in accounts),
         gpus=len(accounts),
     )
 
@@ -71,7 +73,7 @@ def _of_gpu(busy: Sequence[Span], extent: Span, bubbles: Iterable[tuple[bool, Sp
     return Account(worked, ours, max(0, last - first - worked - ours - others), gpus=1)
 
 
-def per_step(waits: Sequence[Wait], recording: Recording, window: Window, account: Account | None) -> PerStep:
+def per_step(waits: Sequence[AnalysedWait], recording: Recording, window: Window, account: Account | None) -> PerStep:
     """Return the figures of a step of `recording`, whose GPU time is told by `account`."""
     if not window.steps:
         return PerStep(*(None for _ in fields(PerStep)))
@@ -97,16 +99,16 @@ def per_step(waits: Sequence[Wait], recording: Recording, window: Window, accoun
         call_overhead_us=cost.overhead_us,
         gpu_span_us=us_a_step(account.span_ns, steps) if account else None,
         gpu_busy_us=us_a_step(account.busy_ns, steps) if account else None,
-        gpu_idle_us=_idle_us(account, cost, steps),
-        launch_gap_us=us_a_step(account.gap_ns, steps) if account and cost.idle_us is not None else None,
+        gpu_idle_us=_bubble_us(account, cost, steps),
+        launch_gap_us=us_a_step(account.launch_gap_ns, steps) if account and cost.bubble_us is not None else None,
         kernel_us=_kernel_us(recording, window),
         host_build_us=us_a_step(sum(recording.host_build_ns), steps) if recording.host_build_ns else None,
     )
 
 
-def _idle_us(account: Account | None, cost: Totals, steps: int) -> float | None:
+def _bubble_us(account: Account | None, cost: Totals, steps: int) -> float | None:
     """Return the bubbles of a step, those behind allocator calls too; None where one of them was not measured."""
-    return cost.idle_us if account is None or cost.idle_us is None else us_a_step(account.idle_ns, steps)
+    return cost.bubble_us if account is None or cost.bubble_us is None else us_a_step(account.bubble_ns, steps)
 
 
 def _counts_waits(recording: Recording) -> bool:
@@ -139,7 +141,9 @@ def _kernel_us(recording: Recording, window: Window) -> float | None:
 _US = 1000.0
 
 
-def worst_step(waits: Sequence[Wait], recording: Recording, window: Window, average: PerStep) -> WorstStep | None:
+def worst_step(
+    waits: Sequence[AnalysedWait], recording: Recording, window: Window, average: PerStep
+) -> WorstStep | None:
     """Return the most that one of the steps that count had.
 
     Args:
@@ -166,12 +170,12 @@ def worst_step(waits: Sequence[Wait], recording: Recording, window: Window, aver
         else _most((step, 0 if price is None else price.blocked_ns) for step, price in known) / _US,
         gpu_idle_us=None
         if average.gpu_idle_us is None
-        else _most((step, _idle_ns(price)) for step, price in known) / _US,
+        else _most((step, _bubble_ns(price)) for step, price in known) / _US,
     )
 
 
-def _idle_ns(price: Price | None) -> int:
-    return 0 if price is None or price.idle_ns is None else price.idle_ns
+def _bubble_ns(price: Price | None) -> int:
+    return 0 if price is None or price.bubble_ns is None else price.bubble_ns
 
 
 def _most(amounts: Iterable[tuple[int | None, int]]) -> int:

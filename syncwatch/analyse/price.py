@@ -93,31 +93,32 @@ def _on_gpu(
             waits.append(known)
             drained.append(waited_ns)
     spans = [span for _, _, span in waits]
-    idle = bubbles(spans, busy, end_ns)
-    of_stream = _stream_idle([sync for _, sync, _ in waits], spans, by_stream, idle, end_ns)
-    for (place, _, (start, stop)), drained_ns, gap, stream_gap in zip(waits, drained, idle, of_stream, strict=True):
-        yield place, Price(stop - start, drained_ns, gap, stream_gap)
+    whole_gpu = bubbles(spans, busy, end_ns)
+    streams = _stream_bubbles([sync for _, sync, _ in waits], spans, by_stream, whole_gpu, end_ns)
+    for wait, drain_ns, bubble, stream_bubble in zip(waits, drained, whole_gpu, streams, strict=True):
+        place, _, (start, stop) = wait
+        yield place, Price(stop - start, drain_ns, bubble, stream_bubble)
 
 
-def _stream_idle(
+def _stream_bubbles(
     syncs: Sequence[SyncEvent],
     spans: Sequence[Span],
     by_stream: Mapping[int, tuple[Span, ...]],
-    idle: Sequence[Span],
+    whole_gpu: Sequence[Span],
     end_ns: int,
 ) -> list[Span]:
-    """Return the idle time of the stream each wait was for; of the whole GPU where no single stream is known."""
-    result = list(idle)
+    """Return the bubble of the stream each wait was for; that of the whole GPU where no single stream is known."""
+    result = list(whole_gpu)
     groups: dict[int, list[int]] = defaultdict(list)
     for index, sync in enumerate(syncs):
         if sync.stream is not None and sync.stream in by_stream:
             groups[sync.stream].append(index)
     for stream, members in groups.items():
-        gaps = bubbles([spans[index] for index in members], by_stream[stream], end_ns)
-        for index, gap in zip(members, gaps, strict=True):
+        of_members = bubbles([spans[index] for index in members], by_stream[stream], end_ns)
+        for index, bubble in zip(members, of_members, strict=True):
             # Else one object is enough; on a single stream all are the same.
-            if gap != result[index]:
-                result[index] = gap
+            if bubble != result[index]:
+                result[index] = bubble
     return result
 
 

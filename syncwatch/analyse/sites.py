@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Any
 
 from syncwatch.analyse.timeline import Window
-from syncwatch.model.analysis import Finding, Price, Wait
+from syncwatch.model.analysis import AnalysedWait, Finding, Price
 from syncwatch.model.events import STEP_RANGE, CopyEvent, Direction, SyncEvent
-from syncwatch.model.finding import NO_LINE, Site
+from syncwatch.model.report import NO_LINE, Site
 from syncwatch.model.session import Recording
 
 _US = 1000.0
@@ -24,8 +24,8 @@ class Totals:
     blocked_us: float | None
     drain_us: float | None
     overhead_us: float | None
-    idle_us: float | None
-    stream_idle_us: float | None
+    bubble_us: float | None
+    stream_bubble_us: float | None
 
 
 NOT_MEASURED = Totals(None, None, None, None, None)
@@ -33,8 +33,8 @@ NOT_MEASURED = Totals(None, None, None, None, None)
 
 def totals(costs: Sequence[Price | None], steps: int) -> Totals:
     """Return what `costs` add up to in each of `steps`."""
-    blocked = drain = idle = stream_idle = 0
-    drained = idled = stream_idled = True
+    blocked = drain = bubble = stream_bubble = 0
+    drained = bubbles_known = stream_bubbles_known = True
     for cost in costs:
         if cost is None:
             return NOT_MEASURED
@@ -44,20 +44,20 @@ def totals(costs: Sequence[Price | None], steps: int) -> Totals:
             drained = False
         else:
             drain += cost.drain_ns
-        if cost.idle is None:
-            idled = False
+        if cost.bubble is None:
+            bubbles_known = False
         else:
-            idle += cost.idle[1] - cost.idle[0]
-        if cost.stream_idle is None:
-            stream_idled = False
+            bubble += cost.bubble[1] - cost.bubble[0]
+        if cost.stream_bubble is None:
+            stream_bubbles_known = False
         else:
-            stream_idle += cost.stream_idle[1] - cost.stream_idle[0]
+            stream_bubble += cost.stream_bubble[1] - cost.stream_bubble[0]
     return Totals(
         blocked_us=us_a_step(blocked, steps),
         drain_us=us_a_step(drain, steps) if drained else None,
         overhead_us=us_a_step(blocked - drain, steps) if drained else None,
-        idle_us=us_a_step(idle, steps) if idled else None,
-        stream_idle_us=us_a_step(stream_idle, steps) if stream_idled else None,
+        bubble_us=us_a_step(bubble, steps) if bubbles_known else None,
+        stream_bubble_us=us_a_step(stream_bubble, steps) if stream_bubbles_known else None,
     )
 
 
@@ -96,7 +96,9 @@ class _Tally:
         self.within[sync.within] = None
 
 
-def sites(waits: Sequence[Wait], recording: Recording, window: Window, span_us: float | None) -> tuple[Site, ...]:
+def sites(
+    waits: Sequence[AnalysedWait], recording: Recording, window: Window, span_us: float | None
+) -> tuple[Site, ...]:
     """Return the sites of the steps that count, the worst first, implicit ones before those that were asked for.
 
     Args:
@@ -154,9 +156,9 @@ def _site(
         host_blocked_us=cost.blocked_us,
         drain_wait_us=cost.drain_us,
         call_overhead_us=cost.overhead_us,
-        gpu_idle_us=cost.idle_us,
-        stream_idle_us=cost.stream_idle_us,
-        step_share=None if cost.idle_us is None or not span_us else min(1.0, cost.idle_us / span_us),
+        gpu_idle_us=cost.bubble_us,
+        stream_idle_us=cost.stream_bubble_us,
+        step_share=None if cost.bubble_us is None or not span_us else min(1.0, cost.bubble_us / span_us),
         bytes=None if copied is None else round(copied / steps),
         ranges=names,
         allowed=tally.sync.allowed,

@@ -1,18 +1,20 @@
-"""Makes two saved runs into their difference. Lines are known by the key that a baseline has for them."""
+"""Makes two saved runs into a comparison of them. Lines are known by the key that a baseline has for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from syncwatch.analyse.difference import Run, difference
+from syncwatch.analyse.compare_runs import Run, compare_runs
 from syncwatch.app.report import opened
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline import key_of
-from syncwatch.model.difference import Difference
+from syncwatch.model.run_comparison import RunComparison
 
 
-def difference_of(before: Path, after: Path, variants: Sequence[str] = (), step_range: str | None = None) -> Difference:
+def run_comparison_of(
+    before: Path, after: Path, variants: Sequence[str] = (), step_range: str | None = None
+) -> RunComparison:
     """Return what changed from the run in the file `before` to that in `after`.
 
     Args:
@@ -29,7 +31,7 @@ def difference_of(before: Path, after: Path, variants: Sequence[str] = (), step_
     """
     pairs = [_pair(words) for words in variants]
     old, new = _run(before, step_range), _run(after, step_range)
-    return difference(old, new, tuple(dict.fromkeys(pairs)) or _by_order(old, new), key_of)
+    return compare_runs(old, new, tuple(dict.fromkeys(pairs)) or _by_order(old, new), key_of)
 
 
 def _run(path: Path, step_range: str | None) -> Run:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing_extensions import assert_never
 
 from syncwatch.errors import UsageError
-from syncwatch.model.analysis import Analysis, Finding, Span, Wait
+from syncwatch.model.analysis import AnalysedWait, Analysis, Finding, Span
 from syncwatch.model.session import Session
 from syncwatch.traces.kineto.dump import dump as dump_kineto
 from syncwatch.traces.layout import SyncLabel
@@ -75,8 +75,8 @@ def untimed(session: Session) -> tuple[int, int]:
     )
 
 
-def _bubble(wait: Wait) -> Span | None:
-    return wait.idle if wait.price is not None and wait.price.idle_ns else None
+def _bubble(wait: AnalysedWait) -> Span | None:
+    return wait.bubble if wait.price is not None and wait.price.bubble_ns else None
 
 
 def _label(finding: Finding | None) -> SyncLabel | None:

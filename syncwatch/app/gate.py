@@ -20,7 +20,7 @@ from syncwatch.judge.baseline_file import Changes, read_baseline, update_baselin
 from syncwatch.judge.gate import baseline_of
 from syncwatch.judge.policy import Files
 from syncwatch.model.analysis import Analysis
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.model.verdict import Allow, KnownSite, Level, Outcome, Policy, Verdict
 from syncwatch.pipeline import judge_of
 

@@ -18,7 +18,7 @@ from typing_extensions import Self, assert_never
 from syncwatch.errors import SyncError, UsageError
 from syncwatch.judge.allows import reason_and_day
 from syncwatch.model.analysis import Finding
-from syncwatch.model.finding import NO_LINE
+from syncwatch.model.report import NO_LINE
 from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
 from syncwatch.sense.active import ACTIVE_GUARDS, GuardedWait, WaitHandler

@@ -13,7 +13,7 @@ from syncwatch.bench.options import Given, not_for_code
 from syncwatch.bench.registry import is_scenario
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED, SyncwatchError, UsageError
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import NO_LINE
+from syncwatch.model.report import NO_LINE
 from syncwatch.model.session import DeviceKind, Line, Recording
 from syncwatch.pipeline import analysed_recording, sense
 from syncwatch.sense.choose_device import DeviceChoice, open_device, require_torch

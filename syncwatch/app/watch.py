@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.pipeline import report_of
 from syncwatch.sense.watched_block import WatchedBlock
 

@@ -12,7 +12,7 @@ from syncwatch.attribute.rules import Evidence, classify
 from syncwatch.attribute.stacks import Place, locate, range_of
 from syncwatch.model.analysis import Finding
 from syncwatch.model.events import CopyEvent, Direction, SyncEvent, SyncKind, collector_off
-from syncwatch.model.finding import NO_LINE, recorder_of
+from syncwatch.model.report import NO_LINE, recorder_of
 from syncwatch.model.session import Coverage, RecordedBy, Recording
 
 

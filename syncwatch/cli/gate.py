@@ -37,7 +37,7 @@ from syncwatch.cli.streams import err, out, settle
 from syncwatch.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, NotMeasuredError, UsageError
 from syncwatch.judge.baseline import above, key_of, variant_scope
 from syncwatch.judge.baseline_file import Changes
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.model.verdict import KnownSite, Outcome, SiteKey
 from syncwatch.pipeline import analysed
 from syncwatch.report.text import plural, shown

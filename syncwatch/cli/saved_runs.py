@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 from typing_extensions import assert_never
 
-from syncwatch.app.compare import difference_of
+from syncwatch.app.compare import run_comparison_of
 from syncwatch.app.export import TraceFormat, only, untimed
 from syncwatch.app.export import export as write_trace
 from syncwatch.app.report import opened, show
@@ -19,7 +19,7 @@ from syncwatch.cli.outputs import require_apart
 from syncwatch.cli.streams import out, settle
 from syncwatch.model.codec import encode
 from syncwatch.pipeline import analysed
-from syncwatch.report.difference import DifferenceReporter
+from syncwatch.report.run_comparison import RunComparisonReporter
 from syncwatch.traces.opening import open_session
 
 
@@ -46,7 +46,7 @@ def report(
 
 
 class Form(str, Enum):
-    """How a difference is shown."""
+    """How a comparison is shown."""
 
     TERMINAL = "terminal"
     JSON = "json"
@@ -66,7 +66,7 @@ def compare(
         ),
     ] = None,
     step_range: StepRangeOption = None,
-    form: Annotated[Form, typer.Option("--format", help="How to show the difference.")] = Form.TERMINAL,
+    form: Annotated[Form, typer.Option("--format", help="How to show the comparison.")] = Form.TERMINAL,
 ) -> None:
     """Compare two saved runs: lines gone, new and changed, and what the step gained.
 
@@ -75,10 +75,10 @@ def compare(
 
     Examples: syncwatch compare before.json after.json; syncwatch compare a.json b.json --variant naive:precomputed.
     """
-    found = difference_of(before, after, tuple(variant or ()), step_range)
+    found = run_comparison_of(before, after, tuple(variant or ()), step_range)
     if form is Form.TERMINAL:
         screen = out().screen
-        out().write(DifferenceReporter(screen.width, color=screen.color, unicode=screen.unicode).render(found))
+        out().write(RunComparisonReporter(screen.width, color=screen.color, unicode=screen.unicode).render(found))
     elif form is Form.JSON:
         out().write(encode(found).decode())
     else:

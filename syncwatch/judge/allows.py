@@ -15,7 +15,7 @@ from typing_extensions import assert_never
 from syncwatch.errors import UsageError
 from syncwatch.judge.policy import matches_code, matches_path
 from syncwatch.judge.source import comment_of
-from syncwatch.model.finding import Site
+from syncwatch.model.report import Site
 from syncwatch.model.verdict import Allow, Pattern, Statement
 
 _UNTIL = re.compile(r"(?P<open>\()?\buntil\b(?P<sign>\s*[=:]\s*|\s+)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from syncwatch.judge.source import normalised, valid
-from syncwatch.model.finding import NO_LINE, RecordingSummary, Site
+from syncwatch.model.report import NO_LINE, RecordingSummary, Site
 from syncwatch.model.verdict import KnownSite, SiteKey
 
 

@@ -12,7 +12,7 @@ from syncwatch.judge.allows import expired
 from syncwatch.judge.baseline import entries_for, entries_of, larger, variant_scope
 from syncwatch.judge.policy import Files, judge_rules
 from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
-from syncwatch.model.finding import PerStep, RecordingSummary, Report, WorstStep
+from syncwatch.model.report import PerStep, RecordingSummary, Report, WorstStep
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import (
     Allow,

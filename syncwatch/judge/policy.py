@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathspec import GitIgnoreSpec
 
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import NO_LINE, RecordingSummary, Report, Site
+from syncwatch.model.report import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind, RecordedBy
 from syncwatch.model.verdict import Level, Policy, Reason, Rule, Ruling, Severity
 

@@ -14,7 +14,7 @@ from datetime import date
 from syncwatch.judge.allows import covering, day_in, expired
 from syncwatch.judge.baseline import entries_of, excess, key_of, outside_scope, variant_scope
 from syncwatch.judge.policy import level_of
-from syncwatch.model.finding import NO_LINE, RecordingSummary, Site
+from syncwatch.model.report import NO_LINE, RecordingSummary, Site
 from syncwatch.model.verdict import Allow, KnownSite, Level, Policy, Reason, Ruling, Severity, SiteKey
 
 _ADVICE = (

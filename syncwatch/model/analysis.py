@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from syncwatch.model.events import SyncEvent
-from syncwatch.model.finding import RecordingSummary, Report
+from syncwatch.model.report import RecordingSummary, Report
 from syncwatch.model.session import Recording, Session
 
 Span = tuple[int, int]
@@ -38,9 +38,9 @@ class Price:
     blocked_ns: int
     drain_ns: int | None
     """The part of `blocked_ns` in which what was waited for still ran; None where the GPU's work was not recorded."""
-    idle: Span | None
+    bubble: Span | None
     """When the whole GPU that was waited for then had nothing to do: the bubble."""
-    stream_idle: Span | None
+    stream_bubble: Span | None
     """When the stream that was waited for then had nothing to do."""
 
     @property
@@ -49,18 +49,18 @@ class Price:
         return None if self.drain_ns is None else self.blocked_ns - self.drain_ns
 
     @property
-    def idle_ns(self) -> int | None:
-        """Return the length of `idle`."""
-        return None if self.idle is None else self.idle[1] - self.idle[0]
+    def bubble_ns(self) -> int | None:
+        """Return the length of `bubble`."""
+        return None if self.bubble is None else self.bubble[1] - self.bubble[0]
 
     @property
-    def stream_idle_ns(self) -> int | None:
-        """Return the length of `stream_idle`."""
-        return None if self.stream_idle is None else self.stream_idle[1] - self.stream_idle[0]
+    def stream_bubble_ns(self) -> int | None:
+        """Return the length of `stream_bubble`."""
+        return None if self.stream_bubble is None else self.stream_bubble[1] - self.stream_bubble[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class AnalysedWait:
     """One synchronization with what is known of it."""
 
     sync: SyncEvent
@@ -75,9 +75,9 @@ class Wait:
         return self.finding is not None and self.finding.explicit
 
     @property
-    def idle(self) -> Span | None:
+    def bubble(self) -> Span | None:
         """Return the bubble behind it; None where it was not measured."""
-        return None if self.price is None else self.price.idle
+        return None if self.price is None else self.price.bubble
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class AnalysedRecording:
     """One recording, each of its waits with its line and its price, and what they add up to."""
 
     recording: Recording
-    waits: tuple[Wait, ...]
+    waits: tuple[AnalysedWait, ...]
     """Every wait in the order of `recording.syncs`, the runner's pacing too."""
     summary: RecordingSummary
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
-from syncwatch.model.finding import Site
+from syncwatch.model.report import Site
 from syncwatch.model.session import DeviceKind
 
 VERDICT_SCHEMA = "syncwatch.verdict/1"

@@ -120,7 +120,7 @@ _MAX_PLACES = 2
 _NEXT = "Run pytest with --syncwatch-device virtual, which puts the virtual device on before anything is imported"
 
 
-def idle_sentence(asked_by: str, path: Path, asked: Asked) -> str:
+def unused_sentence(asked_by: str, path: Path, asked: Asked) -> str:
     """Return why a test that `asked_by` watches fails although nothing in it waited, and what to do."""
     said = f"{asked_by}: the test never used the GPU (no kernel, copy, wait or allocation), so nothing was judged."
     places = _places(path, asked)

@@ -10,7 +10,7 @@ from pathlib import Path
 from syncwatch.app.gate import baseline_for, case_of
 from syncwatch.app.project.config import Settings, read_settings
 from syncwatch.judge.allows import reason_and_day
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.model.session import DeviceKind, Session
 from syncwatch.model.verdict import (
     Allow,
@@ -64,7 +64,7 @@ def judge_test(
     *,
     name: str,
     update: Path | None,
-    idle: str | None = None,
+    unused: str | None = None,
 ) -> Judged:
     """Return what is to be said of one test.
 
@@ -75,7 +75,7 @@ def judge_test(
         baseline: the known sites; None where there is no baseline. A budget of the marker's own goes without.
         name: the node id.
         update: the baseline to write what is found to; None to leave it.
-        idle: why nothing in it could have waited; None where it used the device.
+        unused: why nothing in it could have waited; None where it used the device.
 
     Raises:
         UsageError: if an allow comment is malformed, or the baseline cannot be written.
@@ -91,7 +91,7 @@ def judge_test(
         case.accept(update, (name,))
         known = case.entries
     verdict = case.verdict(known)
-    return Judged(case.report, _of_this_test(verdict if idle is None else _unmeasured(verdict, idle, name)))
+    return Judged(case.report, _of_this_test(verdict if unused is None else _unmeasured(verdict, unused, name)))
 
 
 def policy_of(limit: Limit, policy: Policy) -> Policy:
@@ -215,7 +215,7 @@ class Watching:
             self._device = None
 
     def judge(
-        self, session: Session, limit: Limit, name: str, *, idle: str | None = None, left: tuple[str, ...] = ()
+        self, session: Session, limit: Limit, name: str, *, unused: str | None = None, left: tuple[str, ...] = ()
     ) -> Judged:
         """Return what is to be said of the test called `name`.
 
@@ -223,7 +223,7 @@ class Watching:
             session: what was recorded.
             limit: what the marker asks.
             name: the node id.
-            idle: why nothing in it could have waited; None where something could.
+            unused: why nothing in it could have waited; None where something could.
             left: what it left running, a sentence each.
 
         Raises:
@@ -232,4 +232,4 @@ class Watching:
         path, known = self._baseline
         update = path if self.updates else None
         session = replace(session, unwatched=(*session.unwatched, *left))
-        return judge_test(session, limit, self.settings, known, name=name, update=update, idle=idle)
+        return judge_test(session, limit, self.settings, known, name=name, update=update, unused=unused)

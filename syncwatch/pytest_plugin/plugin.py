@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncwatch.errors import SyncwatchError
-from syncwatch.pytest_plugin.asked import Asked, idle_sentence, skipped_for_want_of_a_gpu
+from syncwatch.pytest_plugin.asked import Asked, skipped_for_want_of_a_gpu, unused_sentence
 from syncwatch.pytest_plugin.marks import FIXTURE, HELP, Limit, limit_of, uses_markers
 from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results, report_early_exit
 from syncwatch.pytest_plugin.threads import Threads
@@ -110,9 +110,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     limit = item.stash.get(_LIMIT, None) or _late_limit(item)
     if limit is None:
         result = yield
-        idle = _idle(item, FIXTURE) if _is_watched(item) else None
-        if idle is not None:
-            pytest.fail(idle, pytrace=False)
+        unused = _why_unused(item, FIXTURE) if _is_watched(item) else None
+        if unused is not None:
+            pytest.fail(unused, pytrace=False)
         return result
     from syncwatch.app.watch import watch
     from syncwatch.model.codec import encode
@@ -122,7 +122,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         result = yield
         left = threads.left()
     try:
-        judged = watching.judge(watched.session, limit, item.nodeid, idle=_idle(item, limit.marker), left=left)
+        judged = watching.judge(watched.session, limit, item.nodeid, unused=_why_unused(item, limit.marker), left=left)
     except SyncwatchError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     item.stash[_FOUND] = encode(judged).decode()
@@ -139,12 +139,12 @@ def _late_limit(item: pytest.Item) -> Limit | None:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
-def _idle(item: pytest.Item, asked_by: str) -> str | None:
+def _why_unused(item: pytest.Item, asked_by: str) -> str | None:
     """Return what to say of a watched test that left the device alone: nothing in it could have waited."""
     before, after = item.stash.get(_USED, None), _watching(item.config).device().used()
     if before is None or before != after:
         return None
-    return idle_sentence(asked_by, item.path, _asked(item.config))
+    return unused_sentence(asked_by, item.path, _asked(item.config))
 
 
 @pytest.hookimpl(wrapper=True)

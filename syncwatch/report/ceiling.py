@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, RecordingSummary, WhatIf
+from syncwatch.model.report import NO_LINE, RecordingSummary, WhatIf
 from syncwatch.report import text
-from syncwatch.report.finding import hanging
+from syncwatch.report.site import hanging
 
 
 def ceiling(variant: RecordingSummary, console: Console) -> Iterator[Text]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from syncwatch.model.finding import NO_LINE, RecordingSummary, Report, Site
+from syncwatch.model.report import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Reason, Severity, Verdict
-from syncwatch.report.finding import block
+from syncwatch.report.site import block
 from syncwatch.report.text import Page
 
 _COLUMNS = 100

@@ -12,7 +12,7 @@ from typing_extensions import assert_never
 
 from syncwatch.model.analysis import Analysis
 from syncwatch.model.codec import encode
-from syncwatch.model.finding import Report, RuleHelp, Site
+from syncwatch.model.report import Report, RuleHelp, Site
 from syncwatch.model.verdict import Verdict
 from syncwatch.report.github import GithubReporter
 from syncwatch.report.html.reporter import HtmlReporter

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from typing_extensions import assert_never
 
-from syncwatch.model.finding import NO_LINE, Report, Site
+from syncwatch.model.report import NO_LINE, Report, Site
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, entries_of
-from syncwatch.report.finding import calls_of
+from syncwatch.report.site import calls_of
 
 MAX_ANNOTATIONS = 10
 """GitHub drops what a step writes above ten of one kind.

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from typing_extensions import assert_never
 
-from syncwatch.model.finding import NO_LINE, Report
+from syncwatch.model.report import NO_LINE, Report
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, block_of, entries_of

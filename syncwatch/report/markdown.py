@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
-from syncwatch.model.finding import NO_LINE, UNKNOWN, RecordingSummary, Report, Site
+from syncwatch.model.report import NO_LINE, UNKNOWN, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind, RecordedBy
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text

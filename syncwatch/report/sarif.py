@@ -14,7 +14,7 @@ import msgspec
 from typing_extensions import assert_never
 
 from syncwatch.model.codec import encode
-from syncwatch.model.finding import NO_LINE, Report, RuleHelp, Site
+from syncwatch.model.report import NO_LINE, Report, RuleHelp, Site
 from syncwatch.model.session import DeviceKind, RecordedBy
 from syncwatch.model.verdict import Reason, Severity, Verdict
 from syncwatch.report import text

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from syncwatch.model.finding import PerStep, StepTime
+from syncwatch.model.report import PerStep, StepTime
 from syncwatch.report import text
 
 _GAP = 2

@@ -9,11 +9,11 @@ from typing import ClassVar
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, UNKNOWN, Comparison, PerStep, RecordingSummary, Report, Site
+from syncwatch.model.report import NO_LINE, UNKNOWN, PerStep, RecordingSummary, Report, Site, StepTimeComparison
 from syncwatch.model.session import DeviceKind, Environment, RecordedBy
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
-from syncwatch.report.finding import block, hanging, place_of
+from syncwatch.report.site import block, hanging, place_of
 from syncwatch.report.table import Column, kernel_notes, table
 from syncwatch.report.text import Page, is_ascii
 
@@ -227,7 +227,7 @@ def _excused(step: PerStep) -> str:
     return "".join(f", {text.number(syncs)} {word}" for syncs, word in parts if syncs)
 
 
-def conclusion(comparison: Comparison) -> Text:
+def conclusion(comparison: StepTimeComparison) -> Text:
     """Return how the candidate's step time compares, in one line."""
     ratio, word = comparison.step_time_ratio, comparison.verdict
     said = f"{text.shown(comparison.candidate)}: "

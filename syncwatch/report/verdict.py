@@ -9,11 +9,11 @@ from typing import ClassVar
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, Report, Site
+from syncwatch.model.report import NO_LINE, Report, Site
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Outcome, Ruling, Severity, Verdict
 from syncwatch.report import text
-from syncwatch.report.finding import block, calls_of, hanging
+from syncwatch.report.site import block, calls_of, hanging
 from syncwatch.report.terminal import head, note
 from syncwatch.report.text import Page
 

@@ -26,7 +26,7 @@ On an H200 under nsys 0.1 to 2.9 us lay between them; a host thread that lost it
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class TraceWait:
     """A host thread stood still from `start_ns` to `end_ns`, or called the allocator."""
 
     kind: SyncKind
@@ -45,7 +45,7 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class TraceCopy:
     """A copy, and what its call did."""
 
     event: CopyEvent
@@ -55,7 +55,7 @@ class Copy:
     operator: Operator | None
 
 
-def waits_of(process: Process) -> tuple[tuple[Wait, ...], tuple[Copy, ...]]:
+def waits_of(process: Process) -> tuple[tuple[TraceWait, ...], tuple[TraceCopy, ...]]:
     """Return the waits of `process` by the start of their calls, and its copies in their order.
 
     A wait inside another one, as the driver's call inside the runtime's, is no second wait.
@@ -66,27 +66,27 @@ def waits_of(process: Process) -> tuple[tuple[Wait, ...], tuple[Copy, ...]]:
         for each in process.waits
     )
     waiting = _Waiting(process, _outermost(own))
-    held: list[Wait] = []
-    copies: list[Copy] = []
+    held: list[TraceWait] = []
+    copies: list[TraceCopy] = []
     for event in process.copies or ():
         call = event.call
         if call is None:
-            copies.append(Copy(event, None, None))
+            copies.append(TraceCopy(event, None, None))
             continue
         operator = operator_at(call.thread, call.start_ns)
         blocks = waiting.takes(event, call, operator)
         if not blocks and holds(call.name, event.direction, event.memory, event.bytes):
             held.append(_wait(SyncKind.COPY, call, event.stream, event.device, operator))
             blocks = True
-        copies.append(Copy(event, blocks, operator))
+        copies.append(TraceCopy(event, blocks, operator))
     return tuple(_with_pacing(_outermost([*waiting.begun(), *held]), process.ranges)), tuple(copies)
 
 
-def _wait(kind: SyncKind, call: Call, stream: int | None, device: int, operator: Operator | None) -> Wait:
-    return Wait(kind, call.thread, stream, device, call.name, operator, call.start_ns, call.start_ns, call.end_ns)
+def _wait(kind: SyncKind, call: Call, stream: int | None, device: int, operator: Operator | None) -> TraceWait:
+    return TraceWait(kind, call.thread, stream, device, call.name, operator, call.start_ns, call.start_ns, call.end_ns)
 
 
-def _with_pacing(waits: list[Wait], ranges: Iterable[RangeEvent]) -> list[Wait]:
+def _with_pacing(waits: list[TraceWait], ranges: Iterable[RangeEvent]) -> list[TraceWait]:
     """Return `waits`, those marked that lie in a range of the runner's own waits."""
     pacing = [each for each in ranges if each.name == PACING_RANGE]
     if not pacing:
@@ -95,8 +95,8 @@ def _with_pacing(waits: list[Wait], ranges: Iterable[RangeEvent]) -> list[Wait]:
     return [wait if nests.around(wait.thread, wait.call_ns) is None else replace(wait, pacing=True) for wait in waits]
 
 
-def _outermost(waits: Iterable[Wait]) -> list[Wait]:
-    kept: list[Wait] = []
+def _outermost(waits: Iterable[TraceWait]) -> list[TraceWait]:
+    kept: list[TraceWait] = []
     until: dict[int, int] = {}
     for wait in sorted(waits, key=lambda each: (each.call_ns, -each.end_ns)):
         if wait.end_ns > until.get(wait.thread, wait.end_ns - 1):
@@ -108,7 +108,7 @@ def _outermost(waits: Iterable[Wait]) -> list[Wait]:
 class _Waiting:
     """The synchronization calls, and which copies each of them waited for."""
 
-    def __init__(self, process: Process, waits: list[Wait]) -> None:
+    def __init__(self, process: Process, waits: list[TraceWait]) -> None:
         self._process = process
         self._waits = waits
         self._begins = [wait.start_ns for wait in waits]
@@ -136,7 +136,7 @@ class _Waiting:
             self._begins[number] = min(self._begins[number], call.start_ns)
         return True
 
-    def begun(self) -> list[Wait]:
+    def begun(self) -> list[TraceWait]:
         """Return every wait, beginning with its first copy."""
         return [
             wait if begin == wait.start_ns else replace(wait, start_ns=begin)
@@ -147,7 +147,7 @@ class _Waiting:
         at = bisect_left(numbers, call.end_ns, key=lambda number: self._waits[number].call_ns)
         return numbers[at] if at < len(numbers) else None
 
-    def _is_at_once(self, copy: CopyEvent, call: Call, wait: Wait) -> bool:
+    def _is_at_once(self, copy: CopyEvent, call: Call, wait: TraceWait) -> bool:
         if wait.kind is not SyncKind.STREAM or wait.call_ns - call.end_ns > AT_ONCE_NS:
             return False
         if wait.stream is not None and (wait.stream, wait.device) != (copy.stream, copy.device):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from syncwatch.model.finding import NO_LINE
+from syncwatch.model.report import NO_LINE
 from syncwatch.model.session import Recording, Session
 
 GAP_NS = 1_000_000

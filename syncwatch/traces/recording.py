@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from syncwatch.model.events import LIBRARY_FILES, STEP_RANGE, CopyEvent, Frame, SyncEvent, SyncKind
-from syncwatch.model.finding import UNKNOWN
+from syncwatch.model.report import UNKNOWN
 from syncwatch.model.session import Coverage, Environment, Recording
-from syncwatch.traces.copy_waits import Copy, Wait, waits_of
+from syncwatch.traces.copy_waits import TraceCopy, TraceWait, waits_of
 from syncwatch.traces.nesting import Nests, StepClock
 from syncwatch.traces.process import Process
 from syncwatch.version import __version__
@@ -91,7 +91,7 @@ class _Builder:
         self._process = process
         self._clock = StepClock(process.steps)
 
-    def sync(self, wait: Wait) -> SyncEvent:
+    def sync(self, wait: TraceWait) -> SyncEvent:
         """Return the event of `wait`; the waits of a thread are to come in the order of their calls."""
         frames = self._process.surroundings.frames_at(wait.thread, wait.call_ns)
         around = self.nests.around(wait.thread, wait.call_ns)
@@ -112,7 +112,7 @@ class _Builder:
             device=wait.device,
         )
 
-    def copy(self, copy: Copy) -> CopyEvent:
+    def copy(self, copy: TraceCopy) -> CopyEvent:
         """Return the event of `copy`, with what is known of the place that asked for it."""
         call = copy.event.call
         if call is None:

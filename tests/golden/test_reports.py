@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncwatch.judge.gate import judge
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Budgets, Level, Policy, Rule, Verdict
 from syncwatch.pipeline import rendered, report_of

@@ -14,7 +14,7 @@ import torch
 
 import syncwatch
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import NO_LINE, Site
+from syncwatch.model.report import NO_LINE, Site
 from tests.helpers.command import syncwatch as command
 
 pytestmark = pytest.mark.gpu

@@ -16,7 +16,7 @@ from syncwatch.model.events import (
     SyncEvent,
     SyncKind,
 )
-from syncwatch.model.finding import UNKNOWN
+from syncwatch.model.report import UNKNOWN
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, RecordedBy, Recording, Replay, Session
 
 US = 1_000

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from syncwatch.model.events import Step
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.pipeline import report_of
 from tests.helpers.fakes import MS, Stacks, frame, recording, session, sync
 

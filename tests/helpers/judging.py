@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from syncwatch.judge.gate import judge
-from syncwatch.model.finding import Report, Site, WorstStep
+from syncwatch.model.report import Report, Site, WorstStep
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Reason, Severity, Verdict
 from syncwatch.pipeline import report_of

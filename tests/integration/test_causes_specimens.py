@@ -9,7 +9,7 @@ import torch
 
 import syncwatch
 from syncwatch.attribute.causes import CAUSES
-from syncwatch.model.finding import Site
+from syncwatch.model.report import Site
 from syncwatch.sense.virtual.clock.rates import h200
 from tests.helpers.causes_forms import NAMES, run
 

@@ -14,7 +14,7 @@ from benchmarks.house import BY_IDENTITY, figures, id_keys, product, tree_of
 from syncwatch.app.export import TraceFormat, export
 from syncwatch.app.report import Output, show_and_keep
 from syncwatch.model.analysis import Finding
-from syncwatch.model.finding import Site
+from syncwatch.model.report import Site
 from syncwatch.pipeline import analysed
 from syncwatch.report.formats import Format
 from tests.helpers.fakes import US, gdn_session, kernel, recording, session, sync

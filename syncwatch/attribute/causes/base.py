@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from syncwatch.model.finding import RuleHelp
+from syncwatch.model.report import RuleHelp
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ SHIPPED = Path(__file__).with_name("sweep_h200.json.gz")
 
 
 @dataclass(slots=True)
-class Comparison:
+class SweepComparison:
     """How far a sweep agrees with a known one."""
 
     total: Counter[str] = field(default_factory=Counter)
@@ -108,9 +108,9 @@ class Comparison:
         return not (self.total["missed"] or self.total["invented"] or self.total["crashed"])
 
 
-def compare(known: Sweep, found: Sweep, only: str = "") -> Comparison:
+def compare(known: Sweep, found: Sweep, only: str = "") -> SweepComparison:
     """Hold `found` against `known`, the operators that have `only` in their names."""
-    comparison = Comparison()
+    comparison = SweepComparison()
     for name, there in sorted(known.operators.items()):
         if only not in name or name not in found.operators:
             continue
@@ -161,7 +161,7 @@ def _families(case: str) -> tuple[str, str, str]:
     return f"layout {layout}", f"type {typed}", "backward" if "|backward|" in case else "forward"
 
 
-def table(comparison: Comparison) -> Iterator[str]:
+def table(comparison: SweepComparison) -> Iterator[str]:
     """Yield the lines of a table in Markdown: the families, and all."""
     yield "| | cases | agreement | recall | precision | crashed | not compared |"
     yield "|---|---|---|---|---|---|---|"
@@ -170,7 +170,7 @@ def table(comparison: Comparison) -> Iterator[str]:
     yield _row("all", comparison.total)
 
 
-def summary(comparison: Comparison) -> Iterator[str]:
+def summary(comparison: SweepComparison) -> Iterator[str]:
     """Yield what is to be said of operators, and of cases that were not compared."""
     of, total = comparison.operators, comparison.total
     yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from syncwatch.model.finding import Comparison, PerStep, RecordingSummary, Report
+from syncwatch.model.report import PerStep, RecordingSummary, Report, StepTimeComparison
 from syncwatch.report import text
 
 _PAD = 0.15
@@ -66,7 +66,7 @@ def step_times(variants: Sequence[RecordingSummary]) -> Axis | None:
     )
 
 
-def ratio(comparison: Comparison | None) -> Axis | None:
+def ratio(comparison: StepTimeComparison | None) -> Axis | None:
     """Return the ratio of the step times with its interval beside 1; None where there is none."""
     if comparison is None or comparison.step_time_ratio is None:
         return None
@@ -119,7 +119,7 @@ def _time_mark(variant: RecordingSummary, low: float, high: float) -> Mark:
     return Mark(name, words, _percent(time.median, low, high), *ends)
 
 
-def _ratio_words(comparison: Comparison) -> str:
+def _ratio_words(comparison: StepTimeComparison) -> str:
     said = f"{comparison.step_time_ratio:.3f}"
     if comparison.ci95 is not None:
         said += f", 95 % interval {comparison.ci95[0]:.3f} to {comparison.ci95[1]:.3f}"

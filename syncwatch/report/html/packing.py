@@ -10,13 +10,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from syncwatch.model.analysis import Finding, Wait
+from syncwatch.model.analysis import AnalysedWait, Finding
 from syncwatch.model.events import SyncKind
 from syncwatch.model.session import Recording
 from syncwatch.report import text
-from syncwatch.report.finding import caret_span
 from syncwatch.report.html.lanes import Block, Lane, Look
 from syncwatch.report.html.thinning import Drawn
+from syncwatch.report.site import caret_span
 
 _LOOKS = tuple(Look)
 _MAX_NAME = 300
@@ -94,10 +94,10 @@ class Packer:
             "merged": {str(index): [block.events, block.busy_ns] for index, block in _merged(blocks)},
         }
 
-    def _wait(self, wait: Wait, recording: Recording, origin: int) -> dict[str, Any]:
+    def _wait(self, wait: AnalysedWait, recording: Recording, origin: int) -> dict[str, Any]:
         sync, price = wait.sync, wait.price
         assert sync.start_ns is not None and sync.end_ns is not None
-        idle = wait.idle
+        idle = wait.bubble
         ranges = recording.range_stacks[sync.within] if sync.within is not None else ()
         return {
             "start": sync.start_ns - origin,
@@ -116,7 +116,7 @@ class Packer:
             "drain": None if price is None else price.drain_ns,
             "overhead": None if price is None else price.overhead_ns,
             "idle": None if idle is None else [idle[0] - origin, idle[1] - idle[0]],
-            "stream_idle": None if price is None else price.stream_idle_ns,
+            "stream_idle": None if price is None else price.stream_bubble_ns,
         }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, UNKNOWN, RecordingSummary, Report, WhatIf
+from syncwatch.model.report import NO_LINE, UNKNOWN, RecordingSummary, Report, WhatIf
 from syncwatch.model.session import DeviceKind, RecordedBy, Session
 from syncwatch.model.verdict import Verdict
 from syncwatch.report import text

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from syncwatch.model.analysis import Analysis
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.model.verdict import Verdict
 from syncwatch.report.html.lanes import lanes_of
 from syncwatch.report.html.packing import Packer, printable, to_json

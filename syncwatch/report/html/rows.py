@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from syncwatch.model.analysis import Finding, Wait
-from syncwatch.model.finding import NO_LINE, RecordingSummary, Report, Site
+from syncwatch.model.analysis import AnalysedWait, Finding
+from syncwatch.model.report import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import Recording, Session
 from syncwatch.report import text
-from syncwatch.report.finding import caret_span, place_of
 from syncwatch.report.html.packing import origin_of, printable
 from syncwatch.report.html.thinning import Drawn
+from syncwatch.report.site import caret_span, place_of
 
 _CELLS = 150
 
@@ -95,7 +95,7 @@ def wait_rows(session: Session | None, drawn: Sequence[Drawn]) -> Iterator[WaitR
                 yield _wait_row(f"{index}:{position}", recording, wait, wait.finding, origin)
 
 
-def _wait_row(name: str, recording: Recording, wait: Wait, finding: Finding, origin: int) -> WaitRow:
+def _wait_row(name: str, recording: Recording, wait: AnalysedWait, finding: Finding, origin: int) -> WaitRow:
     sync = wait.sync
     start, end = sync.start_ns or 0, sync.end_ns or 0
     since = (start - origin) / 1e3
@@ -105,7 +105,7 @@ def _wait_row(name: str, recording: Recording, wait: Wait, finding: Finding, ori
         step="outside" if sync.step is None else f"{sync.step}{_warmup(recording, sync.step)}",
         start=text.micros(since) if since >= 0 else f"-{text.micros(-since)}",
         blocked=text.micros((end - start) / 1e3),
-        idle=text.micros(None if wait.idle is None else (wait.idle[1] - wait.idle[0]) / 1e3),
+        idle=text.micros(None if wait.bubble is None else (wait.bubble[1] - wait.bubble[0]) / 1e3),
         place="no Python line" if finding.file == NO_LINE else f"{printable(finding.file)}:{finding.line}",
     )
 

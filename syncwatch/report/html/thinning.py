@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from syncwatch.model.analysis import Wait
+from syncwatch.model.analysis import AnalysedWait
 from syncwatch.model.session import Recording
 from syncwatch.report import text
 from syncwatch.report.html.lanes import Block, Lane, LaneKind, Look
@@ -29,7 +29,7 @@ class Drawn:
     """What is drawn of one recording."""
 
     lanes: tuple[Lane, ...]
-    waits: tuple[Wait, ...]
+    waits: tuple[AnalysedWait, ...]
     """Those with a time."""
     notes: tuple[str, ...]
     """What was left out or merged, a sentence each."""
@@ -40,7 +40,7 @@ class Drawn:
         return sum(len(lane.blocks) for lane in self.lanes) + len(self.waits)
 
 
-def thin(recording: Recording, lanes: Sequence[Lane], waits: Sequence[Wait], budget: int) -> Drawn:
+def thin(recording: Recording, lanes: Sequence[Lane], waits: Sequence[AnalysedWait], budget: int) -> Drawn:
     """Return what is drawn of `recording` with about `budget` events."""
     notes = []
     timed = [wait for wait in waits if wait.sync.start_ns is not None and wait.sync.end_ns is not None]
@@ -72,7 +72,9 @@ def _busiest(lanes: Sequence[Lane]) -> list[Lane]:
     return [lanes[index] for index in sorted(fullest)]
 
 
-def _merged(recording: Recording, lanes: Sequence[Lane], waits: Sequence[Wait], room: int) -> tuple[list[Lane], str]:
+def _merged(
+    recording: Recording, lanes: Sequence[Lane], waits: Sequence[AnalysedWait], room: int
+) -> tuple[list[Lane], str]:
     """Return `lanes` with about `room` blocks, and what was done."""
     total = sum(len(lane.blocks) for lane in lanes)
     merging = _Merging.of(recording, lanes, waits, room)
@@ -101,7 +103,7 @@ class _Merging:
     spares_ranges: bool
 
     @classmethod
-    def of(cls, recording: Recording, lanes: Sequence[Lane], waits: Sequence[Wait], room: int) -> _Merging:
+    def of(cls, recording: Recording, lanes: Sequence[Lane], waits: Sequence[AnalysedWait], room: int) -> _Merging:
         """Return what leaves about `room` blocks.
 
         Half of what remains is for the gaps that stay, half for cutting long runs, where all gaps are alike.
@@ -156,15 +158,15 @@ class _Merging:
         return bisect_right(self.barriers, before.start_ns) == bisect_right(self.barriers, after.start_ns)
 
 
-def _barriers(recording: Recording, waits: Sequence[Wait]) -> list[int]:
+def _barriers(recording: Recording, waits: Sequence[AnalysedWait]) -> list[int]:
     """Return where waits, bubbles and steps begin and bubbles end, in order."""
     steps = {step.start_ns for step in recording.steps}
     return sorted(steps.union(edge for wait in waits for edge in _edges(wait)))
 
 
-def _edges(wait: Wait) -> tuple[int, ...]:
+def _edges(wait: AnalysedWait) -> tuple[int, ...]:
     start = wait.sync.start_ns or 0
-    return (start,) if wait.idle is None or wait.idle[0] == wait.idle[1] else (start, *wait.idle)
+    return (start,) if wait.bubble is None or wait.bubble[0] == wait.bubble[1] else (start, *wait.bubble)
 
 
 def _detailed(recording: Recording, lanes: Sequence[Lane], room: int) -> tuple[tuple[int, int], int, int]:

@@ -22,7 +22,7 @@ from syncwatch.model.events import (
 )
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
 from syncwatch.sense.cuda.thread_map import ThreadMap
-from syncwatch.traces.copy_waits import Copy, Wait
+from syncwatch.traces.copy_waits import TraceCopy, TraceWait
 from syncwatch.traces.nesting import StepClock
 from syncwatch.traces.process import Operator
 
@@ -111,7 +111,7 @@ class CopyLines:
     """
 
     def __init__(
-        self, hooked: Sequence[CopyEvent], copies: Sequence[Copy], clock: StepClock, threads: ThreadMap
+        self, hooked: Sequence[CopyEvent], copies: Sequence[TraceCopy], clock: StepClock, threads: ThreadMap
     ) -> None:
         self._copies = [(copy, copy.event.call) for copy in copies if copy.event.call is not None]
         self._clock = clock
@@ -133,15 +133,15 @@ class CopyLines:
                     ((call.thread, call.start_ns), event) for event, (_, call) in zip(events, found, strict=True)
                 )
 
-    def knows(self, wait: Wait) -> bool:
+    def knows(self, wait: TraceWait) -> bool:
         """Return whether `wait` is one inside a copy call whose line is known."""
         return self.line_of(wait) is not None
 
-    def line_of(self, wait: Wait) -> CopyEvent | None:
+    def line_of(self, wait: TraceWait) -> CopyEvent | None:
         """Return the hooked call behind `wait`, if it is one inside a copy call."""
         return self._hooked.get((wait.thread, wait.call_ns)) if wait.kind is SyncKind.COPY else None
 
-    def lend(self, events: Iterable[SyncEvent], waits: Iterable[Wait]) -> None:
+    def lend(self, events: Iterable[SyncEvent], waits: Iterable[TraceWait]) -> None:
         """Note the lines of waits, for the copies of the same operators."""
         for event, wait in zip(events, waits, strict=True):
             if wait.operator is not None:
@@ -155,7 +155,7 @@ class CopyLines:
         """Return every copy."""
         return tuple(self._event(copy, call) for copy, call in self._copies)
 
-    def _event(self, copy: Copy, call: Call) -> CopyEvent:
+    def _event(self, copy: TraceCopy, call: Call) -> CopyEvent:
         hooked = self._hooked.get((call.thread, call.start_ns))
         stack = hooked.stack if hooked is not None else None
         return replace(
@@ -178,8 +178,8 @@ def group_of(kind: SyncKind) -> SyncKind:
     return kind if kind in (SyncKind.COPY, SyncKind.ALLOCATION) else SyncKind.STREAM
 
 
-def _by_key(waits: Iterable[Wait], clock: StepClock, threads: ThreadMap) -> dict[_Key, list[Wait]]:
-    found: dict[_Key, list[Wait]] = defaultdict(list)
+def _by_key(waits: Iterable[TraceWait], clock: StepClock, threads: ThreadMap) -> dict[_Key, list[TraceWait]]:
+    found: dict[_Key, list[TraceWait]] = defaultdict(list)
     for wait in waits:
         found[clock.at(wait.call_ns), threads.number(wait.thread), group_of(wait.kind)].append(wait)
     return found
@@ -192,7 +192,7 @@ def _events_by_key(events: Iterable[SyncEvent]) -> dict[_Key, list[SyncEvent]]:
     return found
 
 
-def timed(event: SyncEvent, wait: Wait) -> SyncEvent:
+def timed(event: SyncEvent, wait: TraceWait) -> SyncEvent:
     """Return `event` with what the trace knows of it."""
     return replace(
         event,
@@ -207,7 +207,7 @@ def timed(event: SyncEvent, wait: Wait) -> SyncEvent:
     )
 
 
-def without_hook(key: _Key, wait: Wait, copy: CopyEvent | None) -> SyncEvent:
+def without_hook(key: _Key, wait: TraceWait, copy: CopyEvent | None) -> SyncEvent:
     """Return a synchronization that no hook saw as one: a library under torch, or a copy call that held the host."""
     return SyncEvent(
         step=key[0],

@@ -12,7 +12,7 @@ from syncwatch.sense.cuda.match import Matched, is_noted_before, match, match_in
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace
 from syncwatch.sense.cuda.thread_map import ThreadMap
 from syncwatch.sense.stacks import AUTOGRAD
-from syncwatch.traces.copy_waits import Wait
+from syncwatch.traces.copy_waits import TraceWait
 from syncwatch.traces.nesting import StepClock
 
 
@@ -67,7 +67,7 @@ programs, a read seemed to begin after the warning of it once in 100.
 """
 
 
-def _best_match(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched:
+def _best_match(events: Sequence[SyncEvent], rows: Sequence[TraceWait]) -> Matched:
     """Return which of `events` is which of `rows`: one after the other where as many fit, else by time.
 
     By time, the error of the clock counts at which the fewest hooks have no row.
@@ -89,7 +89,7 @@ def _shifted(event: SyncEvent, by_ns: int) -> SyncEvent:
     return replace(event, start_ns=start, end_ns=end)
 
 
-def _alone(rows: Iterable[Wait], copies: CopyLines, clock: StepClock, threads: ThreadMap) -> Iterator[SyncEvent]:
+def _alone(rows: Iterable[TraceWait], copies: CopyLines, clock: StepClock, threads: ThreadMap) -> Iterator[SyncEvent]:
     """Yield the rows that no hook heard of; one in the operator of another wait has the line of that one."""
     for row in rows:
         copy = copies.line_of(row)
@@ -137,7 +137,7 @@ class _Pools:
         thread = self._first if event.thread in self._autograd else event.thread
         return thread if thread is not None else event.thread, group_of(event.kind)
 
-    def of_row(self, row: Wait) -> _Pool:
+    def of_row(self, row: TraceWait) -> _Pool:
         return self._thread(row.thread), group_of(row.kind)
 
     def _thread(self, thread: int) -> int:
@@ -157,8 +157,8 @@ def _events_by_pool(events: Iterable[SyncEvent], pools: _Pools, offset_ns: int) 
     return found
 
 
-def _rows_by_pool(rows: Iterable[Wait], pools: _Pools) -> dict[_Pool, list[Wait]]:
-    found: dict[_Pool, list[Wait]] = defaultdict(list)
+def _rows_by_pool(rows: Iterable[TraceWait], pools: _Pools) -> dict[_Pool, list[TraceWait]]:
+    found: dict[_Pool, list[TraceWait]] = defaultdict(list)
     for row in rows:
         found[pools.of_row(row)].append(row)
     return found

@@ -10,22 +10,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from syncwatch.model.events import SyncEvent
-from syncwatch.traces.copy_waits import Wait
+from syncwatch.traces.copy_waits import TraceWait
 
 
 @dataclass(slots=True)
 class Matched:
     """The waits of one thread and one kind of call."""
 
-    pairs: list[tuple[SyncEvent, Wait]] = field(default_factory=list)
+    pairs: list[tuple[SyncEvent, TraceWait]] = field(default_factory=list)
     """What a hook heard of and CUPTI recorded."""
     heard: list[SyncEvent] = field(default_factory=list)
     """What a hook heard of alone."""
-    recorded: list[Wait] = field(default_factory=list)
+    recorded: list[TraceWait] = field(default_factory=list)
     """What CUPTI recorded alone."""
 
 
-def match(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched:
+def match(events: Sequence[SyncEvent], rows: Sequence[TraceWait]) -> Matched:
     """Return which of `events` is which of `rows`.
 
     Args:
@@ -39,7 +39,7 @@ _NEAR_NS = 2_000_000
 """A hook is no further from its call; a clock that is off by so much is no clock."""
 
 
-def match_in_order(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched | None:
+def match_in_order(events: Sequence[SyncEvent], rows: Sequence[TraceWait]) -> Matched | None:
     """Return each of `events` with the row at its place, where there are as many and each pair fits; else None.
 
     However far the clocks are apart, as many of both are the same waits.
@@ -49,7 +49,7 @@ def match_in_order(events: Sequence[SyncEvent], rows: Sequence[Wait]) -> Matched
     return Matched(pairs=list(zip(events, rows, strict=True)))
 
 
-def _fits(event: SyncEvent, row: Wait) -> bool:
+def _fits(event: SyncEvent, row: TraceWait) -> bool:
     if is_noted_before(event):
         return event.kind is row.kind and abs(_heard_ns(event) - row.call_ns) <= _NEAR_NS
     # Warnings of backward come long after the waits.
@@ -64,10 +64,10 @@ def is_noted_before(event: SyncEvent) -> bool:
 class _Merge:
     """One walk through both, in order of time."""
 
-    def __init__(self, events: Sequence[SyncEvent], rows: Sequence[Wait]) -> None:
+    def __init__(self, events: Sequence[SyncEvent], rows: Sequence[TraceWait]) -> None:
         self.result = Matched()
         self._announced: SyncEvent | None = None
-        self._loose: list[Wait] = []
+        self._loose: list[TraceWait] = []
         """Recorded since the last warning."""
         self._warnings: list[SyncEvent] = []
         """Heard of since the last call."""
@@ -88,7 +88,7 @@ class _Merge:
         else:
             self._warnings.append(event)
 
-    def _record(self, row: Wait) -> None:
+    def _record(self, row: TraceWait) -> None:
         self._settle()
         if self._announced is not None and self._announced.kind is row.kind:
             self.result.pairs.append((self._announced, row))
@@ -113,9 +113,9 @@ class _Merge:
             self._announced = None
 
 
-def _in_order(events: Iterable[SyncEvent], rows: Iterable[Wait]) -> Iterator[SyncEvent | Wait]:
+def _in_order(events: Iterable[SyncEvent], rows: Iterable[TraceWait]) -> Iterator[SyncEvent | TraceWait]:
     """Yield both by the moment of hearing, and of the begin of the call."""
-    moments: list[tuple[int, int, SyncEvent | Wait]] = [
+    moments: list[tuple[int, int, SyncEvent | TraceWait]] = [
         *((_heard_ns(event), number, event) for number, event in enumerate(events)),
         *((row.call_ns, number, row) for number, row in enumerate(rows)),
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from syncwatch.errors import NotMeasuredError, SessionError
 from syncwatch.model.events import STEP_RANGE, KernelEvent, RangeEvent
-from syncwatch.traces.copy_waits import Copy, Wait, waits_of
+from syncwatch.traces.copy_waits import TraceCopy, TraceWait, waits_of
 from syncwatch.traces.kineto.load import collected, processes_in
 from syncwatch.traces.kineto.read_file import Trace
 from syncwatch.traces.nesting import Window
@@ -29,9 +29,9 @@ class Thread:
 class RuntimeTrace:
     """What CUPTI recorded inside the window, in epoch ns; threads are indices into `threads`."""
 
-    waits: tuple[Wait, ...]
+    waits: tuple[TraceWait, ...]
     """Calls that waited or allocated, by their start."""
-    copies: tuple[Copy, ...]
+    copies: tuple[TraceCopy, ...]
     """Each with the call that asked for it, and by the start of that call."""
     kernels: tuple[KernelEvent, ...]
     """Kernels and memsets by their start, each with the call that asked for it."""

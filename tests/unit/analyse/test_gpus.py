@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncwatch.model.finding import RecordingSummary
+from syncwatch.model.report import RecordingSummary
 from syncwatch.pipeline import report_of
 from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, session, steps, sync
 

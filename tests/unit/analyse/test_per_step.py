@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import RecordingSummary
+from syncwatch.model.report import RecordingSummary
 from syncwatch.model.session import Recording
 from syncwatch.pipeline import analysed_recording
 from tests.helpers.fakes import US, Stacks, frame, kernel, recording, steps, sync

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.model.finding import NO_LINE, RecordingSummary
+from syncwatch.model.report import NO_LINE, RecordingSummary
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.pipeline import analysed_recording
 from tests.helpers.fakes import US, Stacks, copy, frame, kernel, recording, steps, sync

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncwatch.model.finding import RecordingSummary, Report, recorder_of
+from syncwatch.model.report import RecordingSummary, Report, recorder_of
 from syncwatch.model.session import Coverage, DeviceKind, RecordedBy
 from syncwatch.pipeline import report_of
 from tests.helpers.fakes import US, Stacks, frame, gdn_session, kernel, nsys_session, recording, session, steps, sync

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from syncwatch.attribute.sites import attribute
 from syncwatch.model.events import Direction, SyncKind
-from syncwatch.model.finding import NO_LINE
+from syncwatch.model.report import NO_LINE
 from tests.helpers.attributed import findings_of
 from tests.helpers.fakes import Stacks, copy, frame, recording, sync
 

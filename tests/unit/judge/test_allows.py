@@ -10,7 +10,7 @@ import pytest
 from syncwatch.attribute.causes import CAUSES
 from syncwatch.errors import UsageError
 from syncwatch.judge.allows import allows_in, allows_of
-from syncwatch.model.finding import Site
+from syncwatch.model.report import Site
 from syncwatch.model.verdict import Allow, Outcome, Reason, Statement
 from tests.helpers.judging import said, site, verdict_on
 

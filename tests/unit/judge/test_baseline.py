@@ -8,7 +8,7 @@ import pytest
 
 from syncwatch.judge.baseline import entries_of, fingerprint, key_of, scope_of
 from syncwatch.judge.gate import baseline_of, judge
-from syncwatch.model.finding import NO_LINE, Process, RecordingSummary, Report, Site, Variant
+from syncwatch.model.report import NO_LINE, Process, RecordingSummary, Report, Site, Variant
 from syncwatch.model.session import RecordedBy
 from syncwatch.model.verdict import Budgets, KnownSite, Level, Outcome, Policy, Reason, Rule, Severity
 from tests.helpers.judging import TODAY, report, said, site, verdict_on

@@ -9,7 +9,7 @@ import pytest
 
 from syncwatch.judge.gate import judge
 from syncwatch.model.events import SyncKind
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.model.session import Coverage, DeviceKind
 from syncwatch.model.verdict import Allow, Budgets, Level, Outcome, Pattern, Policy, Reason, Rule, Severity
 from syncwatch.pipeline import judge_of, report_of

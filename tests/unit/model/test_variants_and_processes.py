@@ -10,8 +10,8 @@ import pytest
 from syncwatch.judge.baseline import variant_scope
 from syncwatch.judge.gate import baseline_of, judge
 from syncwatch.model.codec import encode
-from syncwatch.model.finding import Process, RecordingSummary, Variant
 from syncwatch.model.process_name import process_name
+from syncwatch.model.report import Process, RecordingSummary, Variant
 from syncwatch.model.session import RecordedBy
 from syncwatch.model.verdict import Outcome, Policy
 from syncwatch.pipeline import report_of

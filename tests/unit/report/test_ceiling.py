@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncwatch.model.finding import NO_LINE, RecordingSummary, StepTime, WhatIf
+from syncwatch.model.report import NO_LINE, RecordingSummary, StepTime, WhatIf
 from syncwatch.model.session import Line
 from syncwatch.pipeline import report_of
 from syncwatch.report.ceiling import ceiling

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import syncwatch.report.html as package
 from syncwatch.judge.gate import judge
 from syncwatch.model.events import KernelEvent
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.model.session import Line, RecordedBy, Replay, Session
 from syncwatch.model.verdict import Policy, Verdict
 from syncwatch.pipeline import analysed, rendered, report_of

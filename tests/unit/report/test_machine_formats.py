@@ -20,7 +20,7 @@ from sarif_pydantic import Sarif
 from syncwatch.app.report import Output, output_of, outputs_of, write_text
 from syncwatch.errors import UsageError
 from syncwatch.judge.gate import judge
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
 from syncwatch.model.verdict import Policy, Verdict
 from syncwatch.pipeline import rendered
 from syncwatch.report.formats import Format

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncwatch.model.finding import PerStep, StepTime
+from syncwatch.model.report import PerStep, StepTime
 from syncwatch.report.table import Column, kernel_notes, table
 from syncwatch.report.text import Page
 

@@ -10,10 +10,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from syncwatch.cli.streams import shows_colour
-from syncwatch.model.finding import Report, WhatIf
+from syncwatch.model.report import Report, WhatIf
 from syncwatch.model.session import Coverage, DeviceKind, Line
 from syncwatch.pipeline import report_of
-from syncwatch.report.finding import caret_span
+from syncwatch.report.site import caret_span
 from syncwatch.report.terminal import TerminalReporter
 from tests.helpers.fakes import Stacks, frame, gdn_session, recording, session, steps, sync
 

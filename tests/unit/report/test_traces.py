@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from rich.cells import cell_len
 
-from syncwatch.app.compare import difference_of
+from syncwatch.app.compare import run_comparison_of
 from syncwatch.judge.gate import judge
-from syncwatch.model.difference import Change
-from syncwatch.model.finding import Report
+from syncwatch.model.report import Report
+from syncwatch.model.run_comparison import Change
 from syncwatch.model.session import Coverage, RecordedBy
 from syncwatch.model.verdict import Policy
 from syncwatch.pipeline import rendered, report_of
-from syncwatch.report.difference import DifferenceReporter
 from syncwatch.report.formats import Format, Screen
+from syncwatch.report.run_comparison import RunComparisonReporter
 from syncwatch.report.sarif import FINGERPRINT
 from tests.helpers.fakes import Stacks, frame, nsys_session, recording, session, sync
 from tests.helpers.hostile import NAMES, reports
@@ -185,7 +185,7 @@ def test_two_traces_of_one_process_each_are_compared_whatever_its_number(tmp_pat
         known.save(path)
 
     # WHEN
-    found = difference_of(*paths)
+    found = run_comparison_of(*paths)
 
     # THEN
     (variant,) = found.variants
@@ -193,7 +193,7 @@ def test_two_traces_of_one_process_each_are_compared_whatever_its_number(tmp_pat
     changes = {line.waiter: line.change for line in variant.lines}
     assert changes[LINELESS] is Change.GONE
     assert changes['cudaStreamSynchronize in range "layer #"'] is not Change.NEW
-    text = DifferenceReporter(100).render(found)
+    text = RunComparisonReporter(100).render(found)
     assert f"--> no Python line; seen as {LINELESS}" in text
     assert "recorded by nsys; its step times were taken meanwhile" in " ".join(text.split())
     assert "differ in target" not in text

@@ -17,7 +17,7 @@ from syncwatch.model.events import (
 )
 from syncwatch.sense.cuda.join import HookedWaits, Joined, join
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, Thread
-from syncwatch.traces.copy_waits import Copy, Wait
+from syncwatch.traces.copy_waits import TraceCopy, TraceWait
 from syncwatch.traces.process import Operator
 
 MAIN, AUTOGRAD = 0, 1
@@ -43,19 +43,19 @@ def hooked(kind: SyncKind, stack: int, step: int | None = 0, thread: int = MAIN)
     )
 
 
-def call(kind: SyncKind, start: int, tid: int = MAIN_TID, pacing: bool = False) -> Wait:
+def call(kind: SyncKind, start: int, tid: int = MAIN_TID, pacing: bool = False) -> TraceWait:
     thread, operator = ROW_TIDS.index(tid), Operator("aten.copy_", start - 1)
-    return Wait(kind, thread, 7, 0, "cudaStreamSynchronize", operator, start, start, start + 5, pacing)
+    return TraceWait(kind, thread, 7, 0, "cudaStreamSynchronize", operator, start, start, start + 5, pacing)
 
 
-def copy_call(start: int, direction: Direction, size: int, *, blocking: bool, tid: int = MAIN_TID) -> Copy:
+def copy_call(start: int, direction: Direction, size: int, *, blocking: bool, tid: int = MAIN_TID) -> TraceCopy:
     thread = ROW_TIDS.index(tid)
     asked = Call(thread, "cudaMemcpyAsync", start, start + 1)
     event = CopyEvent(None, thread, direction, HostMemory.PINNED, size, None, None, None, 7, 111, 112, asked)
-    return Copy(event, blocking, Operator("aten.copy_", start + 1))
+    return TraceCopy(event, blocking, Operator("aten.copy_", start + 1))
 
 
-def trace(*waits: Wait, copies: tuple[Copy, ...] = (), kernels: tuple[KernelEvent, ...] = ()) -> RuntimeTrace:
+def trace(*waits: TraceWait, copies: tuple[TraceCopy, ...] = (), kernels: tuple[KernelEvent, ...] = ()) -> RuntimeTrace:
     steps = (RangeEvent(0, "syncwatch.step 0", 100, 199), RangeEvent(0, "syncwatch.step 1", 200, 299))
     threads = tuple(Thread(tid, f"thread {tid}") for tid in ROW_TIDS)
     return RuntimeTrace(waits, copies, kernels, steps, threads, (0, 1000))
@@ -148,7 +148,7 @@ def test_copies_that_differ_in_size_lend_nothing() -> None:
 
 def test_a_copy_call_that_held_the_host_has_the_line_of_the_hooked_call() -> None:
     held = copy_call(108, Direction.D2H, 8, blocking=True)
-    wait = Wait(SyncKind.COPY, MAIN, 7, 0, "cudaMemcpyAsync", held.operator, 108, 108, 109)
+    wait = TraceWait(SyncKind.COPY, MAIN, 7, 0, "cudaMemcpyAsync", held.operator, 108, 108, 109)
 
     joined = joined_of([], trace(wait, copies=(held,)), [copied(4, Direction.D2H, 8)])
 
@@ -158,7 +158,7 @@ def test_a_copy_call_that_held_the_host_has_the_line_of_the_hooked_call() -> Non
 
 
 def test_allocator_calls_are_joined_apart_and_not_counted_as_synchronizations() -> None:
-    malloc = Wait(SyncKind.ALLOCATION, MAIN, None, 0, "cudaMalloc", None, 105, 105, 109)
+    malloc = TraceWait(SyncKind.ALLOCATION, MAIN, None, 0, "cudaMalloc", None, 105, 105, 109)
     events = [hooked(SyncKind.STREAM, 7), hooked(SyncKind.ALLOCATION, 8)]
 
     joined = joined_of(events, trace(malloc, call(SyncKind.STREAM, 110)))

@@ -11,7 +11,7 @@ from syncwatch.model.events import Step, SyncEvent, SyncKind
 from syncwatch.sense.cuda.join import HookedWaits, Joined
 from syncwatch.sense.cuda.join_run import join_run
 from syncwatch.sense.cuda.runtime_trace import RuntimeTrace, Thread
-from syncwatch.traces.copy_waits import Wait
+from syncwatch.traces.copy_waits import TraceWait
 from syncwatch.traces.process import Operator
 
 MAIN, OUTPUT, AUTOGRAD = 0, 1, 2
@@ -33,13 +33,13 @@ def hooked(start: int | None, end: int | None, stack: int, kind: SyncKind, threa
     return SyncEvent(step, thread, kind, start is not None, None, stack, None, start, end, False, ("hook",))
 
 
-def row(start: int, kind: SyncKind = SyncKind.STREAM, tid: int = 4001, op_start: int | None = None) -> Wait:
+def row(start: int, kind: SyncKind = SyncKind.STREAM, tid: int = 4001, op_start: int | None = None) -> TraceWait:
     operator = None if op_start is None else Operator("aten.op", op_start)
-    return Wait(kind, ROW_TIDS.index(tid), 7, 0, "cudaStreamSynchronize", operator, start, start, start + 2)
+    return TraceWait(kind, ROW_TIDS.index(tid), 7, 0, "cudaStreamSynchronize", operator, start, start, start + 2)
 
 
 def joined(
-    events: Sequence[SyncEvent], rows: Sequence[Wait], names: dict[int, str] | None = None, ahead: int = 0
+    events: Sequence[SyncEvent], rows: Sequence[TraceWait], names: dict[int, str] | None = None, ahead: int = 0
 ) -> Joined:
     threads = tuple(Thread(tid, (names or {}).get(tid, f"thread {tid}")) for tid in ROW_TIDS)
     trace = RuntimeTrace(tuple(rows), (), (), (), threads, (0, 10_000))

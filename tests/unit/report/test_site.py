@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from syncwatch.model.finding import Site
+from syncwatch.model.report import Site
 from syncwatch.pipeline import report_of
-from syncwatch.report.finding import block
+from syncwatch.report.site import block
 from syncwatch.report.terminal import TerminalReporter
 from syncwatch.report.text import Page
 from tests.helpers.fakes import Stacks, frame, recording, session, steps, sync

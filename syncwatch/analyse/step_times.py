@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from syncwatch.model.finding import Comparison, StepTime, WhatIf
+from syncwatch.model.report import StepTime, StepTimeComparison, WhatIf
 from syncwatch.model.session import Recording, Replay
 
 _SEED = 20260327
@@ -46,9 +46,9 @@ def price_overhead(recording: Recording) -> float | None:
     return float(np.median(recording.priced_ns) / _NS_IN_MS / honest.median)
 
 
-def compare(
+def compare_steps(
     baseline: Recording, candidate: Recording, outputs_equal: bool | None, *, interleaved: bool = True
-) -> Comparison:
+) -> StepTimeComparison:
     """Return the candidate against the baseline; no ratio where the outputs differ.
 
     Args:
@@ -65,7 +65,7 @@ def compare(
     if comparable and old is not None and new is not None and new.median > 0:
         ratio = old.median / new.median
         ci95 = None if modelled else ratio_interval(baseline.rounds_ns, candidate.rounds_ns, interleaved=interleaved)
-    return Comparison(
+    return StepTimeComparison(
         baseline=baseline.variant,
         candidate=candidate.variant,
         step_time_ratio=ratio,

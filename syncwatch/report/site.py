@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from syncwatch.model.finding import NO_LINE, Site
+from syncwatch.model.report import NO_LINE, Site
 from syncwatch.report import text
 from syncwatch.report.text import is_ascii, spelled
 

@@ -8,19 +8,19 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from itertools import chain
 
-from syncwatch.analyse.compare import compare
+from syncwatch.analyse.step_times import compare_steps
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.model.analysis import Analysis
-from syncwatch.model.difference import (
+from syncwatch.model.report import UNKNOWN, RecordingSummary, Report, Site
+from syncwatch.model.run_comparison import (
     Change,
-    Difference,
-    LineDifference,
+    LineComparison,
     LineFigures,
+    RunComparison,
     RunFacts,
     StepFigures,
-    VariantDifference,
+    VariantComparison,
 )
-from syncwatch.model.finding import UNKNOWN, RecordingSummary, Report, Site
 from syncwatch.model.session import DeviceKind, RecordedBy, Recording, Session
 
 KeyOf = Callable[[Site], Hashable]
@@ -37,7 +37,7 @@ _ORDER = {change: place for place, change in enumerate(Change)}
 
 def line_changes(
     before: Iterable[Site], after: Iterable[Site], key_of: KeyOf, *, same_clock: bool, modelled: bool
-) -> tuple[LineDifference, ...]:
+) -> tuple[LineComparison, ...]:
     """Return every line of either run and what became of it.
 
     Args:
@@ -54,7 +54,7 @@ def line_changes(
         site = (new.get(key) or old[key])[0]
         change = _change(was, now, same_clock=same_clock, modelled=modelled)
         found.append(
-            LineDifference(
+            LineComparison(
                 change=change,
                 code=site.code,
                 title=site.title,
@@ -119,7 +119,7 @@ def _moved(old: float | None, new: float | None, *, modelled: bool) -> bool:
     return abs(new - old) > max(FLOOR_US, PART * max(old, new))
 
 
-def _place(line: LineDifference) -> tuple[int, float, float, str, str, int]:
+def _place(line: LineComparison) -> tuple[int, float, float, str, str, int]:
     figures = [each for each in (line.before, line.after) if each is not None]
     cost = max((each.gpu_idle_us or 0.0) + (each.host_blocked_us or 0.0) for each in figures)
     calls = max(each.calls_per_step for each in figures)
@@ -167,7 +167,7 @@ class Run:
         return tuple(variant.name for variant in self.report.variants)
 
 
-def difference(before: Run, after: Run, pairs: Sequence[tuple[str, str]], key_of: KeyOf) -> Difference:
+def compare_runs(before: Run, after: Run, pairs: Sequence[tuple[str, str]], key_of: KeyOf) -> RunComparison:
     """Return what changed from `before` to `after`.
 
     Args:
@@ -186,7 +186,7 @@ def difference(before: Run, after: Run, pairs: Sequence[tuple[str, str]], key_of
             raise NotMeasuredError(f"{run.name} holds no variant, so there is nothing to compare. Run it again.")
     chosen = tuple(pairs) or _paired(before, after)
     variants = tuple(_variant(before, after, pair, key_of) for pair in chosen)
-    return Difference(
+    return RunComparison(
         before=_facts(before),
         after=_facts(after),
         variants=variants,
@@ -203,12 +203,12 @@ def _paired(before: Run, after: Run) -> tuple[tuple[str, str], ...]:
     return shared or ((before.names[-1], after.names[-1]),)
 
 
-def _variant(before: Run, after: Run, pair: tuple[str, str], key_of: KeyOf) -> VariantDifference:
+def _variant(before: Run, after: Run, pair: tuple[str, str], key_of: KeyOf) -> VariantComparison:
     (old_recording, old), (new_recording, new) = before.variant(pair[0]), after.variant(pair[1])
-    return VariantDifference(
+    return VariantComparison(
         before=StepFigures(old.name, old.steps, old.per_step, old.step_ms),
         after=StepFigures(new.name, new.steps, new.per_step, new.step_ms),
-        comparison=compare(old_recording, new_recording, None, interleaved=False),
+        comparison=compare_steps(old_recording, new_recording, None, interleaved=False),
         lines=line_changes(
             old.sites,
             new.sites,
@@ -284,7 +284,7 @@ def _left_out(before: Run, after: Run, chosen: Sequence[tuple[str, str]]) -> Ite
                 yield f"The variant {name} of {run.name} is not compared."
 
 
-def _how_far(before: Run, variants: Sequence[VariantDifference]) -> Iterator[str]:
+def _how_far(before: Run, variants: Sequence[VariantComparison]) -> Iterator[str]:
     if before.session.device is DeviceKind.CUDA and any(each.comparison.step_time_ratio for each in variants):
         yield (
             "The two runs were not interleaved: the intervals hold the noise within each run, and not what changed "

@@ -225,7 +225,7 @@ class Process(RecordingSummary):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class StepTimeComparison:
     """The candidate variant against the baseline."""
 
     baseline: str
@@ -249,7 +249,7 @@ class Report:
     parameters: dict[str, str] | None
     variants: tuple[RecordingSummary, ...]
     """The variants of a run, or the processes of a trace."""
-    comparison: Comparison | None
+    comparison: StepTimeComparison | None
     coverage: Coverage
     complete: bool
     missing: tuple[str, ...]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from syncwatch.model.finding import Comparison, PerStep, StepTime
+from syncwatch.model.report import PerStep, StepTime, StepTimeComparison
 from syncwatch.model.session import DeviceKind, Environment
 
-DIFFERENCE_SCHEMA = "syncwatch.difference/1"
+RUN_COMPARISON_SCHEMA = "syncwatch.difference/1"
 
 
 class Change(str, Enum):
@@ -33,7 +33,7 @@ class LineFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class LineDifference:
+class LineComparison:
     """Lines of one cause, function and wording in both runs; they may have moved within their file."""
 
     change: Change
@@ -63,14 +63,14 @@ class StepFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class VariantDifference:
+class VariantComparison:
     """One variant of the earlier run against one of the later."""
 
     before: StepFigures
     after: StepFigures
-    comparison: Comparison
+    comparison: StepTimeComparison
     """What the step gained."""
-    lines: tuple[LineDifference, ...]
+    lines: tuple[LineComparison, ...]
     """Gone, new, changed, as before; the dearest first within each."""
 
 
@@ -88,15 +88,15 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class RunComparison:
     """Two runs, the earlier and the later."""
 
     before: RunFacts
     after: RunFacts
-    variants: tuple[VariantDifference, ...]
+    variants: tuple[VariantComparison, ...]
     notes: tuple[str, ...]
     """What else differs, and how far the figures carry, a sentence each."""
-    schema: str = DIFFERENCE_SCHEMA
+    schema: str = RUN_COMPARISON_SCHEMA
 
     @property
     def same_clock(self) -> bool:

@@ -10,11 +10,18 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 from typing_extensions import assert_never
 
-from syncwatch.model.difference import Change, Difference, LineDifference, LineFigures, RunFacts, VariantDifference
-from syncwatch.model.finding import NO_LINE
+from syncwatch.model.report import NO_LINE
+from syncwatch.model.run_comparison import (
+    Change,
+    LineComparison,
+    LineFigures,
+    RunComparison,
+    RunFacts,
+    VariantComparison,
+)
 from syncwatch.model.session import DeviceKind
 from syncwatch.report import text
-from syncwatch.report.finding import filled, hanging
+from syncwatch.report.site import filled, hanging
 from syncwatch.report.table import Column, counts
 from syncwatch.report.terminal import conclusion, note, side_by_side, where
 from syncwatch.report.text import Page
@@ -22,8 +29,8 @@ from syncwatch.report.text import Page
 _WORD = max(len(change.value) for change in (Change.GONE, Change.NEW, Change.CHANGED))
 
 
-class DifferenceReporter:
-    """Renders a difference for a terminal of `width` columns."""
+class RunComparisonReporter:
+    """Renders a comparison for a terminal of `width` columns."""
 
     def __init__(self, width: int = 100, *, color: bool = False, unicode: bool = True, max_lines: int = 8) -> None:
         """Set up.
@@ -37,32 +44,32 @@ class DifferenceReporter:
         self._page = Page(width, color=color, unicode=unicode)
         self._max_lines = max_lines
 
-    def render(self, difference: Difference) -> str:
-        """Return the text of `difference`."""
-        return self._page.render(lambda console: self._parts(difference, console))
+    def render(self, comparison: RunComparison) -> str:
+        """Return the text of `comparison`."""
+        return self._page.render(lambda console: self._parts(comparison, console))
 
-    def _parts(self, difference: Difference, console: Console) -> Iterator[RenderableType]:
-        yield from _run("before: ", difference.before, console)
-        yield from _run("after:  ", difference.after, console)
-        for sentence in difference.notes:
+    def _parts(self, comparison: RunComparison, console: Console) -> Iterator[RenderableType]:
+        yield from _run("before: ", comparison.before, console)
+        yield from _run("after:  ", comparison.after, console)
+        for sentence in comparison.notes:
             yield from note(sentence, console)
-        for variant in difference.variants:
+        for variant in comparison.variants:
             yield ""
             yield from hanging(Text(), _headline(variant), console)
             for change in (Change.GONE, Change.NEW, Change.CHANGED):
-                yield from self._lines(variant, change, difference, console)
+                yield from self._lines(variant, change, comparison, console)
             yield ""
-            yield from _steps(variant, difference, console)
+            yield from _steps(variant, comparison, console)
             yield ""
             yield from hanging(Text(), conclusion(replace(variant.comparison, candidate="after")), console)
 
     def _lines(
-        self, variant: VariantDifference, change: Change, difference: Difference, console: Console
+        self, variant: VariantComparison, change: Change, comparison: RunComparison, console: Console
     ) -> Iterator[RenderableType]:
         found = [line for line in variant.lines if line.change is change]
         for line in found[: self._max_lines]:
             yield ""
-            yield from _block(line, difference, console)
+            yield from _block(line, comparison, console)
         rest = len(found) - self._max_lines
         if rest > 0:
             yield ""
@@ -77,7 +84,7 @@ def _run(label: str, run: RunFacts, console: Console) -> Iterator[Text]:
     yield from hanging(Text(label), target, console)
 
 
-def _headline(variant: VariantDifference) -> Text:
+def _headline(variant: VariantComparison) -> Text:
     before, after = variant.before.variant, variant.after.variant
     name = text.shown(before) if before == after else f"{text.shown(before)} against {text.shown(after)}"
     tally = Counter(line.change for line in variant.lines)
@@ -86,7 +93,7 @@ def _headline(variant: VariantDifference) -> Text:
     return Text.assemble((name, "bold"), f": {lines}")
 
 
-def _block(line: LineDifference, difference: Difference, console: Console) -> Iterator[Text]:
+def _block(line: LineComparison, comparison: RunComparison, console: Console) -> Iterator[Text]:
     colour = _colour(line.change)
     first = Text.assemble((f"{line.change.value:<{_WORD}} ", f"bold {colour}"), (line.code, "bold"), " ")
     yield from hanging(first, Text(line.title, "bold"), console)
@@ -96,7 +103,7 @@ def _block(line: LineDifference, difference: Difference, console: Console) -> It
     for label, figures in (("before: ", line.before), ("after:  ", line.after)):
         if figures is not None:
             bar = Text.assemble(("   = ", "blue"), label)
-            yield from filled(bar, _cost(figures, difference), console, modelled=_modelled(difference))
+            yield from filled(bar, _cost(figures, comparison), console, modelled=_modelled(comparison))
 
 
 def _colour(change: Change) -> str:
@@ -111,7 +118,7 @@ def _colour(change: Change) -> str:
     assert_never(change)
 
 
-def _place(line: LineDifference, cells: int) -> str:
+def _place(line: LineComparison, cells: int) -> str:
     if line.file == NO_LINE:
         return f"no Python line; seen as {text.crop_right(text.shown(line.waiter), 160)}"
     before, after = (None if each is None else _numbers(each) for each in (line.before, line.after))
@@ -129,24 +136,24 @@ def _numbers(figures: LineFigures) -> str:
     return shown if len(figures.lines) <= 4 else f"{shown} and {len(figures.lines) - 4} more"
 
 
-def _cost(figures: LineFigures, difference: Difference) -> list[str]:
+def _cost(figures: LineFigures, comparison: RunComparison) -> list[str]:
     parts = [f"{text.plural(figures.calls_per_step, 'call')} a step"]
-    if difference.same_clock:
+    if comparison.same_clock:
         parts.append(f"host blocked {text.micros(figures.host_blocked_us)}")
         parts.append(f"GPU idle {text.micros(figures.gpu_idle_us)}")
     return parts
 
 
-def _steps(variant: VariantDifference, difference: Difference, console: Console) -> Iterator[RenderableType]:
+def _steps(variant: VariantComparison, comparison: RunComparison, console: Console) -> Iterator[RenderableType]:
     columns = [
         Column(name, step.per_step, step.step_ms)
         for name, step in (("before", variant.before), ("after", variant.after))
     ]
-    if difference.same_clock:
-        yield from side_by_side(columns, console, modelled=_modelled(difference))
+    if comparison.same_clock:
+        yield from side_by_side(columns, console, modelled=_modelled(comparison))
     else:
         yield counts(columns, width=console.width)
 
 
-def _modelled(difference: Difference) -> bool:
-    return difference.same_clock and difference.before.device is DeviceKind.VIRTUAL
+def _modelled(comparison: RunComparison) -> bool:
+    return comparison.same_clock and comparison.before.device is DeviceKind.VIRTUAL

@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from syncwatch.app.compare import difference_of
-from syncwatch.model.difference import Change, Difference
-from syncwatch.model.finding import NO_LINE
+from syncwatch.app.compare import run_comparison_of
+from syncwatch.model.report import NO_LINE
+from syncwatch.model.run_comparison import Change, RunComparison
 from syncwatch.model.session import DeviceKind
-from syncwatch.report.difference import DifferenceReporter
+from syncwatch.report.run_comparison import RunComparisonReporter
 from tests.helpers.fakes import gdn_session, later_gdn_session
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> Difference:
+def found(tmp_path: Path) -> RunComparison:
     before, after = tmp_path / "before.json", tmp_path / "after.json"
     gdn_session().save(before)
     later_gdn_session().save(after)
-    return difference_of(before, after)
+    return run_comparison_of(before, after)
 
 
-def hostile(found: Difference, name: str) -> Difference:
+def hostile(found: RunComparison, name: str) -> RunComparison:
     (naive, *_) = found.variants
     lines = tuple(replace(each, file=name, function=name, source=name) for each in naive.lines)
     step = replace(naive.before, variant=name)
@@ -54,51 +54,51 @@ def hostile(found: Difference, name: str) -> Difference:
     ],
     ids=["ansi", "markup", "newline", "bidi", "surrogate", "wide", "empty", "long", "path"],
 )
-def test_a_hostile_name_is_shown_and_never_acted_upon(name: str, width: int, found: Difference) -> None:
-    rendered = DifferenceReporter(width).render(hostile(found, name))
+def test_a_hostile_name_is_shown_and_never_acted_upon(name: str, width: int, found: RunComparison) -> None:
+    rendered = RunComparisonReporter(width).render(hostile(found, name))
     assert all(character == "\n" or character.isprintable() for character in rendered)
     assert max(cell_len(line) for line in rendered.splitlines()) <= width
 
 
-def test_what_is_as_before_is_counted_and_not_listed(found: Difference) -> None:
-    rendered = DifferenceReporter(100).render(found)
+def test_what_is_as_before_is_counted_and_not_listed(found: RunComparison) -> None:
+    rendered = RunComparisonReporter(100).render(found)
     assert "1 as before" in rendered and "state[has_initial_state]" not in rendered
 
 
-def test_a_changed_line_that_moved_says_where_it_was(found: Difference) -> None:
+def test_a_changed_line_that_moved_says_where_it_was(found: RunComparison) -> None:
     (naive, *_) = found.variants
     moved = [replace(each, change=Change.CHANGED) for each in naive.lines if each.change is Change.SAME]
-    rendered = DifferenceReporter(200).render(replace(found, variants=(replace(naive, lines=tuple(moved)),)))
+    rendered = RunComparisonReporter(200).render(replace(found, variants=(replace(naive, lines=tuple(moved)),)))
     assert "gdn_prefill.py:127 (was 120) in Workload.load_state" in rendered
 
 
-def test_a_wait_without_a_line_is_named_so(found: Difference) -> None:
+def test_a_wait_without_a_line_is_named_so(found: RunComparison) -> None:
     (naive, *_) = found.variants
     line = replace(naive.lines[0], file=NO_LINE, source="")
-    rendered = DifferenceReporter(100).render(replace(found, variants=(replace(naive, lines=(line,)),)))
+    rendered = RunComparisonReporter(100).render(replace(found, variants=(replace(naive, lines=(line,)),)))
     assert "--> no Python line" in rendered and "   | " not in rendered
 
 
-def test_more_lines_than_fit_are_counted(found: Difference) -> None:
+def test_more_lines_than_fit_are_counted(found: RunComparison) -> None:
     (naive, *_) = found.variants
     many = replace(naive, lines=naive.lines[:1] * 12)
-    rendered = DifferenceReporter(100, max_lines=3).render(replace(found, variants=(many,)))
+    rendered = RunComparisonReporter(100, max_lines=3).render(replace(found, variants=(many,)))
     assert rendered.count("gone    SW102") == 3
     assert "and 9 more lines gone; `--format json` has them all" in rendered
 
 
-def test_every_modelled_time_carries_its_mark(found: Difference) -> None:
+def test_every_modelled_time_carries_its_mark(found: RunComparison) -> None:
     virtual = replace(
         found,
         before=replace(found.before, device=DeviceKind.VIRTUAL),
         after=replace(found.after, device=DeviceKind.VIRTUAL),
     )
-    times = [line for line in DifferenceReporter(200).render(virtual).splitlines() if " µs" in line or " ms" in line]
+    times = [line for line in RunComparisonReporter(200).render(virtual).splitlines() if " µs" in line or " ms" in line]
     assert times and all("(modelled)" in line for line in times if "interval" not in line)
 
 
-def test_of_two_clocks_no_time_is_shown(found: Difference) -> None:
+def test_of_two_clocks_no_time_is_shown(found: RunComparison) -> None:
     mixed = replace(found, after=replace(found.after, device=DeviceKind.VIRTUAL))
-    rendered = DifferenceReporter(200).render(mixed)
+    rendered = RunComparisonReporter(200).render(mixed)
     assert "syncs" in rendered and "D2H bytes" in rendered
     assert "µs" not in rendered and " ms" not in rendered

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syncwatch.analyse.difference import Run, difference, line_changes
+from syncwatch.analyse.compare_runs import Run, compare_runs, line_changes
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.judge.baseline import key_of
-from syncwatch.model.difference import Change, Difference, LineDifference
-from syncwatch.model.finding import Site
+from syncwatch.model.report import Site
+from syncwatch.model.run_comparison import Change, LineComparison, RunComparison
 from syncwatch.model.session import Coverage, DeviceKind, RecordedBy, Session
 from syncwatch.pipeline import analysed
 from tests.helpers.fakes import MS, gdn_session, later_gdn_session, recording, session, steps
@@ -27,11 +27,11 @@ def priced(source: str = "x.item()", *, blocked: float | None = 100.0, idle: flo
 
 def changes(
     before: list[Site], after: list[Site], *, same_clock: bool = True, modelled: bool = False
-) -> tuple[LineDifference, ...]:
+) -> tuple[LineComparison, ...]:
     return line_changes(before, after, key_of, same_clock=same_clock, modelled=modelled)
 
 
-def only(found: tuple[LineDifference, ...]) -> LineDifference:
+def only(found: tuple[LineComparison, ...]) -> LineComparison:
     (line,) = found
     return line
 
@@ -116,8 +116,8 @@ def run(name: str, known: Session) -> Run:
     return Run(name, analysed(known))
 
 
-def between(before: Session, after: Session, *pairs: tuple[str, str]) -> Difference:
-    return difference(run("a.json", before), run("b.json", after), pairs, key_of)
+def between(before: Session, after: Session, *pairs: tuple[str, str]) -> RunComparison:
+    return compare_runs(run("a.json", before), run("b.json", after), pairs, key_of)
 
 
 def noisy(median_ms: float, *, seed: int) -> Rounds:
