@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.worker_pool import Ended, jobs_here, run_all  # noqa: E402
-from syncwatch.bench.probing.measured import Call, Measured  # noqa: E402
+from syncwatch.bench.probing.measured import Measured, ProbedCall  # noqa: E402
 from syncwatch.model.codec import write_json  # noqa: E402
 from syncwatch.model.session import Environment  # noqa: E402
 from syncwatch.sense.choose_device import DeviceChoice  # noqa: E402
@@ -146,7 +146,7 @@ def part(asked: Path, output: Path, device: DeviceChoice = DeviceChoice.AUTO) ->
     output.write_bytes(msgspec.json.encode(found))
 
 
-def _call(idiom: Idiom) -> Call:
+def _call(idiom: Idiom) -> ProbedCall:
     def prepare() -> Callable[[], object]:
         import torch
 
@@ -157,7 +157,7 @@ def _call(idiom: Idiom) -> Call:
             inputs.extend(made) if isinstance(made, tuple) else inputs.append(made)
         return lambda: idiom.call(*inputs)
 
-    return Call(idiom.name, prepare)
+    return ProbedCall(idiom.name, prepare)
 
 
 @app.command()

@@ -15,9 +15,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from syncwatch.bench.probing.sweep import Sweep, summary, table
+from syncwatch.bench.probing.sweep import Sweep, comparison_table, summary
 from syncwatch.bench.probing.sweep import compare as compare_sweeps
-from syncwatch.bench.probing.sweep_run import Plan, sweep
+from syncwatch.bench.probing.sweep_run import SweepPlan, sweep
 from syncwatch.sense.choose_device import DeviceChoice
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -34,7 +34,7 @@ def run(
     limit: Annotated[float, typer.Option(help="Seconds that one case may be expected to take.")] = 1.0,
 ) -> None:
     """Try every case of every operator and write what it did."""
-    plan = Plan(device, only, True, None if like is None else Sweep.load(like), jobs, timeout, limit)
+    plan = SweepPlan(device, only, True, None if like is None else Sweep.load(like), jobs, timeout, limit)
     found = sweep(
         plan,
         Sweep.load(output) if output.exists() else Sweep(),
@@ -59,7 +59,7 @@ def compare(
     comparison = compare_sweeps(known, found, only)
     typer.echo("\n".join(comparison.rows))
     typer.echo(f"\n{known.device} torch {known.torch} against {found.device} torch {found.torch}")
-    typer.echo("\n".join(table(comparison)))
+    typer.echo("\n".join(comparison_table(comparison)))
     typer.echo("\n".join(("", *summary(comparison))))
     raise typer.Exit(0 if comparison.agrees else 1)
 

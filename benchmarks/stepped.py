@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 import syncwatch
-from syncwatch.bench.probing.measured import Call, Measured, _measured, measure
+from syncwatch.bench.probing.measured import Measured, ProbedCall, _measured, measure
 from syncwatch.model.session import Environment, Recording
 from syncwatch.sense.base import WatchedDevice
 from syncwatch.sense.choose_device import DeviceChoice, open_device
@@ -52,14 +52,14 @@ class Stepped:
             torch.zeros(1, device="cuda")
         return watch.session.environment
 
-    def measure(self, calls: list[Call]) -> tuple[dict[str, Measured], dict[str, str]]:
+    def measure(self, calls: list[ProbedCall]) -> tuple[dict[str, Measured], dict[str, str]]:
         """Return what each call did after one warm-up, and for calls that raised, the error."""
         if self.device is not None:
             return measure(calls, self.device)
         failed: dict[str, str] = {}
         runnable = [each for each in calls if self._warmed(each, failed)]
         found: list[Recording] = []
-        ran: list[Call] = []
+        ran: list[ProbedCall] = []
         with self.recorded(found.append):
             for call in runnable:
                 act = call.prepare()
@@ -69,7 +69,7 @@ class Stepped:
                 ran.append(call)
         return {call.name: _measured(found[0], index, None) for index, call in enumerate(ran)}, failed
 
-    def _warmed(self, call: Call, failed: dict[str, str]) -> bool:
+    def _warmed(self, call: ProbedCall, failed: dict[str, str]) -> bool:
         try:
             act = call.prepare()
             torch.cuda.synchronize()

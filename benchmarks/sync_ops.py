@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.torch_changes import IDIOMS, in_force  # noqa: E402
-from syncwatch.bench.probing.measured import Call, Measured, measure  # noqa: E402
+from syncwatch.bench.probing.measured import Measured, ProbedCall, measure  # noqa: E402
 from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ def run(
     typer.echo(f"{len(specimens)} idioms measured, {len(failed)} could not run", err=True)
 
 
-def _call(specimen: Specimen) -> Call:
+def _call(specimen: Specimen) -> ProbedCall:
     def prepare() -> Callable[[], object]:
         inputs = [make() for make in specimen.inputs]
         return lambda: specimen.call(*inputs)
 
-    return Call(specimen.name, prepare)
+    return ProbedCall(specimen.name, prepare)
 
 
 @app.command()

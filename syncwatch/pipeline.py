@@ -16,7 +16,7 @@ from syncwatch.attribute.causes.base import rule_help
 from syncwatch.attribute.sites import attribute
 from syncwatch.judge.baseline import fingerprint_of
 from syncwatch.judge.gate import judge
-from syncwatch.judge.policy import Files
+from syncwatch.judge.policy import RunFiles
 from syncwatch.model.analysis import AnalysedRecording, Analysis
 from syncwatch.model.report import Process, RecordingSummary, Report, Variant
 from syncwatch.model.session import RecordedBy, Recording, Session
@@ -59,7 +59,7 @@ def judge_of(
     comments: Sequence[Allow] = (),
     baseline: Sequence[KnownSite] | None = None,
     unreached: Sequence[str] = (),
-    files: Files | None = None,
+    files: RunFiles | None = None,
 ) -> Verdict:
     """Return whether `report` may pass today; the arguments are those of `judge`."""
     today = date.today()

@@ -127,7 +127,7 @@ def _place(line: LineComparison) -> tuple[int, float, float, str, str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ComparedRun:
     """One of the two runs, with the name that its user gave it."""
 
     name: str
@@ -167,7 +167,9 @@ class Run:
         return tuple(variant.name for variant in self.report.variants)
 
 
-def compare_runs(before: Run, after: Run, pairs: Sequence[tuple[str, str]], key_of: KeyOf) -> RunComparison:
+def compare_runs(
+    before: ComparedRun, after: ComparedRun, pairs: Sequence[tuple[str, str]], key_of: KeyOf
+) -> RunComparison:
     """Return what changed from `before` to `after`.
 
     Args:
@@ -198,12 +200,12 @@ def compare_runs(before: Run, after: Run, pairs: Sequence[tuple[str, str]], key_
     )
 
 
-def _paired(before: Run, after: Run) -> tuple[tuple[str, str], ...]:
+def _paired(before: ComparedRun, after: ComparedRun) -> tuple[tuple[str, str], ...]:
     shared = tuple((name, name) for name in before.names if name in after.names)
     return shared or ((before.names[-1], after.names[-1]),)
 
 
-def _variant(before: Run, after: Run, pair: tuple[str, str], key_of: KeyOf) -> VariantComparison:
+def _variant(before: ComparedRun, after: ComparedRun, pair: tuple[str, str], key_of: KeyOf) -> VariantComparison:
     (old_recording, old), (new_recording, new) = before.variant(pair[0]), after.variant(pair[1])
     return VariantComparison(
         before=StepFigures(old.name, old.steps, old.per_step, old.step_ms),
@@ -219,12 +221,12 @@ def _variant(before: Run, after: Run, pair: tuple[str, str], key_of: KeyOf) -> V
     )
 
 
-def _facts(run: Run) -> RunFacts:
+def _facts(run: ComparedRun) -> RunFacts:
     known = run.session
     return RunFacts(run.name, known.target, known.device, known.environment, known.parameters, known.complete)
 
 
-def _notes(before: Run, after: Run) -> Iterator[str]:
+def _notes(before: ComparedRun, after: ComparedRun) -> Iterator[str]:
     old, new = before.session, after.session
     for run in (before, after):
         if not run.session.complete:
@@ -276,7 +278,7 @@ def _word(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _left_out(before: Run, after: Run, chosen: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _left_out(before: ComparedRun, after: ComparedRun, chosen: Sequence[tuple[str, str]]) -> Iterator[str]:
     for place, run in enumerate((before, after)):
         taken = {pair[place] for pair in chosen}
         for name in run.names:
@@ -284,7 +286,7 @@ def _left_out(before: Run, after: Run, chosen: Sequence[tuple[str, str]]) -> Ite
                 yield f"The variant {name} of {run.name} is not compared."
 
 
-def _how_far(before: Run, variants: Sequence[VariantComparison]) -> Iterator[str]:
+def _how_far(before: ComparedRun, variants: Sequence[VariantComparison]) -> Iterator[str]:
     if before.session.device is DeviceKind.CUDA and any(each.comparison.step_time_ratio for each in variants):
         yield (
             "The two runs were not interleaved: the intervals hold the noise within each run, and not what changed "

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from syncwatch.analyse.sites import NOT_MEASURED, Totals, counted_copies, totals, us_a_step
-from syncwatch.analyse.timeline import Timeline, Window, extents
+from syncwatch.analyse.timeline import CountedSteps, Timeline, extents
 from syncwatch.model.analysis import AnalysedWait, Price, Span
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import Direction, SyncKind
@@ -34,7 +34,7 @@ class Account:
 
 
 def account_of(
-    waits: Iterable[AnalysedWait], recording: Recording, window: Window, timeline: Timeline
+    waits: Iterable[AnalysedWait], recording: Recording, window: CountedSteps, timeline: Timeline
 ) -> Account | None:
     """Return the account of the steps that count, summed over the GPUs that worked in them.
 
@@ -73,7 +73,9 @@ def _of_gpu(busy: Sequence[Span], extent: Span, bubbles: Iterable[tuple[bool, Sp
     return Account(worked, ours, max(0, last - first - worked - ours - others), gpus=1)
 
 
-def per_step(waits: Sequence[AnalysedWait], recording: Recording, window: Window, account: Account | None) -> PerStep:
+def per_step(
+    waits: Sequence[AnalysedWait], recording: Recording, window: CountedSteps, account: Account | None
+) -> PerStep:
     """Return the figures of a step of `recording`, whose GPU time is told by `account`."""
     if not window.steps:
         return PerStep(*(None for _ in fields(PerStep)))
@@ -122,7 +124,7 @@ def _sees_allocator(recording: Recording) -> bool:
     return bool({"runtime_calls", "cupti", "virtual"} & set(recording.coverage.sensors))
 
 
-def _copied(recording: Recording, window: Window) -> dict[Direction, tuple[int, int]]:
+def _copied(recording: Recording, window: CountedSteps) -> dict[Direction, tuple[int, int]]:
     """Return how many copies went each way in the steps that count, and how many bytes."""
     found = dict.fromkeys(Direction, (0, 0))
     for copy in counted_copies(recording, window):
@@ -131,7 +133,7 @@ def _copied(recording: Recording, window: Window) -> dict[Direction, tuple[int, 
     return found
 
 
-def _kernel_us(recording: Recording, window: Window) -> float | None:
+def _kernel_us(recording: Recording, window: CountedSteps) -> float | None:
     if recording.kernels is None:
         return None
     spent = sum(end - start for _, _, step, start, end in work_of(recording.kernels) if window.counts(step))
@@ -142,7 +144,7 @@ _US = 1000.0
 
 
 def worst_step(
-    waits: Sequence[AnalysedWait], recording: Recording, window: Window, average: PerStep
+    waits: Sequence[AnalysedWait], recording: Recording, window: CountedSteps, average: PerStep
 ) -> WorstStep | None:
     """Return the most that one of the steps that count had.
 

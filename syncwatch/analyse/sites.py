@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from itertools import groupby
 from typing import Any
 
-from syncwatch.analyse.timeline import Window
+from syncwatch.analyse.timeline import CountedSteps
 from syncwatch.model.analysis import AnalysedWait, Finding, Price
 from syncwatch.model.events import STEP_RANGE, CopyEvent, Direction, SyncEvent
 from syncwatch.model.report import NO_LINE, Site
@@ -97,7 +97,7 @@ class _Tally:
 
 
 def sites(
-    waits: Sequence[AnalysedWait], recording: Recording, window: Window, span_us: float | None
+    waits: Sequence[AnalysedWait], recording: Recording, window: CountedSteps, span_us: float | None
 ) -> tuple[Site, ...]:
     """Return the sites of the steps that count, the worst first, implicit ones before those that were asked for.
 
@@ -137,7 +137,11 @@ def _api(sync: SyncEvent) -> str:
 
 
 def _site(
-    tally: _Tally, recording: Recording, moved: Mapping[_StackKey, int] | None, window: Window, span_us: float | None
+    tally: _Tally,
+    recording: Recording,
+    moved: Mapping[_StackKey, int] | None,
+    window: CountedSteps,
+    span_us: float | None,
 ) -> Site:
     steps = window.steps
     found: dict[str, Any] = {name: getattr(tally.finding, name) for name in _FOUND}
@@ -167,7 +171,7 @@ def _site(
     )
 
 
-def _by_step(calls: Mapping[int | None, int], window: Window) -> tuple[tuple[int, int], ...]:
+def _by_step(calls: Mapping[int | None, int], window: CountedSteps) -> tuple[tuple[int, int], ...]:
     """Return the calls of each step that counts, in order, equal ones in a row together."""
     if window.measured is None or window.one:
         return ((sum(calls.values()), 1),)
@@ -197,7 +201,7 @@ def _badness(site: Site) -> tuple[bool, float, float, int, str, str, int, str, s
     )
 
 
-def _bytes_by_stack(recording: Recording, window: Window) -> Mapping[_StackKey, int] | None:
+def _bytes_by_stack(recording: Recording, window: CountedSteps) -> Mapping[_StackKey, int] | None:
     if recording.copies is None:
         return None
     moved: dict[_StackKey, int] = defaultdict(int)
@@ -207,6 +211,6 @@ def _bytes_by_stack(recording: Recording, window: Window) -> Mapping[_StackKey, 
     return moved
 
 
-def counted_copies(recording: Recording, window: Window) -> Iterator[CopyEvent]:
+def counted_copies(recording: Recording, window: CountedSteps) -> Iterator[CopyEvent]:
     """Yield the copies of the steps that count; none where no sensor recorded copies."""
     return (copy for copy in recording.copies or () if window.counts(copy.step))

@@ -17,7 +17,7 @@ Stream = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CountedSteps:
     """The steps that count."""
 
     measured: frozenset[int | None] | None
@@ -37,20 +37,20 @@ class Window:
         return self.measured is None or step in self.measured
 
 
-def window_of(recording: Recording) -> Window:
+def window_of(recording: Recording) -> CountedSteps:
     """Return the steps of `recording` that count."""
     if not recording.steps:
-        return Window(None, None)
+        return CountedSteps(None, None)
     kept = [step for step in recording.steps if not step.warmup]
-    return Window(frozenset(step.index for step in kept), min((step.start_ns for step in kept), default=None))
+    return CountedSteps(frozenset(step.index for step in kept), min((step.start_ns for step in kept), default=None))
 
 
-def warmup_of(recording: Recording) -> Window:
+def warmup_of(recording: Recording) -> CountedSteps:
     """Return the steps of `recording` that warm up."""
-    return Window(frozenset(step.index for step in recording.steps if step.warmup), None)
+    return CountedSteps(frozenset(step.index for step in recording.steps if step.warmup), None)
 
 
-def outside_of(recording: Recording) -> Window | None:
+def outside_of(recording: Recording) -> CountedSteps | None:
     """Return what lies outside every step of `recording`, as one step; None where no step was marked.
 
     A step that began and never ended, as in a thread that was still running, is no step.
@@ -58,10 +58,12 @@ def outside_of(recording: Recording) -> Window | None:
     if not recording.steps:
         return None
     ended = {step.index for step in recording.steps}
-    return Window(frozenset({None, *(sync.step for sync in recording.syncs if sync.step not in ended)}), None, one=True)
+    return CountedSteps(
+        frozenset({None, *(sync.step for sync in recording.syncs if sync.step not in ended)}), None, one=True
+    )
 
 
-def split_early(syncs: Iterable[SyncEvent], window: Window) -> tuple[int, int]:
+def split_early(syncs: Iterable[SyncEvent], window: CountedSteps) -> tuple[int, int]:
     """Return how many uncounted waits came before the first measured step, and how many later, between steps."""
     early = late = 0
     begun = False
@@ -111,7 +113,7 @@ def timeline_of(recording: Recording) -> Timeline:
     )
 
 
-def extents(recording: Recording, window: Window) -> dict[int, Span]:
+def extents(recording: Recording, window: CountedSteps) -> dict[int, Span]:
     """Return when the first and the last work of the steps that count began and ended, by GPU."""
     found: dict[int, Span] = {}
     for gpu, _, step, start, end in _work(recording):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from syncwatch.analyse.compare_runs import Run, compare_runs
-from syncwatch.app.report import opened
+from syncwatch.analyse.compare_runs import ComparedRun, compare_runs
+from syncwatch.app.report import open_run
 from syncwatch.errors import UsageError
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.run_comparison import RunComparison
@@ -34,11 +34,11 @@ def run_comparison_of(
     return compare_runs(old, new, tuple(dict.fromkeys(pairs)) or _by_order(old, new), key_of)
 
 
-def _run(path: Path, step_range: str | None) -> Run:
-    return Run(str(path), opened(path, step_range))
+def _run(path: Path, step_range: str | None) -> ComparedRun:
+    return ComparedRun(str(path), open_run(path, step_range))
 
 
-def _by_order(before: Run, after: Run) -> tuple[tuple[str, str], ...]:
+def _by_order(before: ComparedRun, after: ComparedRun) -> tuple[tuple[str, str], ...]:
     """Return the processes of two traces in pairs, if they are as many: their numbers differ, and not their ranks."""
     old, new = ([each.name for each in run.report.processes] for run in (before, after))
     if set(old) & set(new) or len(old) != len(new):

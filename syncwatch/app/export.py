@@ -50,7 +50,7 @@ def bubbles_of(analysis: Analysis) -> tuple[tuple[Span | None, ...], ...]:
     return tuple(tuple(_bubble(wait) for wait in each.waits) for each in analysis.recordings)
 
 
-def only(session: Session, variants: Sequence[str]) -> Session:
+def only_variants(session: Session, variants: Sequence[str]) -> Session:
     """Return `session` with these variants alone; as it is where none is named.
 
     Raises:
@@ -65,7 +65,7 @@ def only(session: Session, variants: Sequence[str]) -> Session:
     return replace(session, recordings=tuple(each for each in session.recordings if each.variant in variants))
 
 
-def untimed(session: Session) -> tuple[int, int]:
+def count_untimed(session: Session) -> tuple[int, int]:
     """Return how many waits and how many copies have no time, so that no time line can show them."""
     syncs = [each for recording in session.recordings for each in recording.syncs]
     copies = [each for recording in session.recordings for each in recording.copies or ()]

@@ -18,7 +18,7 @@ from syncwatch.judge.allows import allows_of
 from syncwatch.judge.baseline import variant_scope
 from syncwatch.judge.baseline_file import Changes, read_baseline, update_baseline
 from syncwatch.judge.gate import baseline_of
-from syncwatch.judge.policy import Files
+from syncwatch.judge.policy import RunFiles
 from syncwatch.model.analysis import Analysis
 from syncwatch.model.report import Report
 from syncwatch.model.verdict import Allow, KnownSite, Level, Outcome, Policy, Verdict
@@ -26,7 +26,7 @@ from syncwatch.pipeline import judge_of
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class GateCase:
     """A session with everything that speaks for or against it."""
 
     analysis: Analysis
@@ -36,7 +36,7 @@ class Case:
     settings: Settings
     unreached: tuple[str, ...] = ()
     """Functions that had to run and did not."""
-    files: Files | None = None
+    files: RunFiles | None = None
     """Those of the run; None where they are not known."""
 
     @property
@@ -71,10 +71,10 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class GateResult:
     """A case and what is said of it."""
 
-    case: Case
+    case: GateCase
     verdict: Verdict
     changes: Changes | None = None
     """What an update did to the baseline; None where it was not written."""
@@ -92,7 +92,7 @@ class Judged:
         assert_never(outcome)
 
 
-def judged(case: Case, known: Sequence[KnownSite] | None, path: Path, *, update: bool) -> Judged:
+def judged(case: GateCase, known: Sequence[KnownSite] | None, path: Path, *, update: bool) -> GateResult:
     """Return the verdict on `case` under the baseline at `path`, which is written first where that was asked.
 
     What could not be measured is not written.
@@ -108,9 +108,9 @@ def judged(case: Case, known: Sequence[KnownSite] | None, path: Path, *, update:
     """
     verdict = case.verdict(known)
     if not update or verdict.outcome is Outcome.UNMEASURED:
-        return Judged(case, verdict)
+        return GateResult(case, verdict)
     changes = case.accept(path, verdict.variants)
-    return Judged(case, case.verdict(_read(path, case.settings)), changes)
+    return GateResult(case, case.verdict(_read(path, case.settings)), changes)
 
 
 def adjusted(policy: Policy, max_syncs: float | None, variants: Sequence[str], *, strict: bool) -> Policy:
@@ -128,7 +128,7 @@ def case_of(
     ran_here: bool = False,
     files: Sequence[str] | None = None,
     folders: Sequence[Path] = (),
-) -> Case:
+) -> GateCase:
     """Return `analysis` with the reasons that the source gives.
 
     Args:
@@ -147,12 +147,12 @@ def case_of(
         files = user_files(analysis.session, settings.home)
     folders = [settings.home, *folders, settings.start, settings.root]
     comments = allows_of(analysis.report.places, files, reader(folders), CAUSES)
-    took_part = Files(files, _elsewhere(policy, settings.root)) if ran_here else None
+    took_part = RunFiles(files, _elsewhere(policy, settings.root)) if ran_here else None
     changed = {each.file for each in comments if changed_since(each.file, folders, _BEGAN_NS)} if ran_here else set()
     if changed:
         comments = tuple(each for each in comments if each.file not in changed)
         analysis = analysis.unwatched(_changed(file) for file in sorted(changed))
-    return Case(analysis, policy, comments, settings, tuple(unreached), took_part)
+    return GateCase(analysis, policy, comments, settings, tuple(unreached), took_part)
 
 
 _BEGAN_NS = time.time_ns()

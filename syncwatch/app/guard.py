@@ -23,7 +23,7 @@ from syncwatch.model.session import Coverage
 from syncwatch.model.verdict import Level
 from syncwatch.sense.active import ACTIVE_GUARDS, GuardedWait, WaitHandler
 from syncwatch.sense.recorder import Recorder
-from syncwatch.sense.scopes.scope import ALLOWED, Block
+from syncwatch.sense.scopes.scope import ALLOWED, ScopeBlock
 
 _LOG = logging.getLogger("syncwatch.guard")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -86,8 +86,8 @@ class allow(_Block):  # noqa: N801  # used as `with syncwatch.allow("reason"):`
         if not reason_and_day(reason, "syncwatch.allow")[0]:
             raise UsageError('An allow needs a reason beside its date. Write it as syncwatch.allow("why until ...").')
         self._reason = reason.strip()
-        self._reasons: list[Block[str]] = []
-        self._unguarded: list[Block[WaitHandler | None]] = []
+        self._reasons: list[ScopeBlock[str]] = []
+        self._unguarded: list[ScopeBlock[WaitHandler | None]] = []
 
     def __enter__(self) -> Self:
         self._reasons.append(ALLOWED.enter(self._reason))
@@ -109,7 +109,7 @@ class _Guard(_Block):
 
     def __init__(self, handler: WaitHandler | None) -> None:
         self._handler = handler
-        self._blocks: list[Block[WaitHandler | None]] = []
+        self._blocks: list[ScopeBlock[WaitHandler | None]] = []
 
     def __enter__(self) -> Self:
         if self._handler is not None:

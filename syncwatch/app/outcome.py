@@ -36,15 +36,15 @@ class Console(Protocol):
     def is_supervised(self) -> bool:
         """Return whether another process waits for what this one found."""
 
-    def deliver(self, code: int) -> None:
+    def send_exit_code(self, code: int) -> None:
         """Tell that process the exit code."""
 
-    def deliver_late(self, sentence: str) -> None:
+    def send_late_wait(self, sentence: str) -> None:
         """Tell that process what came after the report."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """How a run ended: what was recorded, and what else the user must be told."""
 
     session: Session
@@ -52,20 +52,20 @@ class Outcome:
     message: str | None = None
 
 
-Finish = Callable[[Outcome], int]
+Finish = Callable[[RunOutcome], int]
 """Reports, and returns the exit code: what a command does with its run."""
 
 
-def interrupted(session: Session, error: KeyboardInterrupt) -> Outcome:
+def interrupted(session: Session, error: KeyboardInterrupt) -> RunOutcome:
     """Return how a run ended that Ctrl-C or SIGTERM cut short."""
     if isinstance(error, Terminated):
-        return Outcome(session, EXIT_TERMINATED, "Terminated: the report is partial.")
-    return Outcome(session, EXIT_INTERRUPTED, "Interrupted: the report is partial.")
+        return RunOutcome(session, EXIT_TERMINATED, "Terminated: the report is partial.")
+    return RunOutcome(session, EXIT_INTERRUPTED, "Interrupted: the report is partial.")
 
 
-def ended(name: str, session: Session, how: str) -> Outcome:
+def ended(name: str, session: Session, how: str) -> RunOutcome:
     """Return how a run of the target `name` ended that did not end well, as `raised ValueError`."""
     advice = "Make it run to its end, then watch it again."
     if how.endswith("OutOfMemoryError"):
         advice = "Give it less to do, or a GPU with more memory, then watch it again."
-    return Outcome(session, EXIT_NOT_MEASURED, f"{name} {how}: the report covers what ran before. {advice}")
+    return RunOutcome(session, EXIT_NOT_MEASURED, f"{name} {how}: the report covers what ran before. {advice}")

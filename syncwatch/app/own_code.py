@@ -16,13 +16,13 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from syncwatch.app.checkpoints import Checkpoints, terminable
-from syncwatch.app.outcome import Console, Finish, Outcome, ended, interrupted
+from syncwatch.app.outcome import Console, Finish, RunOutcome, ended, interrupted
 from syncwatch.bench.target import Target
 from syncwatch.errors import EXIT_INTERRUPTED, EXIT_NOT_MEASURED, NotMeasuredError, SyncwatchError
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Session
 from syncwatch.sense.patching import Patches
-from syncwatch.sense.processes.commands import named
+from syncwatch.sense.processes.commands import command_name
 from syncwatch.sense.processes.forks import is_child
 from syncwatch.sense.watched_block import WatchedBlock
 
@@ -98,7 +98,9 @@ class ExitHooks:
         program = Path(os.fsdecode(path))
         runs = program.is_file() and os.access(program, os.X_OK)
         if os.getpid() == self._owner and runs and self._claim():
-            self._conclude(ExitInfo(None, named([os.fsdecode(path), *(os.fsdecode(word) for word in list(words)[1:])])))
+            self._conclude(
+                ExitInfo(None, command_name([os.fsdecode(path), *(os.fsdecode(word) for word in list(words)[1:])]))
+            )
 
 
 _on: ExitHooks | None = None
@@ -128,7 +130,7 @@ def run_code(
     output: Path | None,
     finish: Finish,
     console: Console,
-) -> Outcome:
+) -> RunOutcome:
     """Run `target` and return how it ended.
 
     Args:
@@ -151,7 +153,7 @@ def run_code(
 
         code = console.exit_code_of(rest)
         console.settle()
-        console.deliver(code)
+        console.send_exit_code(code)
         return code
 
     status: object = None
@@ -188,13 +190,13 @@ def run_code(
         _leave_child(status if isinstance(status, int) else int(not succeeded), console)
     if not succeeded:
         return ended(target.name, _cut_short(watching.session, "SystemExit"), f"ended with exit status {status}")
-    return Outcome(watching.session)
+    return RunOutcome(watching.session)
 
 
-def _left(name: str, watching: WatchedBlock, left: ExitInfo) -> Outcome:
+def _left(name: str, watching: WatchedBlock, left: ExitInfo) -> RunOutcome:
     """Return how a run ended whose target leaves the process without coming back."""
     if left.status == 0:
-        return Outcome(watching.end_early(()))
+        return RunOutcome(watching.end_early(()))
     if left.status is not None:
         session = watching.end_early([_cut_short_by("os._exit")])
         return ended(name, session, f"ended with exit status {left.status}")
@@ -204,7 +206,7 @@ def _left(name: str, watching: WatchedBlock, left: ExitInfo) -> Outcome:
         f"{name} replaced itself by another program ({left.program}): the report covers what ran before. Watch that "
         "program itself."
     )
-    return Outcome(session, EXIT_NOT_MEASURED, message)
+    return RunOutcome(session, EXIT_NOT_MEASURED, message)
 
 
 def _cut_short(session: Session, how: str) -> Session:
@@ -223,7 +225,7 @@ def _watch_until_exit(watching: WatchedBlock, console: Console) -> None:
     def notify(event: SyncEvent | None) -> None:
         if event is None or event.kind is SyncKind.ALLOCATION or event.pacing or event.explicit or event.allowed:
             return
-        console.deliver_late(
+        console.send_late_wait(
             f"After the report was made, the CPU waited for the GPU at {_caller()}, while Python ended. That is in no "
             "report; end it before the target's code ends, then watch it again.",
         )

@@ -111,7 +111,7 @@ class Stdout(Protocol):
         """
 
 
-def opened(path: Path, step_range: str | None) -> Analysis:
+def open_run(path: Path, step_range: str | None) -> Analysis:
     """Return what a saved run or a trace shows.
 
     Raises:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from syncwatch.app.checkpoints import Checkpoints, terminable
-from syncwatch.app.outcome import Console, Finish, Outcome, ended, interrupted
-from syncwatch.bench.options import Given, not_for_code
+from syncwatch.app.outcome import Console, Finish, RunOutcome, ended, interrupted
+from syncwatch.bench.options import Given, scenario_option_refusal
 from syncwatch.bench.registry import is_scenario
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED, SyncwatchError, UsageError
 from syncwatch.model.events import SyncKind
@@ -59,7 +59,7 @@ def target_words(target: str | None, arguments: list[str] | None, module: str | 
 
 def record(
     request: Request, finish: Finish, console: Console, *, only_report: bool, candidate_only: bool = False
-) -> Outcome:
+) -> RunOutcome:
     """Run what was asked and return what the sensors recorded.
 
     Args:
@@ -83,7 +83,7 @@ def record(
     _refuse_what_only_scenarios_take(request)
     from syncwatch.app.own_code import run_code
 
-    def finish_priced(outcome: Outcome) -> int:
+    def finish_priced(outcome: RunOutcome) -> int:
         return finish(judged_by_prices(request, outcome))
 
     with console.only_documents(only_report):
@@ -139,17 +139,17 @@ def _refuse_what_only_scenarios_take(request: Request) -> None:
     # Not by truth: 0 is a count that was asked for.
     meaningless = next((option for option, value in asked.items() if value is not None), None)
     if meaningless is not None:
-        raise UsageError(not_for_code(meaningless))
+        raise UsageError(scenario_option_refusal(meaningless))
 
 
-def _run_scenario(request: Request, console: Console, candidate_only: bool) -> Outcome:
+def _run_scenario(request: Request, console: Console, candidate_only: bool) -> RunOutcome:
     from syncwatch.bench import registry
     from syncwatch.bench.runner import ScenarioRun
 
     name, *rest = request.words
     if rest:
         raise UsageError(f"A scenario takes no arguments, and {rest[0]!r} is one. See syncwatch run --help.")
-    scenario = registry.load(name)
+    scenario = registry.load_scenario(name)
     with closing(open_device(request.device)) as device:
         options = scenario.read(request.options, virtual=device.kind is DeviceKind.VIRTUAL)
         plan = _plan(request, scenario, device.kind, candidate_only)
@@ -176,7 +176,7 @@ def _run_scenario(request: Request, console: Console, candidate_only: bool) -> O
             except Exception as error:
                 console.print_user_traceback(error)
                 return ended(name, scenario_run.session(), f"raised {type(error).__name__}")
-        return Outcome(scenario_run.session())
+        return RunOutcome(scenario_run.session())
 
 
 def _plan(request: Request, scenario: Scenario, device: DeviceKind, candidate_only: bool) -> Plan:
@@ -219,7 +219,7 @@ def _code_target(request: Request) -> Target:
     return target.function(name)
 
 
-def judged_by_prices(request: Request, outcome: Outcome) -> Outcome:
+def judged_by_prices(request: Request, outcome: RunOutcome) -> RunOutcome:
     """Let a run that had to have prices fail where it has none."""
     unpriced = [each.variant for each in outcome.session.recordings if each.kernels is None]
     if request.prices is not True or outcome.exit_code != EXIT_CLEAN or not unpriced:

@@ -14,7 +14,7 @@ _ASSIGN = r"\s*(?:[-+*/%@&|^]|//|\*\*|<<|>>)?=(?!=)"
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SourceCall:
     """A call in the source."""
 
     name: str
@@ -47,12 +47,12 @@ class Subscript:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class SourceForm:
     """What a piece of source does."""
 
     exact: bool
     """Whether this is the very call that ran, rather than everything on its line."""
-    calls: tuple[Call, ...] = ()
+    calls: tuple[SourceCall, ...] = ()
     subscripts: tuple[Subscript, ...] = ()
     truth: bool = False
     """Whether a value is tested for truth."""
@@ -61,7 +61,7 @@ class Form:
 
 
 @lru_cache(maxsize=4096)
-def form_of(expression: str | None, line: str) -> Form:
+def form_of(expression: str | None, line: str) -> SourceForm:
     """Return the form of the running expression, or of the whole line where no expression was recorded.
 
     Args:
@@ -72,11 +72,11 @@ def form_of(expression: str | None, line: str) -> Form:
         return _line_form(line)
     # Before 3.12 the jump of an `if` carries the position of the whole statement, its body too.
     if _STATEMENT.match(expression):
-        return Form(exact=True, truth=True)
+        return SourceForm(exact=True, truth=True)
     node = _parse(expression, "eval")
     if not isinstance(node, ast.Expression):
         # From 3.12 on a field of an f-string is recorded by itself, as `{loss:.3f}`.
-        return Form(exact=True, formats=expression.startswith("{"))
+        return SourceForm(exact=True, formats=expression.startswith("{"))
     return _outermost(node.body, expression, line)
 
 
@@ -101,35 +101,37 @@ def _tests(node: ast.AST) -> list[ast.expr]:
     return node.ifs if isinstance(node, ast.comprehension) else []
 
 
-def _outermost(node: ast.expr, expression: str, line: str) -> Form:
+def _outermost(node: ast.expr, expression: str, line: str) -> SourceForm:
     if isinstance(node, ast.Await):
         node = node.value
     if isinstance(node, ast.Call):
-        return Form(exact=True, calls=(_call(node),))
+        return SourceForm(exact=True, calls=(_call(node),))
     if isinstance(node, ast.Subscript):
         # The position of a store is its target, so that only the line tells it from a load.
         store = re.search(re.escape(expression) + _ASSIGN, line) is not None
         # A statement that begins with `x[` and goes on for lines is an assignment: a load would go nowhere.
         broken = bool(line) and expression.startswith(line) and expression != line
-        return Form(exact=True, subscripts=(_subscript(node, store or broken),))
+        return SourceForm(exact=True, subscripts=(_subscript(node, store or broken),))
     if isinstance(node, (ast.JoinedStr, ast.FormattedValue, ast.Set)):
-        return Form(exact=True, formats=True)
+        return SourceForm(exact=True, formats=True)
     tests = (ast.BoolOp, ast.Compare, ast.IfExp, ast.Name, ast.Attribute, ast.ListComp, ast.SetComp, ast.GeneratorExp)
     negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
-    return Form(exact=True, truth=negation or isinstance(node, tests))
+    return SourceForm(exact=True, truth=negation or isinstance(node, tests))
 
 
-def _line_form(line: str) -> Form:
+def _line_form(line: str) -> SourceForm:
     tree = _line_tree(line)
     if tree is not None:
         return _whole(tree)
     calls = tuple(
-        Call(path.rpartition(".")[2], path, None, line) for path in _CALL.findall(line) if path not in ("if", "in")
+        SourceCall(path.rpartition(".")[2], path, None, line)
+        for path in _CALL.findall(line)
+        if path not in ("if", "in")
     )
     subscripts = (
         (Subscript("] =" in line or line.endswith("["), "[[" in line, False),) if re.search(r"\w\[", line) else ()
     )
-    return Form(exact=False, calls=calls, subscripts=subscripts, truth=bool(_STATEMENT.match(line)))
+    return SourceForm(exact=False, calls=calls, subscripts=subscripts, truth=bool(_STATEMENT.match(line)))
 
 
 def _line_tree(line: str) -> ast.AST | None:
@@ -141,10 +143,10 @@ def _line_tree(line: str) -> ast.AST | None:
     return None
 
 
-def _whole(tree: ast.AST) -> Form:
+def _whole(tree: ast.AST) -> SourceForm:
     nodes = list(ast.walk(tree))
     truth = (ast.If, ast.While, ast.Assert, ast.IfExp, ast.BoolOp, ast.Not)
-    return Form(
+    return SourceForm(
         exact=False,
         calls=tuple(_call(node) for node in nodes if isinstance(node, ast.Call)),
         subscripts=tuple(
@@ -155,7 +157,7 @@ def _whole(tree: ast.AST) -> Form:
     )
 
 
-def _call(node: ast.Call) -> Call:
+def _call(node: ast.Call) -> SourceCall:
     parts: list[str] = []
     target: ast.expr = node.func
     while isinstance(target, ast.Attribute):
@@ -165,7 +167,7 @@ def _call(node: ast.Call) -> Call:
     parts.reverse()
     text = ", ".join([ast.unparse(arg) for arg in node.args] + [ast.unparse(keyword) for keyword in node.keywords])
     spread = any(isinstance(arg, ast.Starred) for arg in node.args)
-    return Call(parts[-1], ".".join(parts), None if spread else len(node.args), text)
+    return SourceCall(parts[-1], ".".join(parts), None if spread else len(node.args), text)
 
 
 def _subscript(node: ast.Subscript, store: bool) -> Subscript:

@@ -14,8 +14,8 @@ from typing_extensions import assert_never
 from syncwatch.attribute import names
 from syncwatch.attribute.causes import copies, other_waits, reading, shapes
 from syncwatch.attribute.causes.base import Cause
-from syncwatch.attribute.forms import Call, Form, Subscript, form_of, is_tested
-from syncwatch.attribute.stacks import Place
+from syncwatch.attribute.forms import SourceCall, SourceForm, Subscript, form_of, is_tested
+from syncwatch.attribute.stacks import WaitPlace
 from syncwatch.model.events import Direction, Frame, SyncKind
 
 
@@ -26,7 +26,7 @@ class Evidence:
     kind: SyncKind
     explicit: bool
     op: str | None
-    place: Place
+    place: WaitPlace
     direction: Direction | None
     """Where the copies of the same call went; None where none was recorded or they went both ways."""
     small: bool
@@ -119,7 +119,7 @@ def _reads_scalar(evidence: Evidence) -> bool:
     return evidence.operator is None or evidence.operator in names.SCALAR_OPS
 
 
-def _by_form(evidence: Evidence, form: Form, frame: Frame) -> Cause | None:
+def _by_form(evidence: Evidence, form: SourceForm, frame: Frame) -> Cause | None:
     if cause := _by_calls(evidence, form.calls):
         return cause
     for subscript in form.subscripts:
@@ -132,7 +132,7 @@ def _by_form(evidence: Evidence, form: Form, frame: Frame) -> Cause | None:
     return None
 
 
-def _by_calls(evidence: Evidence, calls: tuple[Call, ...]) -> Cause | None:
+def _by_calls(evidence: Evidence, calls: tuple[SourceCall, ...]) -> Cause | None:
     """Return the likeliest call of a line: the one whose copy goes the way that was seen, then a method."""
     causes = [(call, cause) for call in calls if (cause := _by_call(evidence, call)) is not None]
     family = {Direction.D2H: "SW1", Direction.H2D: "SW3"}.get(evidence.direction or Direction.D2H, "SW1")
@@ -140,7 +140,7 @@ def _by_calls(evidence: Evidence, calls: tuple[Call, ...]) -> Cause | None:
     return causes[0][1] if causes else None
 
 
-def _tests_result(evidence: Evidence, form: Form, frame: Frame) -> bool:
+def _tests_result(evidence: Evidence, form: SourceForm, frame: Frame) -> bool:
     """Return whether a call's result was tested: from Python 3.12 `if t.any():` is recorded as `t.any()`.
 
     A scalar that was read at a call whose result is tested was read by the test, unless the call is a known reader.
@@ -151,7 +151,7 @@ def _tests_result(evidence: Evidence, form: Form, frame: Frame) -> bool:
     return evidence.operator is not None or any(call.name in names.PREDICATES for call in form.calls)
 
 
-def _by_call(evidence: Evidence, call: Call) -> Cause | None:
+def _by_call(evidence: Evidence, call: SourceCall) -> Cause | None:
     if call.builtin and call.name in names.SCALAR_BUILTINS:
         return reading.SCALAR_READ
     if call.builtin and call.name in names.TRUTH_BUILTINS:
@@ -199,7 +199,7 @@ def _by_view(evidence: Evidence, subscript: Subscript) -> Cause | None:
     return copies.SCALAR_BOUND if subscript.from_bound else None
 
 
-def _decisive_operator(evidence: Evidence, form: Form) -> Cause | None:
+def _decisive_operator(evidence: Evidence, form: SourceForm) -> Cause | None:
     """Let the operator choose among everything on a line, where Python did not record which call of it ran."""
     operator = evidence.operator
     if operator is None or operator in names.SCALAR_OPS or operator in names.MOVES:
@@ -228,7 +228,7 @@ def _by_operator(evidence: Evidence) -> Cause | None:
         return copies.HOST_INDEX
     if operator.startswith(("linalg_", "_linalg_")):
         return other_waits.LINEAR_ALGEBRA
-    return _by_call(evidence, Call(operator, f"aten.{operator}", None, ""))
+    return _by_call(evidence, SourceCall(operator, f"aten.{operator}", None, ""))
 
 
 def _by_copy(evidence: Evidence) -> Cause | None:
@@ -244,6 +244,6 @@ def _by_kind(evidence: Evidence) -> Cause:
     return other_waits.UNDER_TORCH if foreign else other_waits.UNCLASSIFIED
 
 
-def _user_form(evidence: Evidence) -> Form:
+def _user_form(evidence: Evidence) -> SourceForm:
     user = evidence.place.user
-    return form_of(user.expression, user.code) if user else Form(exact=False)
+    return form_of(user.expression, user.code) if user else SourceForm(exact=False)

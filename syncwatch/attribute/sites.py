@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from syncwatch.attribute.causes.base import Cause
 from syncwatch.attribute.rules import Evidence, classify
-from syncwatch.attribute.stacks import Place, locate, range_of
+from syncwatch.attribute.stacks import WaitPlace, locate, range_of
 from syncwatch.model.analysis import Finding
 from syncwatch.model.events import CopyEvent, Direction, SyncEvent, SyncKind, collector_off
 from syncwatch.model.report import NO_LINE, recorder_of
@@ -68,7 +68,7 @@ _Likeness = tuple[
 _Moved = tuple["Direction | None", bool]
 _NOTHING: _Moved = (None, False)
 
-_NOWHERE = Place(None, ())
+_NOWHERE = WaitPlace(None, ())
 
 _STACKS_BY = {
     RecordedBy.NSYS: "under torch.profiler with `with_stack=True`",
@@ -155,7 +155,7 @@ def _moved(recording: Recording) -> Mapping[_Key, _Moved]:
     return moved
 
 
-def _finding(place: Place, cause: Cause) -> Finding:
+def _finding(place: WaitPlace, cause: Cause) -> Finding:
     user = place.user
     expression = user.expression if user else None
     if user and expression and expression.startswith(user.code):

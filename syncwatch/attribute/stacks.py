@@ -47,7 +47,7 @@ _PLUMBING = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WaitPlace:
     """Where a stack waited."""
 
     user: Frame | None
@@ -68,12 +68,12 @@ def is_user(frame: Frame) -> bool:
     return not frame.file.startswith(LIBRARY_FILES)
 
 
-def locate(frames: Sequence[Frame]) -> Place:
+def locate(frames: Sequence[Frame]) -> WaitPlace:
     """Return the place of a stack given innermost first."""
     below: list[Frame] = []
     for frame in frames:
         if is_user(frame):
-            return Place(frame, tuple(below))
+            return WaitPlace(frame, tuple(below))
         if frame.file.startswith("torch/") and not frame.file.startswith(_PLUMBING):
             below.append(frame)
-    return Place(None, tuple(below))
+    return WaitPlace(None, tuple(below))

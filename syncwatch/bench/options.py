@@ -195,7 +195,7 @@ def _plain(hint: Any) -> Any:
     return left[0] if len(left) == 1 else hint
 
 
-def described(options: object) -> Iterator[tuple[str, str]]:
+def option_words(options: object) -> Iterator[tuple[str, str]]:
     """Yield the name and the value of each option, in words for a report; what nobody decided is left out."""
     for each in options_of(type(options)):
         value = getattr(options, each.name)
@@ -245,7 +245,7 @@ def _range(low: float | None, high: float | None) -> str:
     return f"at most {high}" if low is None else f"from {low} to {high}"
 
 
-def not_for_code(flag: str) -> str:
+def scenario_option_refusal(flag: str) -> str:
     """Return the sentence that refuses an option of scenarios for code of the user's."""
     return (
         f"{flag} means nothing for code of your own, which runs once as it is. Leave it out; "

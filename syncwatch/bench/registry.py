@@ -11,7 +11,7 @@ from syncwatch.errors import UsageError
 GROUP = "syncwatch.scenarios"
 
 
-def names() -> tuple[str, ...]:
+def scenario_names() -> tuple[str, ...]:
     """Return the names of every installed scenario, sorted."""
     return tuple(sorted(_points()))
 
@@ -21,7 +21,7 @@ def is_scenario(name: str) -> bool:
     return bool(entry_points(group=GROUP, name=name))
 
 
-def load(name: str) -> Scenario:
+def load_scenario(name: str) -> Scenario:
     """Return the scenario `name`; its work is not imported.
 
     Raises:
@@ -53,5 +53,9 @@ def _points() -> dict[str, EntryPoint]:
 
 
 def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, names(), n=3, cutoff=0.4)
-    return f"Did you mean {' or '.join(near)}?" if near else f"Scenarios: {', '.join(names()) or 'none installed'}."
+    near = difflib.get_close_matches(name, scenario_names(), n=3, cutoff=0.4)
+    return (
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else f"Scenarios: {', '.join(scenario_names()) or 'none installed'}."
+    )

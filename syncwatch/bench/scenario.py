@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from syncwatch.bench.options import NoOptions, Option, described, options_of, read_options
+from syncwatch.bench.options import NoOptions, Option, option_words, options_of, read_options
 from syncwatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Scenario:
 
 def parameters_of(workload: Workload, options: Any) -> dict[str, str]:
     """Return what is run, for the report: in the workload's own words, or else the options."""
-    return dict(workload.parameters) if isinstance(workload, OwnParameters) else dict(described(options))
+    return dict(workload.parameters) if isinstance(workload, OwnParameters) else dict(option_words(options))
 
 
 def _imported(place: str) -> Any:

@@ -26,7 +26,7 @@ from syncwatch.errors import SyncwatchError, UsageError
 from syncwatch.model.paths import path_in, project_root
 
 
-def drive(result: object, target: str) -> None:
+def run_to_end(result: object, target: str) -> None:
     """Run what `result` has still to do: await it, iterate over it, or wait for it; anything else is left as it is.
 
     Args:
@@ -189,7 +189,7 @@ def function(text: str) -> Target:
             found = getattr(found, part, None)
         if not callable(found):
             raise UsageError(f"{name} has no function {attribute!r}. Write the target as pkg.mod:function.")
-        drive(found(), text)
+        run_to_end(found(), text)
 
     return Target(text, call, text, Path.cwd())
 

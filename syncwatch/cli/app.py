@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from syncwatch.cli.commands import CommandGroup
-from syncwatch.cli.screen import say
+from syncwatch.cli.screen import print_error
 from syncwatch.cli.streams import kept
 from syncwatch.errors import EXIT_CLEAN, EXIT_INTERRUPTED
 from syncwatch.version import __version__
@@ -47,7 +47,7 @@ def run_app() -> int:
         # Left to itself, typer ends with `sys.exit`, which a target may have replaced.
         code = app(standalone_mode=False)
     except typer.Abort:
-        say("Interrupted.")
+        print_error("Interrupted.")
         return EXIT_INTERRUPTED
     except Exception as error:
         if not hasattr(error, "show") or not hasattr(error, "exit_code"):

@@ -110,7 +110,7 @@ def built(name: str, scenario: str | None = None) -> Any:
     module = import_module(f"syncwatch.cli.{_MODULES.get(name, name)}")
     function = getattr(module, COMMANDS[name].function)
     if name in _WITH_SCENARIOS:
-        function = own_options.with_options(function, None if scenario is None else registry.load(scenario))
+        function = own_options.with_options(function, None if scenario is None else registry.load_scenario(scenario))
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     alone.command(name, cls=_TargetCommand if name in _WITH_SCENARIOS else TyperCommand)(function)
     return typer.main.get_command(alone)

@@ -41,7 +41,7 @@ def forms(incomplete: str) -> list[str]:
 
 
 def _scenarios(incomplete: str) -> list[str]:
-    return [name for name in registry.names() if name.startswith(incomplete)]
+    return [name for name in registry.scenario_names() if name.startswith(incomplete)]
 
 
 def _files(incomplete: str, endings: tuple[str, ...]) -> list[str]:

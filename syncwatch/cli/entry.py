@@ -9,7 +9,7 @@ from syncwatch.cli import supervisor
 
 def main() -> None:
     """Run the command line, under a supervisor where the user's code is run; see docs/adr/0008."""
-    if not supervisor.adopt() and supervisor.is_wanted():
+    if not supervisor.connect_to_supervisor() and supervisor.should_supervise():
         code = supervisor.supervise()
         if code is not None:
             sys.exit(code)
@@ -20,5 +20,5 @@ def main() -> None:
 
     with kept(for_good=True):
         code = exit_code_of(run_app)
-        supervisor.deliver(code)
+        supervisor.send_exit_code(code)
     sys.exit(code)

@@ -12,7 +12,7 @@ import typer
 
 from syncwatch.app.gate import adjusted, baseline_for, case_of, judged
 from syncwatch.app.outcome import Finish
-from syncwatch.app.outcome import Outcome as Run
+from syncwatch.app.outcome import RunOutcome as Run
 from syncwatch.app.project.config import read_settings
 from syncwatch.app.report import show_and_keep
 from syncwatch.app.run import Request, record, target_file, target_words
@@ -32,18 +32,18 @@ from syncwatch.cli.options import (
     require_files_apart,
 )
 from syncwatch.cli.outputs import require_writable
-from syncwatch.cli.screen import announce_analysis, say
+from syncwatch.cli.screen import announce_analysis, print_error
 from syncwatch.cli.streams import err, out, settle
 from syncwatch.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, NotMeasuredError, UsageError
-from syncwatch.judge.baseline import above, key_of, variant_scope
+from syncwatch.judge.baseline import exceeds, key_of, variant_scope
 from syncwatch.judge.baseline_file import Changes
 from syncwatch.model.report import Report
 from syncwatch.model.verdict import KnownSite, Outcome, SiteKey
 from syncwatch.pipeline import analysed
 from syncwatch.report.text import plural, shown
-from syncwatch.report.verdict import conclusion
+from syncwatch.report.verdict import verdict_sentence
 from syncwatch.sense.choose_device import DeviceChoice
-from syncwatch.sense.reached import Reached
+from syncwatch.sense.reached import ReachedFunctions
 from syncwatch.traces.opening import is_recording_file, open_session
 
 _SHOWN = 40
@@ -87,7 +87,7 @@ def _risen(before: KnownSite, after: KnownSite) -> str:
     parts = []
     if after.sites > before.sites:
         parts.append(f"{before.sites} -> {plural(after.sites, 'such line')}")
-    if above(after.calls_per_step, before.calls_per_step):
+    if exceeds(after.calls_per_step, before.calls_per_step):
         parts.append(f"{before.calls_per_step:g} -> {_calls(after.calls_per_step)} a step")
     return ", ".join(parts)
 
@@ -178,7 +178,7 @@ def gate(
         the_policy=settings.config,
         the_baseline=path,
     )
-    reached = Reached((*settings.require, *(require or ())))
+    reached = ReachedFunctions((*settings.require, *(require or ())))
     request = Request(
         words=words,
         module=module,
@@ -201,15 +201,17 @@ def gate(
         settle()
         show_and_keep(outputs, case.analysis, request.output, found.verdict, out())
         if run.message is not None:
-            say(run.message)
+            print_error(run.message)
         elif found.verdict.outcome is not Outcome.CLEAN:
-            say(conclusion(case.report, found.verdict))
+            print_error(verdict_sentence(case.report, found.verdict))
         return run.exit_code if run.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED) else found.exit_code
 
     raise typer.Exit(finish(_run(request, reached, finish, step_range, only_report=only_report(outputs))))
 
 
-def _run(request: Request, reached: Reached, finish: Finish, step_range: str | None, *, only_report: bool) -> Run:
+def _run(
+    request: Request, reached: ReachedFunctions, finish: Finish, step_range: str | None, *, only_report: bool
+) -> Run:
     saved = _saved(request)
     if saved is None:
         if step_range is not None:

@@ -26,10 +26,10 @@ def list_scenarios(
     """
     console = Console(highlight=False)
     if name is not None:
-        _show(registry.load(name), console)
+        _show(registry.load_scenario(name), console)
         return
     table = _table("scenario", "what it runs", "variants", "presets")
-    for each in registry.names():
+    for each in registry.scenario_names():
         table.add_row(each, *_row(each))
     console.print(table)
     console.print("\n`syncwatch list NAME` shows the options of one.", markup=False)
@@ -37,7 +37,7 @@ def list_scenarios(
 
 def _row(name: str) -> tuple[str, str, str]:
     try:
-        scenario = registry.load(name)
+        scenario = registry.load_scenario(name)
     except UsageError as error:
         return str(error), "", ""
     presets = [choice for each in scenario.declared if each.name == "preset" for choice in each.choices]

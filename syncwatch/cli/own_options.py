@@ -12,7 +12,7 @@ from typing import Annotated, Any, Optional, get_args, get_type_hints
 import typer
 
 from syncwatch.bench import Defaults, Scenario, registry
-from syncwatch.bench.options import Option, not_for_code, unknown_option
+from syncwatch.bench.options import Option, scenario_option_refusal, unknown_option
 from syncwatch.errors import UsageError
 
 PARAMETER = "options"
@@ -120,13 +120,13 @@ def refusal(flag: str, target: str | None, command: str) -> str | None:
     if target is None:
         return None
     if registry.is_scenario(target):
-        return unknown_option(target, flag, registry.load(target).declared)
+        return unknown_option(target, flag, registry.load_scenario(target).declared)
     if not target.startswith("-m ") and not target.endswith(".py") and ":" not in target:
         if not Path(target).exists():
-            registry.load(target)
+            registry.load_scenario(target)
         return f"{flag} means nothing for {target}, which is no scenario. Leave it out."
     if any(option.flag == flag for scenario in _loadable() for option in scenario.declared):
-        return not_for_code(flag)
+        return scenario_option_refusal(flag)
     return (
         f"{flag} is no option of syncwatch {command}. If it is one of {target} itself, write it after --, as in "
         f"`syncwatch {command} {target} -- {flag}`."
@@ -134,6 +134,6 @@ def refusal(flag: str, target: str | None, command: str) -> str | None:
 
 
 def _loadable() -> Iterator[Scenario]:
-    for name in registry.names():
+    for name in registry.scenario_names():
         with contextlib.suppress(UsageError):
-            yield registry.load(name)
+            yield registry.load_scenario(name)

@@ -16,7 +16,7 @@ from syncwatch.errors import SessionError
 from syncwatch.sense.choose_device import DeviceChoice, open_device, require_torch
 
 if TYPE_CHECKING:
-    from syncwatch.bench.probing.measured import Difference, Measured, ProbedTable
+    from syncwatch.bench.probing.measured import ChangedSample, Measured, ProbedTable
     from syncwatch.bench.probing.sweep import Sweep
 
 
@@ -24,7 +24,7 @@ _SHOWN = 40
 """Differences that are listed; the rest is counted."""
 
 
-def show_table(known: ProbedTable, found: ProbedTable, unlike: list[Difference]) -> None:
+def show_table(known: ProbedTable, found: ProbedTable, unlike: list[ChangedSample]) -> None:
     """Write how many samples wait, and where two tables differ."""
     console = Console(highlight=False)
     waiting = sum(each.waits for each in found.operators.values())
@@ -35,13 +35,13 @@ def show_table(known: ProbedTable, found: ProbedTable, unlike: list[Difference])
     console.print(
         f"{len(unlike)} differ from {known.environment.gpu}, torch {known.environment.torch}" + (":" if unlike else ".")
     )
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for heading in ("sample", "there", "here"):
-        table.add_column(heading, overflow="fold")
+        grid.add_column(heading, overflow="fold")
     for each in unlike[:_SHOWN]:
-        table.add_row(each.name, _brief(each.known), _brief(each.found))
+        grid.add_row(each.name, _brief(each.known), _brief(each.found))
     if unlike:
-        console.print(table)
+        console.print(grid)
     if len(unlike) > _SHOWN:
         console.print(f"and {len(unlike) - _SHOWN} more.")
 
@@ -59,12 +59,12 @@ def sweep_sizes(
 ) -> None:
     """Sweep the operators on `device`, keep it in `output`, and say what differs from `against`."""
     from syncwatch.bench.probing.sweep import SHIPPED, Sweep
-    from syncwatch.bench.probing.sweep_run import Plan, sweep
+    from syncwatch.bench.probing.sweep_run import SweepPlan, sweep
 
     known = Sweep.load(against or SHIPPED)
     # A GPU may do what the known one did not; the virtual device is only held against what is known.
     everything = full and device is DeviceChoice.CUDA
-    plan = Plan(device, only, full, None if everything else known, jobs)
+    plan = SweepPlan(device, only, full, None if everything else known, jobs)
     with progress("probe") as advance:
         found = sweep(plan, Sweep(), advance)
     if output is not None:
@@ -84,14 +84,14 @@ def compare_files(known: Path, found: Path, only: str) -> None:
     try:
         sweep = Sweep.load(known)
     except SessionError:
-        table, other = ProbedTable.load(known), ProbedTable.load(found)
-        show_table(table, other, [each for each in differences(table, other) if only in each.name])
+        shipped, other = ProbedTable.load(known), ProbedTable.load(found)
+        show_table(shipped, other, [each for each in differences(shipped, other) if only in each.name])
         return
     _show(sweep, Sweep.load(found), only)
 
 
 def _show(known: Sweep, found: Sweep, only: str) -> None:
-    from syncwatch.bench.probing.sweep import compare, summary, table
+    from syncwatch.bench.probing.sweep import compare, comparison_table, summary
 
     console = Console(highlight=False, soft_wrap=True)
     counts, comparison = found.counts(), compare(known, found, only)
@@ -102,7 +102,7 @@ def _show(known: Sweep, found: Sweep, only: str) -> None:
         markup=False,
     )
     console.print(f"Against {known.device}, torch {known.torch}:", markup=False)
-    lines = [*comparison.rows[:_SHOWN], *table(comparison), *summary(comparison)]
+    lines = [*comparison.rows[:_SHOWN], *comparison_table(comparison), *summary(comparison)]
     for line in lines:
         console.print(line, markup=False)
     if len(comparison.rows) > _SHOWN:

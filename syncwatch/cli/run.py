@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from syncwatch.app.outcome import Outcome
+from syncwatch.app.outcome import RunOutcome
 from syncwatch.app.report import show_and_keep
 from syncwatch.app.run import Request, record, target_file, target_words
 from syncwatch.bench.options import Given
@@ -28,7 +28,7 @@ from syncwatch.cli.options import (
     require_files_apart,
 )
 from syncwatch.cli.outputs import require_writable
-from syncwatch.cli.screen import advise, announce_analysis, say
+from syncwatch.cli.screen import announce_analysis, print_error, print_hint
 from syncwatch.cli.streams import out, settle
 from syncwatch.model.analysis import Analysis
 from syncwatch.model.events import SyncKind
@@ -112,16 +112,16 @@ def run(
         output=output.absolute() if output is not None else None,
     )
 
-    def finish(outcome: Outcome) -> int:
+    def finish(outcome: RunOutcome) -> int:
         announce_analysis(outcome.session)
         analysis = analysed(outcome.session)
         settle()
         show_and_keep(outputs, analysis, request.output, stdout=out())
         if any(each.form is Format.TERMINAL and each.path is None for each in outputs):
             for hint in hints(analysis, words, module):
-                advise(hint)
+                print_hint(hint)
         if outcome.message is not None:
-            say(outcome.message)
+            print_error(outcome.message)
         return outcome.exit_code
 
     raise typer.Exit(finish(record(request, finish, console, only_report=only_report(outputs))))

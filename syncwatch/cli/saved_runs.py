@@ -11,9 +11,9 @@ import typer
 from typing_extensions import assert_never
 
 from syncwatch.app.compare import run_comparison_of
-from syncwatch.app.export import TraceFormat, only, untimed
+from syncwatch.app.export import TraceFormat, count_untimed, only_variants
 from syncwatch.app.export import export as write_trace
-from syncwatch.app.report import opened, show
+from syncwatch.app.report import open_run, show
 from syncwatch.cli.options import FormatOption, StepRangeOption, formats, require_files_apart
 from syncwatch.cli.outputs import require_apart
 from syncwatch.cli.streams import out, settle
@@ -40,12 +40,12 @@ def report(
     """
     outputs = formats(form)
     require_files_apart(outputs, None, the_run_itself=run)
-    analysis = opened(run, step_range)
+    analysis = open_run(run, step_range)
     settle()
     show(outputs, analysis, stdout=out())
 
 
-class Form(str, Enum):
+class ComparisonFormat(str, Enum):
     """How a comparison is shown."""
 
     TERMINAL = "terminal"
@@ -66,7 +66,9 @@ def compare(
         ),
     ] = None,
     step_range: StepRangeOption = None,
-    form: Annotated[Form, typer.Option("--format", help="How to show the comparison.")] = Form.TERMINAL,
+    form: Annotated[
+        ComparisonFormat, typer.Option("--format", help="How to show the comparison.")
+    ] = ComparisonFormat.TERMINAL,
 ) -> None:
     """Compare two saved runs: lines gone, new and changed, and what the step gained.
 
@@ -76,10 +78,10 @@ def compare(
     Examples: syncwatch compare before.json after.json; syncwatch compare a.json b.json --variant naive:precomputed.
     """
     found = run_comparison_of(before, after, tuple(variant or ()), step_range)
-    if form is Form.TERMINAL:
+    if form is ComparisonFormat.TERMINAL:
         screen = out().screen
         out().write(RunComparisonReporter(screen.width, color=screen.color, unicode=screen.unicode).render(found))
-    elif form is Form.JSON:
+    elif form is ComparisonFormat.JSON:
         out().write(encode(found).decode())
     else:
         assert_never(form)
@@ -107,9 +109,9 @@ def export(
     Examples: syncwatch export run.json --format nsys -o run.sqlite; nsys stats run.sqlite.
     """
     require_apart([output], {"the run itself": run})
-    session = only(open_session(run, step_range), variant or ())
+    session = only_variants(open_session(run, step_range), variant or ())
     write_trace(analysed(session), form, output)
-    syncs, copies = untimed(session)
+    syncs, copies = count_untimed(session)
     if syncs or copies:
         count = f"{syncs} {'wait' if syncs == 1 else 'waits'} and {copies} {'copy' if copies == 1 else 'copies'}"
         typer.echo(f"note: {count} were not timed, so the time line lacks them.", err=True)

@@ -27,13 +27,13 @@ _MANY = 20_000
 """Fewer events are analysed in less than half a second."""
 
 
-def say(message: str) -> None:
+def print_error(message: str) -> None:
     """Write one sentence about what went wrong; what a terminal would act upon in a name is spelled out."""
     console = err().console(soft_wrap=True, highlight=False)
     console.print(Text("error: ", style="bold red") + Text(shown(message)))
 
 
-def advise(hint: str) -> None:
+def print_hint(hint: str) -> None:
     """Write under a report what to do next."""
     console = out().console(soft_wrap=True, highlight=False)
     console.print(Text("next: ", style="green") + Text(shown(hint)))
@@ -105,13 +105,13 @@ def exit_code_of(work: Callable[[], int]) -> int:
     try:
         return work()
     except SyncwatchError as error:
-        say(str(error))
+        print_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        say("Interrupted.")
+        print_error("Interrupted.")
         return EXIT_INTERRUPTED
     except Exception:
         # Python would end with 1, which here means "over policy".
         err().write(traceback.format_exc())
-        say("This is a fault of syncwatch, and nothing was judged. Please report it with the lines above.")
+        print_error("This is a fault of syncwatch, and nothing was judged. Please report it with the lines above.")
         return EXIT_NOT_MEASURED

@@ -33,7 +33,7 @@ _CHUNK = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivery:
     """What the watching process said through the pipe."""
 
     code: int | None = None
@@ -42,7 +42,7 @@ class Delivered:
     """What was seen after the report was made, and would have changed it, a sentence each."""
 
 
-def is_wanted() -> bool:
+def should_supervise() -> bool:
     """Return whether this command runs code of the user's, in a process that can be started once more as it was."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     return words[:1] in [[command] for command in _COMMANDS] and _can_start_again()
@@ -76,7 +76,7 @@ def supervise() -> int | None:
         return None
     os.close(writing)
     status = _ended(child, signals)
-    code, sentences = conclusion(status, delivered(_everything(reading)))
+    code, sentences = conclude(status, parse_delivery(_everything(reading)))
     for sentence in sentences:
         _say(sentence)
     return code
@@ -122,7 +122,7 @@ def _everything(reading: int) -> bytes:
     return found
 
 
-def delivered(data: bytes) -> Delivered:
+def parse_delivery(data: bytes) -> Delivery:
     """Return what `data` says: a word a line, and what belongs to it; the last code counts."""
     code: int | None = None
     late: list[str] = []
@@ -132,10 +132,10 @@ def delivered(data: bytes) -> Delivered:
             code = int(rest)
         elif word == "late" and rest not in late:
             late.append(rest)
-    return Delivered(code, tuple(late))
+    return Delivery(code, tuple(late))
 
 
-def conclusion(status: int, said: Delivered) -> tuple[int, Sequence[str]]:
+def conclude(status: int, said: Delivery) -> tuple[int, Sequence[str]]:
     """Return the exit code and what is to be said, given the child's wait status and what it delivered."""
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     left = None if number is not None else os.WEXITSTATUS(status)
@@ -226,7 +226,7 @@ class _Pipe:
 _pipe: _Pipe | None = None
 
 
-def adopt() -> bool:
+def connect_to_supervisor() -> bool:
     """Return whether this process has a supervisor; what tells of it goes no further, to no child of the target.
 
     From then on the process ends when its supervisor does, where the system can do that.
@@ -254,13 +254,13 @@ def is_supervised() -> bool:
     return _pipe is not None and _pipe.owner == os.getpid()
 
 
-def deliver(code: int) -> None:
+def send_exit_code(code: int) -> None:
     """Tell the supervisor what to end with; nothing where there is none."""
     if _pipe is not None:
         _pipe.write(f"code {code}")
 
 
-def deliver_late(sentence: str) -> None:
+def send_late_wait(sentence: str) -> None:
     """Tell the supervisor of a wait seen after the report was made, so that a clean verdict no longer holds."""
     pipe = _pipe
     if pipe is not None and pipe.late < _MOST:

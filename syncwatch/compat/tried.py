@@ -53,7 +53,7 @@ def newer_here() -> tuple[str, ...]:
     return newer_than_tried(installed("torch"), installed("triton"))
 
 
-def not_there(what: str) -> str:
+def missing_name_sentence(what: str) -> str:
     """Return the sentence for a name that syncwatch needs and that the installed versions lack.
 
     Args:

@@ -1,4 +1,4 @@
-"""Knows a site while the code around it moves, and tells whether it has more lines or calls than before."""
+"""Knows a site while the code around it moves, and says whether it has more lines or calls than before."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ def excess(now: KnownSite, before: KnownSite) -> Excess | None:
     """Return of what `now` has more than `before`; None where that is nothing."""
     if now.sites > before.sites:
         return Excess(Figure.LINES, now.sites, before.sites)
-    if above(now.calls_per_step, before.calls_per_step):
+    if exceeds(now.calls_per_step, before.calls_per_step):
         return Excess(Figure.CALLS, now.calls_per_step, before.calls_per_step)
     return None
 
 
-def above(left: float, right: float) -> bool:
+def exceeds(left: float, right: float) -> bool:
     """Return whether `left` is more than `right`, and not by rounding."""
     # Seven calls in three steps are no exact number.
     return left > right and not math.isclose(left, right, rel_tol=1e-9)

@@ -10,8 +10,8 @@ from datetime import date
 
 from syncwatch.judge.allows import expired
 from syncwatch.judge.baseline import entries_for, entries_of, larger, variant_scope
-from syncwatch.judge.policy import Files, judge_rules
-from syncwatch.judge.sites import by_baseline, by_budget, gone, sort_sites
+from syncwatch.judge.policy import RunFiles, judge_rules
+from syncwatch.judge.sites import by_baseline, by_budget, gone_sites, sort_sites
 from syncwatch.model.report import PerStep, RecordingSummary, Report, WorstStep
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import (
@@ -115,7 +115,7 @@ def judge(
     comments: Sequence[Allow] = (),
     baseline: Sequence[KnownSite] | None = None,
     unreached: Sequence[str] = (),
-    files: Files | None = None,
+    files: RunFiles | None = None,
     today: date,
 ) -> Verdict:
     """Return the verdict on `report`; what could not be measured is never clean.
@@ -153,7 +153,7 @@ def judge(
             rulings += by_baseline(part, known, report.target)
             # What part of a run did not reach is not gone, nor what another process of one entry still does.
             if whole and shared[variant_scope(variant)] == 1:
-                rulings += gone(part, known, report.target, strict=policy.strict)
+                rulings += gone_sites(part, known, report.target, strict=policy.strict)
         rulings += judge_budgets(variant, policy, report.device, found.syncs, found.most_syncs)
     if variants:
         rulings += judge_rules(report, variants, policy, files)

@@ -119,7 +119,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class RunFiles:
     """What is known of the files of a run."""
 
     took_part: Collection[str]
@@ -129,7 +129,7 @@ class Files:
 
 
 def judge_rules(
-    report: Report, variants: Sequence[RecordingSummary], policy: Policy, files: Files | None
+    report: Report, variants: Sequence[RecordingSummary], policy: Policy, files: RunFiles | None
 ) -> Iterator[Ruling]:
     """Yield a ruling for each rule that could match nothing in this run.
 
@@ -163,7 +163,7 @@ def _entered(variant: RecordingSummary) -> Iterator[str]:
         yield from site.ranges
 
 
-def _paths(report: Report, policy: Policy, files: Files) -> Iterator[Ruling]:
+def _paths(report: Report, policy: Policy, files: RunFiles) -> Iterator[Ruling]:
     known = {*files.took_part, *(site.file for site in report.places if site.file != NO_LINE)}
     for rule in policy.paths:
         may = known if rule.level is Level.DISALLOW else known.union(files.elsewhere)

@@ -138,7 +138,7 @@ def _against(before: KnownSite | None, now: KnownSite, sites: Sequence[Site], fo
             yield _ruling(Severity.FAIL, Reason.RISEN, site, found, said, measured=more.measured, limit=more.known)
 
 
-def gone(found: SiteGroups, known: Mapping[SiteKey, KnownSite], target: str, *, strict: bool) -> Iterator[Ruling]:
+def gone_sites(found: SiteGroups, known: Mapping[SiteKey, KnownSite], target: str, *, strict: bool) -> Iterator[Ruling]:
     """Yield a ruling for each entry of `known` that has more lines or calls than were seen."""
     now = _now(found, target)
     for key, before in known.items():

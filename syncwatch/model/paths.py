@@ -20,7 +20,7 @@ def repository_root(start: Path) -> Path | None:
     return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), None)
 
 
-def upwards(start: Path) -> Iterator[Path]:
+def config_folders(start: Path) -> Iterator[Path]:
     """Yield the folders in which a configuration is looked for: `start`, and those above it in its repository."""
     root = repository_root(start)
     yield start
@@ -30,7 +30,7 @@ def upwards(start: Path) -> Iterator[Path]:
 
 def project_root(start: Path) -> Path:
     """Return the folder of the nearest configuration, else of the repository, else `start` itself."""
-    configured = next((folder for folder in upwards(start) if _is_configured(folder)), None)
+    configured = next((folder for folder in config_folders(start) if _is_configured(folder)), None)
     return configured or repository_root(start) or start
 
 

@@ -41,7 +41,7 @@ _MAX_HEADLINE = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedTest:
     """What was found in one test."""
 
     report: Report
@@ -65,7 +65,7 @@ def judge_test(
     name: str,
     update: Path | None,
     unused: str | None = None,
-) -> Judged:
+) -> JudgedTest:
     """Return what is to be said of one test.
 
     Args:
@@ -91,7 +91,7 @@ def judge_test(
         case.accept(update, (name,))
         known = case.entries
     verdict = case.verdict(known)
-    return Judged(case.report, _of_this_test(verdict if unused is None else _unmeasured(verdict, unused, name)))
+    return JudgedTest(case.report, _of_this_test(verdict if unused is None else _unmeasured(verdict, unused, name)))
 
 
 def policy_of(limit: Limit, policy: Policy) -> Policy:
@@ -137,7 +137,7 @@ def _of_this_test(verdict: Verdict) -> Verdict:
     return replace(verdict, rulings=tuple(kept))
 
 
-def merged(found: Sequence[Judged]) -> Judged:
+def merged(found: Sequence[JudgedTest]) -> JudgedTest:
     """Return every test as one report with a variant for each, and the verdict on all of them.
 
     Raises:
@@ -167,7 +167,7 @@ def merged(found: Sequence[Judged]) -> Judged:
         variants=tuple(name for each in found for name in each.verdict.variants),
         rulings=tuple(rulings),
     )
-    return Judged(report, verdict)
+    return JudgedTest(report, verdict)
 
 
 def _badness(outcome: Outcome) -> int:
@@ -216,7 +216,7 @@ class Watching:
 
     def judge(
         self, session: Session, limit: Limit, name: str, *, unused: str | None = None, left: tuple[str, ...] = ()
-    ) -> Judged:
+    ) -> JudgedTest:
         """Return what is to be said of the test called `name`.
 
         Args:

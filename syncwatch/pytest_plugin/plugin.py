@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncwatch.errors import SyncwatchError
-from syncwatch.pytest_plugin.asked import Asked, skipped_for_want_of_a_gpu, unused_sentence
+from syncwatch.pytest_plugin.gpu_questions import GpuQuestions, skipped_for_want_of_a_gpu, unused_sentence
 from syncwatch.pytest_plugin.marks import FIXTURE, HELP, Limit, limit_of, uses_markers
 from syncwatch.pytest_plugin.results import ATTRIBUTE, SKIPPED, Results, report_early_exit
-from syncwatch.pytest_plugin.threads import Threads
+from syncwatch.pytest_plugin.threads import RunningThreads
 
 if TYPE_CHECKING:
     from syncwatch.app.watch import watch
@@ -24,7 +24,7 @@ _WATCHING = pytest.StashKey["Watching"]()
 _LIMIT = pytest.StashKey[Limit | None]()
 _FOUND = pytest.StashKey[str]()
 _USED = pytest.StashKey[int | None]()
-_ASKED = pytest.StashKey[Asked]()
+_ASKED = pytest.StashKey[GpuQuestions]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Before any conftest: record who asks for a GPU, and put the virtual device on where it was asked for by name."""
-    asked = early_config.stash[_ASKED] = Asked()
+    asked = early_config.stash[_ASKED] = GpuQuestions()
     asked.start()
     early_config.add_cleanup(asked.stop)
     if early_config.known_args_namespace.syncwatch_device == "virtual":
@@ -117,7 +117,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     from syncwatch.app.watch import watch
     from syncwatch.model.codec import encode
 
-    watching, threads = _watching(item.config), Threads()
+    watching, threads = _watching(item.config), RunningThreads()
     with report_early_exit(item), watch(watching.device().kind.value, prices=False) as watched:
         result = yield
         left = threads.left()
@@ -213,8 +213,8 @@ def _is_ours(node: pytest.Item | pytest.Collector) -> bool:
     return module is not None and uses_markers(module.path)
 
 
-def _asked(config: pytest.Config) -> Asked:
-    return config.stash.get(_ASKED, None) or Asked()
+def _asked(config: pytest.Config) -> GpuQuestions:
+    return config.stash.get(_ASKED, None) or GpuQuestions()
 
 
 def _try_device(config: pytest.Config) -> None:

@@ -14,7 +14,7 @@ from syncwatch.errors import EXIT_NOT_MEASURED, SyncwatchError, UsageError
 
 if TYPE_CHECKING:
     from syncwatch.app.report import Output
-    from syncwatch.pytest_plugin.judging import Judged
+    from syncwatch.pytest_plugin.judging import JudgedTest
 
 
 ATTRIBUTE = "syncwatch_found"
@@ -79,12 +79,12 @@ class Results:
         if self._skipped:
             terminalreporter.write_line(f"syncwatch: {_skips(self._skipped)}", yellow=True)
 
-    def _found(self) -> Judged:
+    def _found(self) -> JudgedTest:
         import msgspec
 
-        from syncwatch.pytest_plugin.judging import Judged, merged
+        from syncwatch.pytest_plugin.judging import JudgedTest, merged
 
-        return merged([msgspec.json.decode(packed, type=Judged) for packed in self._packed])
+        return merged([msgspec.json.decode(packed, type=JudgedTest) for packed in self._packed])
 
 
 def _outputs(asked: list[str]) -> tuple[Output, ...]:
@@ -107,7 +107,7 @@ def _skips(skipped: Mapping[str, str]) -> str:
     return f"skipped and not judged: {first} ({reason.removeprefix('Skipped: ')}){more}."
 
 
-def _summary(found: Judged) -> str:
+def _summary(found: JudgedTest) -> str:
     """Return one sentence; the device belongs to it."""
     from syncwatch.model.session import DeviceKind
     from syncwatch.report.text import plural

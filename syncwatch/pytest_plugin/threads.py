@@ -27,7 +27,7 @@ _PARKED = (
 """Where threads wait for work that others give them, or only look at a clock."""
 
 
-class Threads:
+class RunningThreads:
     """The threads that run when a test begins."""
 
     def __init__(self) -> None:

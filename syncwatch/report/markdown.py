@@ -12,7 +12,7 @@ from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, entries_of
 from syncwatch.report.terminal import provenance
-from syncwatch.report.verdict import conclusion
+from syncwatch.report.verdict import verdict_sentence
 
 _MAX_NAME = 200
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$@!])")
@@ -52,7 +52,7 @@ class MarkdownReporter:
         yield f"### syncwatch: {_code(report.target)}"
         yield ""
         if self._verdict is not None:
-            yield f"**{escaped(conclusion(report, self._verdict))}**"
+            yield f"**{escaped(verdict_sentence(report, self._verdict))}**"
             yield ""
         entries = entries_of(report, self._verdict)
         yield from self._findings(entries)

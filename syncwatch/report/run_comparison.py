@@ -23,7 +23,7 @@ from syncwatch.model.session import DeviceKind
 from syncwatch.report import text
 from syncwatch.report.site import filled, hanging
 from syncwatch.report.table import Column, counts
-from syncwatch.report.terminal import conclusion, note, side_by_side, where
+from syncwatch.report.terminal import comparison_sentence, device_words, note_lines, side_by_side
 from syncwatch.report.text import Page
 
 _WORD = max(len(change.value) for change in (Change.GONE, Change.NEW, Change.CHANGED))
@@ -52,7 +52,7 @@ class RunComparisonReporter:
         yield from _run("before: ", comparison.before, console)
         yield from _run("after:  ", comparison.after, console)
         for sentence in comparison.notes:
-            yield from note(sentence, console)
+            yield from note_lines(sentence, console)
         for variant in comparison.variants:
             yield ""
             yield from hanging(Text(), _headline(variant), console)
@@ -61,7 +61,7 @@ class RunComparisonReporter:
             yield ""
             yield from _steps(variant, comparison, console)
             yield ""
-            yield from hanging(Text(), conclusion(replace(variant.comparison, candidate="after")), console)
+            yield from hanging(Text(), comparison_sentence(replace(variant.comparison, candidate="after")), console)
 
     def _lines(
         self, variant: VariantComparison, change: Change, comparison: RunComparison, console: Console
@@ -79,7 +79,7 @@ class RunComparisonReporter:
 def _run(label: str, run: RunFacts, console: Console) -> Iterator[Text]:
     target = Text.assemble(
         (text.crop_left(text.shown(run.file), 200), "bold"),
-        f": {text.crop_right(text.shown(run.target), 400)} on {where(run.device, run.environment)}",
+        f": {text.crop_right(text.shown(run.target), 400)} on {device_words(run.device, run.environment)}",
     )
     yield from hanging(Text(label), target, console)
 

@@ -72,7 +72,7 @@ _Line = tuple[str, tuple[str, ...]]
 """A label, and the figure of each column."""
 
 
-def table(columns: Sequence[Column], *, modelled: bool, width: int | None = None) -> Table:
+def step_table(columns: Sequence[Column], *, modelled: bool, width: int | None = None) -> Table:
     """Return the table of `columns`; rows that no column measured are left out, except syncs and step time.
 
     Args:

@@ -14,7 +14,7 @@ from syncwatch.model.session import DeviceKind, Environment, RecordedBy
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
 from syncwatch.report.site import block, hanging, place_of
-from syncwatch.report.table import Column, kernel_notes, table
+from syncwatch.report.table import Column, kernel_notes, step_table
 from syncwatch.report.text import Page, is_ascii
 
 _MAX_SITES = 8
@@ -70,8 +70,8 @@ class TerminalReporter:
         modelled = report.device is DeviceKind.VIRTUAL
         if not report.complete:
             yield from _partial(report, console)
-        yield from head(report)
-        yield from of_the_run(report, console)
+        yield from heading(report)
+        yield from run_warnings(report, console)
         shared = _shared_notes(report)
         for variant in report.variants:
             yield ""
@@ -81,14 +81,14 @@ class TerminalReporter:
             compared = not report.processes
             yield from side_by_side(_columns(report), console, modelled=modelled, compared=compared)
         for sentence in shared:
-            yield from note(sentence, console)
+            yield from note_lines(sentence, console)
         for variant in report.variants:
             if variant.what_if:
                 yield ""
                 yield from ceiling(variant, console)
         if report.comparison is not None:
             yield ""
-            yield from hanging(Text(), conclusion(report.comparison), console)
+            yield from hanging(Text(), comparison_sentence(report.comparison), console)
         yield ""
         for sentence in _coverage(report):
             yield from hanging(Text(), Text(sentence, "dim"), console)
@@ -114,7 +114,7 @@ class TerminalReporter:
             yield from outside_steps(variant, console)
         for sentence in variant.notes:
             if sentence not in elsewhere:
-                yield from note(sentence, console)
+                yield from note_lines(sentence, console)
 
 
 def _shared_notes(report: Report) -> tuple[str, ...]:
@@ -137,21 +137,21 @@ def side_by_side(
         compared: whether the columns are to do the same work; the processes of a trace need not.
     """
     named = [replace(column, name=text.in_ascii(column.name)) for column in columns] if is_ascii(console) else columns
-    yield table(named, modelled=modelled, width=console.width)
+    yield step_table(named, modelled=modelled, width=console.width)
     for sentence in kernel_notes(columns, modelled=modelled) if compared else ():
-        yield from note(sentence, console)
+        yield from note_lines(sentence, console)
 
 
-def of_the_run(report: Report, console: Console) -> Iterator[Text]:
+def run_warnings(report: Report, console: Console) -> Iterator[Text]:
     """Yield what was not watched, and what is to be known of the whole run."""
     for sentence in report.unwatched:
         said = Text(f"Not watched: {text.shown(sentence)}", "bold yellow")
         yield from hanging(Text("warning: ", "bold yellow"), said, console)
     for sentence in report.notes:
-        yield from note(sentence, console)
+        yield from note_lines(sentence, console)
 
 
-def note(sentence: str, console: Console) -> Iterator[Text]:
+def note_lines(sentence: str, console: Console) -> Iterator[Text]:
     """Yield one thing that a reader should know beside the figures."""
     yield from hanging(Text("note: ", "dim"), Text(text.shown(sentence), "dim"), console)
 
@@ -169,11 +169,11 @@ def _partial(report: Report, console: Console) -> Iterator[Text]:
     yield Text()
 
 
-def head(report: Report) -> Iterator[Text]:
+def heading(report: Report) -> Iterator[Text]:
     """Yield what was run, where and with which versions."""
     environment = report.environment
     target = text.crop_right(text.shown(report.target), 400)
-    yield Text.assemble((target, "bold"), f" on {where(report.device, environment)}")
+    yield Text.assemble((target, "bold"), f" on {device_words(report.device, environment)}")
     facts = [f"{text.shown(name)} {text.shown(value)}" for name, value in (report.parameters or {}).items()]
     if facts:
         yield Text(" · ".join(facts), "dim")
@@ -196,7 +196,7 @@ def provenance(report: Report) -> str:
     return f"recorded by {report.recorder.value}" + ("; step times were taken while it recorded" if timed else "")
 
 
-def where(device: DeviceKind, environment: Environment) -> str:
+def device_words(device: DeviceKind, environment: Environment) -> str:
     """Return the device that a run was on, in words."""
     gpu = text.shown(environment.gpu) if environment.gpu else ""
     if device is DeviceKind.VIRTUAL:
@@ -227,7 +227,7 @@ def _excused(step: PerStep) -> str:
     return "".join(f", {text.number(syncs)} {word}" for syncs, word in parts if syncs)
 
 
-def conclusion(comparison: StepTimeComparison) -> Text:
+def comparison_sentence(comparison: StepTimeComparison) -> Text:
     """Return how the candidate's step time compares, in one line."""
     ratio, word = comparison.step_time_ratio, comparison.verdict
     said = f"{text.shown(comparison.candidate)}: "

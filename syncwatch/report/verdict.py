@@ -14,7 +14,7 @@ from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Outcome, Ruling, Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.site import block, calls_of, hanging
-from syncwatch.report.terminal import head, note
+from syncwatch.report.terminal import heading, note_lines
 from syncwatch.report.text import Page
 
 _COLOURS = {Outcome.CLEAN: "bold green", Outcome.OVER: "bold red", Outcome.UNMEASURED: "bold yellow"}
@@ -51,7 +51,7 @@ class VerdictReporter:
 
     def _parts(self, report: Report, verdict: Verdict, console: Console) -> Iterator[RenderableType]:
         modelled = report.device is DeviceKind.VIRTUAL
-        yield from head(report)
+        yield from heading(report)
         fails = verdict.of(Severity.FAIL)
         said: set[str] = set()
         for ruling in fails[: self._max_sites]:
@@ -75,10 +75,10 @@ class VerdictReporter:
             yield ""
             yield from hanging(Text("next: ", "green"), Text(_next(fails)), console)
         yield ""
-        yield from hanging(Text(), Text(conclusion(report, verdict), _COLOURS[verdict.outcome]), console)
+        yield from hanging(Text(), Text(verdict_sentence(report, verdict), _COLOURS[verdict.outcome]), console)
 
 
-def conclusion(report: Report, verdict: Verdict) -> str:
+def verdict_sentence(report: Report, verdict: Verdict) -> str:
     """Return the verdict in one sentence, with the device it was reached on."""
     judged = text.crop_right(", ".join(map(text.shown, verdict.variants)), 400) or "nothing"
     where = "the virtual device" if report.device is DeviceKind.VIRTUAL else "CUDA"
@@ -104,7 +104,7 @@ def _of_the_variants(report: Report, verdict: Verdict, console: Console) -> Iter
     if sentences:
         yield ""
     for sentence in sentences:
-        yield from note(sentence, console)
+        yield from note_lines(sentence, console)
 
 
 def _failure(ruling: Ruling, console: Console, said: set[str], *, modelled: bool) -> Iterator[Text]:

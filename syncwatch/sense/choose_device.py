@@ -7,7 +7,7 @@ from enum import Enum
 
 from typing_extensions import assert_never
 
-from syncwatch.compat.tried import OLDEST_TORCH, is_too_old, not_there
+from syncwatch.compat.tried import OLDEST_TORCH, is_too_old, missing_name_sentence
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.base import WatchedDevice
 from syncwatch.sense.processes import forked_child
@@ -54,7 +54,7 @@ def _virtual_device() -> WatchedDevice:
 
         return WatchedVirtualDevice()
     except (ImportError, AttributeError) as error:
-        raise NotMeasuredError(not_there(f"cannot be put on ({error})")) from error
+        raise NotMeasuredError(missing_name_sentence(f"cannot be put on ({error})")) from error
 
 
 def _is_virtual() -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from syncwatch.errors import NotMeasuredError, UsageError
 
 
-class Reached:
+class ReachedFunctions:
     """Watches which of the named functions begin to run inside the block, on every thread that Python started.
 
     A function that was compiled, or runs in another process, is not seen.
@@ -43,7 +43,7 @@ class Reached:
         """Return the names that did not begin to run."""
         return tuple(sorted(self._missing))
 
-    def __enter__(self) -> Reached:
+    def __enter__(self) -> ReachedFunctions:
         if not self._names:
             return self
         if sys.version_info >= (3, 12):

@@ -15,7 +15,7 @@ from syncwatch.model.events import BUILD_RANGE, Call, Direction, HostMemory, Ran
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense.processes.forks import on_gpu_work
 from syncwatch.sense.scopes import scope
-from syncwatch.sense.scopes.open_steps import OpenStep, number_for
+from syncwatch.sense.scopes.open_steps import OpenStep, step_of_thread
 from syncwatch.sense.stacks import StackTable, thread_name
 
 
@@ -84,7 +84,7 @@ class Recorder:
             for recorder, number in block.value:
                 if recorder is self:
                     return number
-        return number_for(self.open_steps) if self.open_steps else None
+        return step_of_thread(self.open_steps) if self.open_steps else None
 
     def measured_step(self) -> int | None:
         """Return the step that threads of no step of their own work for."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from syncwatch.model.events import PACING_RANGE, Call, CopyEvent, RangeEvent, SyncKind
 from syncwatch.model.runtime import holds
 from syncwatch.traces.nesting import Nests
-from syncwatch.traces.process import Operator, Process
+from syncwatch.traces.process import Operator, TraceProcess
 
 AT_ONCE_NS = 50_000
 """Between the copy call and the synchronization of one operator.
@@ -55,7 +55,7 @@ class TraceCopy:
     operator: Operator | None
 
 
-def waits_of(process: Process) -> tuple[tuple[TraceWait, ...], tuple[TraceCopy, ...]]:
+def waits_of(process: TraceProcess) -> tuple[tuple[TraceWait, ...], tuple[TraceCopy, ...]]:
     """Return the waits of `process` by the start of their calls, and its copies in their order.
 
     A wait inside another one, as the driver's call inside the runtime's, is no second wait.
@@ -108,7 +108,7 @@ def _outermost(waits: Iterable[TraceWait]) -> list[TraceWait]:
 class _Waiting:
     """The synchronization calls, and which copies each of them waited for."""
 
-    def __init__(self, process: Process, waits: list[TraceWait]) -> None:
+    def __init__(self, process: TraceProcess, waits: list[TraceWait]) -> None:
         self._process = process
         self._waits = waits
         self._begins = [wait.start_ns for wait in waits]

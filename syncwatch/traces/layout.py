@@ -15,7 +15,7 @@ FIRST_NS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedRecording:
     """A recording with its place in the file."""
 
     recording: Recording
@@ -27,12 +27,12 @@ class Placed:
     """Its last moment, in the time of the file."""
 
 
-def laid_out(session: Session) -> tuple[Placed, ...]:
+def lay_out(session: Session) -> tuple[PlacedRecording, ...]:
     """Return the recordings of `session` one after another: virtual clocks all begin at zero and would lie on top.
 
     The distance of recordings that do not overlap is kept. The first begins at `FIRST_NS`.
     """
-    placed: list[Placed] = []
+    placed: list[PlacedRecording] = []
     origin: int | None = None
     for recording in session.recordings:
         first, last = extent_of(recording)
@@ -40,7 +40,7 @@ def laid_out(session: Session) -> tuple[Placed, ...]:
             origin = first - FIRST_NS
         free = placed[-1].end_ns if placed else 0
         shift = -origin if first - origin > free else free + GAP_NS - first
-        placed.append(Placed(recording, shift, first + shift, last + shift))
+        placed.append(PlacedRecording(recording, shift, first + shift, last + shift))
     return tuple(placed)
 
 
@@ -75,7 +75,7 @@ class SyncLabel:
     function: str
 
 
-def named(label: SyncLabel | None) -> str:
+def label_name(label: SyncLabel | None) -> str:
     """Return what a wait is called on a time line: its cause code and its line; None is the runner's own."""
     if label is None:
         return "pacing"

@@ -42,7 +42,7 @@ class Surroundings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class TraceProcess:
     """One process of a trace; times are ns on one clock, threads are indices into `threads`."""
 
     name: str

@@ -10,7 +10,7 @@ from syncwatch.model.report import UNKNOWN
 from syncwatch.model.session import Coverage, Environment, Recording
 from syncwatch.traces.copy_waits import TraceCopy, TraceWait, waits_of
 from syncwatch.traces.nesting import Nests, StepClock
-from syncwatch.traces.process import Process
+from syncwatch.traces.process import TraceProcess
 from syncwatch.version import __version__
 
 _ASKING_FILES = ("torch/cuda/__init__.py", "torch/cuda/streams.py", "torch/accelerator/__init__.py")
@@ -22,7 +22,7 @@ def environment_of(gpu: str | None) -> Environment:
     return Environment(torch=UNKNOWN, triton=None, gpu=gpu, driver=None, python=UNKNOWN, syncwatch=__version__)
 
 
-def recording_of(process: Process) -> Recording:
+def recording_of(process: TraceProcess) -> Recording:
     """Return what `process` did, its waits counted as on a live run; see `copy_waits` for those around copies."""
     waits, copies = waits_of(process)
     builder = _Builder(process)
@@ -54,14 +54,14 @@ def recording_of(process: Process) -> Recording:
     )
 
 
-def _used_gpu(process: Process, syncs: Sequence[SyncEvent]) -> bool | None:
+def _used_gpu(process: TraceProcess, syncs: Sequence[SyncEvent]) -> bool | None:
     """Return whether the trace has any work of the GPU; None where it would not say."""
     if process.kernels or process.copies or syncs:
         return True
     return None if process.kernels is None or process.copies is None else False
 
 
-def _notes(process: Process, *, unattributed: int) -> Iterator[str]:
+def _notes(process: TraceProcess, *, unattributed: int) -> Iterator[str]:
     if process.steps and _repeats(process):
         yield (
             f"Names of steps repeat, so several runs are taken together. Choose one by the range around it, as in "
@@ -73,7 +73,7 @@ def _notes(process: Process, *, unattributed: int) -> Iterator[str]:
         yield "Without a Python stack it is not known which waits were asked for: they count as not asked for."
 
 
-def _repeats(process: Process) -> bool:
+def _repeats(process: TraceProcess) -> bool:
     """Return whether two steps are the same one of ours, as in the variants and the passes of one `syncwatch run`."""
     spans = {(step.start_ns, step.end_ns) for step in process.steps}
     ours = (each for each in process.ranges if each.name.startswith(f"{STEP_RANGE} "))
@@ -84,7 +84,7 @@ def _repeats(process: Process) -> bool:
 class _Builder:
     """Interns stacks and nests of ranges while it makes the events."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: TraceProcess) -> None:
         self.nests = Nests(process.ranges)
         self.frames: dict[Frame, int] = {}
         self.stacks: dict[tuple[int, ...], int] = {}

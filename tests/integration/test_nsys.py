@@ -16,7 +16,7 @@ import pytest
 
 from syncwatch.app.export import TraceFormat, bubbles_of, export
 from syncwatch.pipeline import analysed, report_of
-from syncwatch.traces.layout import laid_out
+from syncwatch.traces.layout import lay_out
 from tests.helpers.command import ROOT, syncwatch
 from tests.helpers.nsys_binary import Nsys, binaries
 from tests.helpers.nsys_sessions import every_event, lacking
@@ -192,7 +192,7 @@ def test_a_session_of_every_event_has_its_figures(every_event_file: Path, asked:
 
 def test_the_gaps_of_every_event_are_its_bubbles(every_event_file: Path, asked: Asked) -> None:
     session = every_event()
-    (placed,) = laid_out(session)
+    (placed,) = lay_out(session)
     bubbles = [each for each in bubbles_of(analysed(session))[0] if each is not None]
 
     gaps = {(int(row["Start (ns)"]), int(row["Duration (ns)"])) for row in asked("gpu_gaps:gap=1", every_event_file)}

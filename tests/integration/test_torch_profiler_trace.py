@@ -25,7 +25,7 @@ from syncwatch.sense.cuda.join_run import join_run
 from syncwatch.sense.cuda.runtime_trace import read_trace
 from syncwatch.traces.kineto.load import collected, load, processes_in
 from syncwatch.traces.kineto.read_file import Trace
-from syncwatch.traces.process import Process
+from syncwatch.traces.process import TraceProcess
 
 CPU = Path(__file__).parents[1] / "data" / "torch_profiler_cpu.json.gz"
 H200 = Path(__file__).parents[1] / "unit" / "sense" / "data" / "idioms_h200.json.gz"
@@ -38,7 +38,7 @@ def rows_of(path: Path) -> tuple[Rows, int]:
     return document["traceEvents"], document["baseTimeNanoseconds"]
 
 
-def process_of(path: Path, step_range: str | None = None) -> Process:
+def process_of(path: Path, step_range: str | None = None) -> TraceProcess:
     trace = Trace(path)
     (process,) = processes_in(trace, collected(trace), step_range)
     return process

@@ -13,7 +13,7 @@ from benchmarks.sources.cover import Reasons, cover
 from benchmarks.sources.cpp import Place, read_source
 from benchmarks.sources.operators import Graph, Operators
 from benchmarks.sources.python import read_python
-from syncwatch.sense.virtual.operators.table import table
+from syncwatch.sense.virtual.operators.table import blocking_ops
 
 SOURCE = """
 #include <cuda.h>
@@ -100,7 +100,7 @@ def test_every_row_of_the_inventory_is_in_the_table(inventory: Inventory) -> Non
     named = {row for place in inventory.places for row in place.rows}
 
     assert named
-    assert named <= set(table())
+    assert named <= set(blocking_ops())
 
 
 def test_the_counts_are_those_of_the_places(inventory: Inventory) -> None:
@@ -129,7 +129,7 @@ def test_every_reason_is_that_of_the_file_and_its_rows_are_in_the_table(inventor
     assert {place.reason for place in inventory.places if place.reason} == set(reasons)
     for name, reason in reasons.items():
         assert reason.why.endswith("."), name
-        assert set(reason.rows) <= set(table()), name
+        assert set(reason.rows) <= set(blocking_ops()), name
 
 
 def test_a_place_that_a_reason_names_is_covered_as_it_says(inventory: Inventory) -> None:

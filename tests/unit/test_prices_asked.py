@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncwatch.app.outcome import Outcome
+from syncwatch.app.outcome import RunOutcome
 from syncwatch.app.run import Request, judged_by_prices
 from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED
 from syncwatch.sense.choose_device import DeviceChoice
@@ -34,7 +34,7 @@ REQUEST = Request(
 def test_a_run_that_had_to_have_prices_fails_without_them(asked: bool | None, priced: bool, code: int) -> None:
     known = recording() if priced else recording(kernels=None)
 
-    outcome = judged_by_prices(replace(REQUEST, prices=asked), Outcome(session(known)))
+    outcome = judged_by_prices(replace(REQUEST, prices=asked), RunOutcome(session(known)))
 
     assert outcome.exit_code == code
     assert (outcome.message is None) == (code == EXIT_CLEAN)

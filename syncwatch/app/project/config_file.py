@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from syncwatch.errors import UsageError
-from syncwatch.model.paths import OWN_CONFIG, SHARED_CONFIG, not_plain, upwards
+from syncwatch.model.paths import OWN_CONFIG, SHARED_CONFIG, config_folders, not_plain
 from syncwatch.model.verdict import Level
 
 _NEARLY = (
@@ -96,7 +96,7 @@ def find_config(start: Path, given: Path | None) -> ConfigFile | None:
         if found is None:
             raise UsageError(f"{given} has no table [tool.syncwatch]. Add one, or give another file with --config.")
         return found
-    for folder in upwards(start):
+    for folder in config_folders(start):
         here = [_read(path) for path in (folder / OWN_CONFIG, folder / SHARED_CONFIG) if path.is_file()]
         configs = [config for config in here if config is not None]
         if len(configs) > 1:

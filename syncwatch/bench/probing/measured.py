@@ -26,7 +26,7 @@ _BATCH = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ProbedCall:
     """Something to measure."""
 
     name: str
@@ -58,7 +58,7 @@ class Measured:
 
 
 def measure(
-    calls: Sequence[Call], device: WatchedDevice, advance: Callable[[int], None] = lambda done: None
+    calls: Sequence[ProbedCall], device: WatchedDevice, advance: Callable[[int], None] = lambda done: None
 ) -> tuple[dict[str, Measured], dict[str, str]]:
     """Measure every call once, after one warm-up.
 
@@ -72,7 +72,7 @@ def measure(
     """
     failed: dict[str, str] = {}
     results: dict[str, Measured] = {}
-    batches: list[tuple[list[Call], Sensed]] = []
+    batches: list[tuple[list[ProbedCall], Sensed]] = []
     for start in range(0, len(calls), _BATCH):
         runnable = [call for call in calls[start : start + _BATCH] if _warmed(call, failed)]
         with device.sense(f"probe {start}") as sensed:
@@ -90,20 +90,20 @@ def measure(
     return results, failed
 
 
-def _run_each(calls: Sequence[Call]) -> None:
+def _run_each(calls: Sequence[ProbedCall]) -> None:
     for call in calls:
         act = _ready(call)
         with step():
             act()
 
 
-def _ready(call: Call) -> Callable[[], object]:
+def _ready(call: ProbedCall) -> Callable[[], object]:
     act = call.prepare()
     torch.cuda.synchronize()
     return act
 
 
-def _warmed(call: Call, failed: dict[str, str]) -> bool:
+def _warmed(call: ProbedCall, failed: dict[str, str]) -> bool:
     """Run it once, so that handles, modules and caches exist; what cannot run is noted."""
     try:
         _ready(call)()
@@ -133,12 +133,12 @@ def _moves(copies: tuple[CopyEvent, ...], index: int) -> Iterator[str]:
             yield f"{each.direction.value} {each.memory.value if each.memory else '?'}"
 
 
-def _stands_still(call: Call) -> bool:
+def _stands_still(call: ProbedCall) -> bool:
     """Return whether the call returns only after work that was queued before it; a slow host gets three tries."""
     return all(_outlasts_the_queue(call) for _ in range(3))
 
 
-def _outlasts_the_queue(call: Call) -> bool:
+def _outlasts_the_queue(call: ProbedCall) -> bool:
     act = _ready(call)
     queue_end = torch.cuda.Event()
     spin(QUEUED_CYCLES)
@@ -197,7 +197,7 @@ SHIPPED = Path(__file__).with_name("measured_h200.json.gz")
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ChangedSample:
     """A sample that waits in one table and not, or differently, in the other."""
 
     name: str
@@ -206,11 +206,11 @@ class Difference:
     found: Measured
 
 
-def differences(known: ProbedTable, found: ProbedTable) -> Iterator[Difference]:
+def differences(known: ProbedTable, found: ProbedTable) -> Iterator[ChangedSample]:
     """Yield the samples of both tables, with one signature, that make other waits or copies."""
     for name, measured in found.operators.items():
         before = known.operators.get(name)
         if before is None or known.signatures.get(name) != found.signatures.get(name):
             continue
         if (before.syncs, before.copies) != (measured.syncs, measured.copies):
-            yield Difference(name, found.signatures[name], before, measured)
+            yield ChangedSample(name, found.signatures[name], before, measured)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from syncwatch.bench.probing.measured import Call, ProbedTable, measure
+from syncwatch.bench.probing.measured import ProbedCall, ProbedTable, measure
 from syncwatch.compat.torch_cuda import operator_samples, spin
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.session import DeviceKind
@@ -125,7 +125,7 @@ DTYPES = (torch.float32, torch.int64, torch.bool)
 _SIGNATURE_LIMIT = 247
 
 
-def operator_calls(only: str = "") -> Iterator[tuple[Call, str]]:
+def operator_calls(only: str = "") -> Iterator[tuple[ProbedCall, str]]:
     """Yield each sample of each operator as a call on "cuda", with its signature.
 
     The calls are named `operator|variant|dtype|index`, as in `measured_h200.json`.
@@ -156,7 +156,7 @@ def sampled_operators() -> list[Any]:
         ) from error
 
 
-def _calls(operator: Any, dtype: torch.dtype) -> Iterator[tuple[Call, str]]:
+def _calls(operator: Any, dtype: torch.dtype) -> Iterator[tuple[ProbedCall, str]]:
     prefix = f"{operator.name}|{operator.variant_test_name}|{str(dtype).removeprefix('torch.')}"
     torch.manual_seed(0)
     try:
@@ -165,7 +165,7 @@ def _calls(operator: Any, dtype: torch.dtype) -> Iterator[tuple[Call, str]]:
         # Some samplers do not know every type they claim; such an operator has nothing to measure.
         return
     for index, sample in enumerate(samples):
-        yield Call(f"{prefix}|{index}", _preparer(operator, sample)), signature(sample)
+        yield ProbedCall(f"{prefix}|{index}", _preparer(operator, sample)), signature(sample)
 
 
 def _preparer(operator: Any, sample: Any) -> Any:

@@ -24,7 +24,7 @@ class CaseResult(msgspec.Struct, frozen=True):
     """`d2h pinned`, `h2d pageable`, ... to how often."""
 
 
-class Operator(msgspec.Struct):
+class SweepOperator(msgspec.Struct):
     """What the cases of one operator did."""
 
     name: str
@@ -45,7 +45,7 @@ class Sweep(msgspec.Struct):
     gpu: str | None = None
     torch: str = ""
     wall_s: float = 0.0
-    operators: dict[str, Operator] = {}
+    operators: dict[str, SweepOperator] = {}
 
     @classmethod
     def load(cls, path: Path) -> Sweep:
@@ -137,7 +137,7 @@ def _of_operator(mine: Counter[str]) -> Counter[str]:
     )
 
 
-def _judge(case: str, did: CaseResult, there: Operator, here: Operator) -> tuple[str, str]:
+def _judge(case: str, did: CaseResult, there: SweepOperator, here: SweepOperator) -> tuple[str, str]:
     """Return what came of a case, and a line where it differs."""
     if case in here.stopped:
         return "cost", ""
@@ -161,7 +161,7 @@ def _families(case: str) -> tuple[str, str, str]:
     return f"layout {layout}", f"type {typed}", "backward" if "|backward|" in case else "forward"
 
 
-def table(comparison: SweepComparison) -> Iterator[str]:
+def comparison_table(comparison: SweepComparison) -> Iterator[str]:
     """Yield the lines of a table in Markdown: the families, and all."""
     yield "| | cases | agreement | recall | precision | crashed | not compared |"
     yield "|---|---|---|---|---|---|---|"

@@ -39,7 +39,7 @@ Made = tuple[Callable[[], object], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class SweepCase:
     """One operator on one kind of input."""
 
     name: str
@@ -96,7 +96,7 @@ _SHORT = (
 )
 
 
-def names() -> list[str]:
+def operator_names() -> list[str]:
     """Return the name of everything that cases are made of: torch's operators, then what is written by hand."""
     return [
         *(f"{each.name}|{each.variant_test_name}" for each in sampled_operators()),
@@ -104,7 +104,7 @@ def names() -> list[str]:
     ]
 
 
-def cases(name: str, full: bool = True) -> Iterator[Case]:
+def cases(name: str, full: bool = True) -> Iterator[SweepCase]:
     """Yield the cases of one of `names()`, smaller ones first; unless `full`, few of an operator's and no million."""
     operator, _, variant = name.partition("|")
     if variant == "hand":
@@ -122,7 +122,7 @@ def cases(name: str, full: bool = True) -> Iterator[Case]:
                     yield case
 
 
-def _of_kind(operator: Any, kind: _Kind, dtype: torch.dtype) -> Iterator[Case]:
+def _of_kind(operator: Any, kind: _Kind, dtype: torch.dtype) -> Iterator[SweepCase]:
     typed = str(dtype).removeprefix("torch.")
     for index, sample in enumerate(_samples(operator, dtype)[: kind.samples]):
         group = "|".join(
@@ -141,7 +141,7 @@ def _of_kind(operator: Any, kind: _Kind, dtype: torch.dtype) -> Iterator[Case]:
             if length is None or not _suits(kind.layout, sample):
                 continue
             prepare = _preparer(operator, sample, kind, *length)
-            yield Case(f"{group}|{size}", group, size, signature, prepare)
+            yield SweepCase(f"{group}|{size}", group, size, signature, prepare)
 
 
 _SAMPLES_OF: dict[tuple[str, str, torch.dtype], list[Any]] = {}
@@ -331,7 +331,7 @@ def _brief(value: Any) -> str:
     return type(value).__name__ if " at 0x" in said else said[:40]
 
 
-def _by_hand(name: str) -> Iterator[Case]:
+def _by_hand(name: str) -> Iterator[SweepCase]:
     def at(size: int) -> Callable[[], Callable[[], object]]:
         def prepare() -> Callable[[], object]:
             torch.manual_seed(0)
@@ -340,4 +340,4 @@ def _by_hand(name: str) -> Iterator[Case]:
         return prepare
 
     for size in (1, 33, 1025, 2049, 16_384, 16_385, 65_536, 1_000_000):
-        yield Case(f"{name}|hand|{size}", f"{name}|hand", size, "", at(size))
+        yield SweepCase(f"{name}|hand|{size}", f"{name}|hand", size, "", at(size))

@@ -20,8 +20,8 @@ import msgspec
 import torch
 
 from syncwatch.bench.probing.measured import _measured
-from syncwatch.bench.probing.sweep import CaseResult, Operator
-from syncwatch.bench.probing.sweep_cases import Case, cases, tensors_in
+from syncwatch.bench.probing.sweep import CaseResult, SweepOperator
+from syncwatch.bench.probing.sweep_cases import SweepCase, cases, tensors_in
 from syncwatch.model.session import DeviceKind
 from syncwatch.sense.base import WatchedDevice
 from syncwatch.sense.choose_device import DeviceChoice, open_device
@@ -34,7 +34,7 @@ _HOST_MEMORY = 24 << 30
 """Address space of a process without a GPU, so that a result that is too large is refused rather than swapped."""
 
 
-class Asked(msgspec.Struct):
+class PartRequest(msgspec.Struct):
     """What one process does."""
 
     operators: list[str]
@@ -50,7 +50,7 @@ class Asked(msgspec.Struct):
 def main(stem: Path, choice: DeviceChoice) -> None:
     """Try the operators that `stem` asks for."""
     warnings.simplefilter("ignore")
-    asked = msgspec.json.decode(stem.with_suffix(".in").read_bytes(), type=Asked)
+    asked = msgspec.json.decode(stem.with_suffix(".in").read_bytes(), type=PartRequest)
     with contextlib.closing(open_device(choice)) as device, stem.with_suffix(".lines").open("wb", buffering=0) as lines:
         if device.kind is DeviceKind.VIRTUAL:
             _bounded()
@@ -75,9 +75,9 @@ def _bounded() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_HOST_MEMORY, _HOST_MEMORY))
 
 
-def _try(device: WatchedDevice, name: str, asked: Asked, at: Any) -> Operator:
-    operator = Operator(name)
-    ran: list[Case] = []
+def _try(device: WatchedDevice, name: str, asked: PartRequest, at: Any) -> SweepOperator:
+    operator = SweepOperator(name)
+    ran: list[SweepCase] = []
     expected = _Costs(asked.limit_s)
     with device.sense("sweep") as sensed:
         for case in _left(name, asked, operator, expected):
@@ -102,7 +102,7 @@ def _try(device: WatchedDevice, name: str, asked: Asked, at: Any) -> Operator:
     return operator
 
 
-def _left(name: str, asked: Asked, operator: Operator, expected: _Costs) -> Iterator[Case]:
+def _left(name: str, asked: PartRequest, operator: SweepOperator, expected: _Costs) -> Iterator[SweepCase]:
     """Yield the cases to try, and note those that are not."""
     only = None if asked.only is None else set(asked.only[name])
     for case in cases(name, asked.full):
@@ -125,11 +125,11 @@ class _Costs:
         self._limit_s = limit_s
         self._last: dict[str, tuple[int, float, int]] = {}
 
-    def note(self, case: Case, seconds: float, results: int) -> None:
+    def note(self, case: SweepCase, seconds: float, results: int) -> None:
         """Note what `case` took and how many elements it gave."""
         self._last[case.group] = (case.size, seconds, results)
 
-    def why_not(self, case: Case) -> str:
+    def why_not(self, case: SweepCase) -> str:
         """Return why the case is left out; empty where it is not."""
         if case.group not in self._last:
             return ""
@@ -142,7 +142,7 @@ class _Costs:
         return ""
 
 
-def _one(device: WatchedDevice, case: Case, expected: _Costs) -> tuple[str, bool]:
+def _one(device: WatchedDevice, case: SweepCase, expected: _Costs) -> tuple[str, bool]:
     """Run one case; return why it could not run, else nothing, and whether its step was entered."""
     entered = False
     try:

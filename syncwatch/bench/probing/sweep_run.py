@@ -19,9 +19,9 @@ from pathlib import Path
 
 import msgspec
 
-from syncwatch.bench.probing.sweep import Operator, Sweep
-from syncwatch.bench.probing.sweep_cases import names
-from syncwatch.bench.probing.sweep_part import Asked
+from syncwatch.bench.probing.sweep import Sweep, SweepOperator
+from syncwatch.bench.probing.sweep_cases import operator_names
+from syncwatch.bench.probing.sweep_part import PartRequest
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.choose_device import DeviceChoice
 
@@ -33,7 +33,7 @@ _PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SweepPlan:
     """What is swept, and how."""
 
     device: DeviceChoice
@@ -51,7 +51,9 @@ class Plan:
     """What one case may be expected to take."""
 
 
-def sweep(plan: Plan, found: Sweep, progress: Progress, keep: Callable[[Sweep], None] = lambda sweep: None) -> Sweep:
+def sweep(
+    plan: SweepPlan, found: Sweep, progress: Progress, keep: Callable[[Sweep], None] = lambda sweep: None
+) -> Sweep:
     """Sweep what `found` does not hold yet into it, and return it.
 
     Args:
@@ -82,8 +84,8 @@ def sweep(plan: Plan, found: Sweep, progress: Progress, keep: Callable[[Sweep], 
     return found
 
 
-def _wanted(plan: Plan) -> list[str]:
-    every = [name for name in names() if plan.only in name]
+def _wanted(plan: SweepPlan) -> list[str]:
+    every = [name for name in operator_names() if plan.only in name]
     if plan.like is None:
         return every
     known = plan.like.operators
@@ -92,7 +94,7 @@ def _wanted(plan: Plan) -> list[str]:
     return [name for name in every if name in known and _waits(known[name])]
 
 
-def _waits(operator: Operator) -> bool:
+def _waits(operator: SweepOperator) -> bool:
     return operator.name.endswith("|hand") or any(case.waits for case in operator.cases.values())
 
 
@@ -101,7 +103,7 @@ def _dealt(left: list[str], parts: int) -> list[list[str]]:
 
 
 def _round(
-    plan: Plan,
+    plan: SweepPlan,
     found: Sweep,
     parts: list[list[str]],
     skip: list[str],
@@ -132,14 +134,14 @@ def _round(
     return said
 
 
-def _asked(plan: Plan, operators: list[str], skip: list[str]) -> Asked:
+def _asked(plan: SweepPlan, operators: list[str], skip: list[str]) -> PartRequest:
     only = None
     if plan.like is not None:
         only = {each: list(plan.like.operators[each].cases) for each in operators}
-    return Asked(operators, skip, only, plan.limit_s, plan.full or bool(plan.only))
+    return PartRequest(operators, skip, only, plan.limit_s, plan.full or bool(plan.only))
 
 
-def _run(stem: Path, plan: Plan) -> str:
+def _run(stem: Path, plan: SweepPlan) -> str:
     """Run one part; return why it did not end as it should."""
     command = [sys.executable, "-m", "syncwatch.bench.probing.sweep_part", str(stem), plan.device.value]
     process = subprocess.Popen(
@@ -167,7 +169,7 @@ def _take(found: Sweep, line: bytes, skip: list[str]) -> None:
         about = msgspec.json.decode(line)
         found.device, found.gpu, found.torch = about["device"], about["gpu"], about["torch"]
         return
-    operator = msgspec.json.decode(line, type=Operator)
+    operator = msgspec.json.decode(line, type=SweepOperator)
     if operator.broke:
         skip.append(operator.broke)
     else:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from syncwatch.bench.replay import ways
-from syncwatch.bench.replay.ways import Original, Way
+from syncwatch.bench.replay.ways import CallReplay, Original
 from syncwatch.compat.cpython import ItemSlots, slots_are_known
 from syncwatch.model.paths import current_root
 from syncwatch.model.session import Line
@@ -28,7 +28,7 @@ class Reader:
 
     owner: Any
     name: str
-    way: Way
+    way: CallReplay
 
     @property
     def key(self) -> str:

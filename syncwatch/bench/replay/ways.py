@@ -17,7 +17,7 @@ Result = tuple[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class CallReplay:
     """How the calls of one callable are recorded and replayed."""
 
     record: Callable[[Original, Arguments, Keywords], Result]
@@ -85,9 +85,9 @@ def _replay_wait(_original: Original, _args: Arguments, _kwargs: Keywords, _valu
     return None
 
 
-HOST_VALUE = Way(_record_value, _replay_value)
+HOST_VALUE = CallReplay(_record_value, _replay_value)
 """A number, a truth value, a list or a CPU tensor, read back from the GPU."""
-WAIT = Way(_record_wait, _replay_wait)
+WAIT = CallReplay(_record_wait, _replay_wait)
 """`synchronize()`."""
 
 
@@ -124,11 +124,11 @@ def _replay_copy(original: Original, args: Arguments, _kwargs: Keywords, value: 
     return original(args[0], value.value, non_blocking=True)
 
 
-MOVE = Way(_record_move, _replay_move)
+MOVE = CallReplay(_record_move, _replay_move)
 """`to` and `cuda`, in either direction."""
-UPLOAD = Way(_record_upload, _replay_upload)
+UPLOAD = CallReplay(_record_upload, _replay_upload)
 """A GPU tensor made from Python data."""
-COPY_INTO = Way(_record_copy, _replay_copy)
+COPY_INTO = CallReplay(_record_copy, _replay_copy)
 """`target.copy_(source)` between host and GPU."""
 
 
@@ -235,12 +235,12 @@ def _replay_set(original: Original, args: Arguments, _kwargs: Keywords, value: A
     return original(args[0], replayed_index(args[1], value), args[2])
 
 
-NONZERO = Way(_record_nonzero, _replay_nonzero)
-WHERE = Way(_record_where, _replay_where)
+NONZERO = CallReplay(_record_nonzero, _replay_nonzero)
+WHERE = CallReplay(_record_where, _replay_where)
 """`torch.where(mask)` with one argument, which is `nonzero` as a tuple."""
-MASKED_SELECT = Way(_record_masked_select, _replay_masked_select)
-REPEAT_INTERLEAVE = Way(_record_repeat, _replay_repeat)
-GET_ITEM = Way(_record_index, _replay_get)
+MASKED_SELECT = CallReplay(_record_masked_select, _replay_masked_select)
+REPEAT_INTERLEAVE = CallReplay(_record_repeat, _replay_repeat)
+GET_ITEM = CallReplay(_record_index, _replay_get)
 """`x[index]` with a mask, host data or a bound on the GPU."""
-SET_ITEM = Way(_record_index, _replay_set)
+SET_ITEM = CallReplay(_record_index, _replay_set)
 """`x[index] = value`, likewise."""

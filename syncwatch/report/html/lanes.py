@@ -16,7 +16,7 @@ MAX_DEPTH = 6
 """Rows of nested ranges; what lies deeper is left out, and said."""
 
 
-class Look(str, Enum):
+class BlockStyle(str, Enum):
     """How an event is drawn; the page's script knows them by their position."""
 
     KERNEL = "kernel"
@@ -37,13 +37,13 @@ class LaneKind(str, Enum):
     STREAM = "stream"
 
 
-class Block(NamedTuple):
+class LaneBlock(NamedTuple):
     """One drawn thing."""
 
     start_ns: int
     end_ns: int
     name: str
-    look: Look
+    look: BlockStyle
     row: int = 0
     """The depth of a nested range."""
     events: int = 1
@@ -60,7 +60,7 @@ class Lane:
     label: str
     owner: int
     """The thread of a host lane, the GPU of a stream."""
-    blocks: Sequence[Block]
+    blocks: Sequence[LaneBlock]
     depth: int = 1
     too_deep: int = 0
     """Ranges left out because they are nested deeper than `MAX_DEPTH`."""
@@ -89,10 +89,10 @@ def _host_lanes(recording: Recording) -> Iterable[Lane]:
             yield Lane(LaneKind.HOST, f"host · {name}", thread, calls.get(thread, ()))
 
 
-def _ranges(recording: Recording) -> dict[int, list[Block]]:
+def _ranges(recording: Recording) -> dict[int, list[LaneBlock]]:
     """Return the ranges of each thread with the depth they are nested to, but for those of the runner itself."""
     own = {PACING_RANGE, WINDOW_RANGE, recording.variant}
-    by_thread: dict[int, list[Block]] = defaultdict(list)
+    by_thread: dict[int, list[LaneBlock]] = defaultdict(list)
     open_until: dict[int, list[int]] = defaultdict(list)
     for each in sorted(recording.ranges, key=lambda event: (event.start_ns, -event.end_ns)):
         if each.name in own or each.name.startswith(f"{STEP_RANGE} "):
@@ -100,29 +100,31 @@ def _ranges(recording: Recording) -> dict[int, list[Block]]:
         around = open_until[each.thread]
         while around and around[-1] <= each.start_ns:
             around.pop()
-        by_thread[each.thread].append(Block(each.start_ns, each.end_ns, each.name, Look.RANGE, len(around)))
+        by_thread[each.thread].append(LaneBlock(each.start_ns, each.end_ns, each.name, BlockStyle.RANGE, len(around)))
         around.append(each.end_ns)
     return by_thread
 
 
-def _calls(recording: Recording) -> dict[int, list[Block]]:
-    found: dict[int, list[Block]] = defaultdict(list)
+def _calls(recording: Recording) -> dict[int, list[LaneBlock]]:
+    found: dict[int, list[LaneBlock]] = defaultdict(list)
     kernels, copies = recording.kernels or (), recording.copies or ()
     for call in chain((kernel.call for kernel in kernels), (copy.call for copy in copies)):
         if call is not None:
-            found[call.thread].append(Block(call.start_ns, call.end_ns, call.name, Look.CALL))
+            found[call.thread].append(LaneBlock(call.start_ns, call.end_ns, call.name, BlockStyle.CALL))
     # One call may launch several kernels, as a CUDA graph does.
     return {thread: sorted(set(blocks)) for thread, blocks in found.items()}
 
 
 def _stream_lanes(recording: Recording) -> list[Lane]:
-    found: dict[tuple[int, int | None], list[Block]] = defaultdict(list)
+    found: dict[tuple[int, int | None], list[LaneBlock]] = defaultdict(list)
     for kernel in recording.kernels or ():
-        look = Look.KERNEL if kernel.memset_bytes is None else Look.MEMSET
-        found[kernel.device, kernel.stream].append(Block(kernel.start_ns, kernel.end_ns, kernel.name, look))
+        look = BlockStyle.KERNEL if kernel.memset_bytes is None else BlockStyle.MEMSET
+        found[kernel.device, kernel.stream].append(LaneBlock(kernel.start_ns, kernel.end_ns, kernel.name, look))
     for copy in recording.copies or ():
         if copy.start_ns is not None and copy.end_ns is not None:
-            block = Block(copy.start_ns, copy.end_ns, f"{_way(copy.direction)}, {copy.bytes:,} B", Look(copy.direction))
+            block = LaneBlock(
+                copy.start_ns, copy.end_ns, f"{_way(copy.direction)}, {copy.bytes:,} B", BlockStyle(copy.direction)
+            )
             found[copy.device, copy.stream].append(block)
     gpus = {gpu for gpu, _ in found}
     return [

@@ -14,15 +14,15 @@ from syncwatch.model.analysis import AnalysedWait, Finding
 from syncwatch.model.events import SyncKind
 from syncwatch.model.session import Recording
 from syncwatch.report import text
-from syncwatch.report.html.lanes import Block, Lane, Look
-from syncwatch.report.html.thinning import Drawn
+from syncwatch.report.html.lanes import BlockStyle, Lane, LaneBlock
+from syncwatch.report.html.thinning import DrawnRecording
 from syncwatch.report.site import caret_span
 
-_LOOKS = tuple(Look)
+_LOOKS = tuple(BlockStyle)
 _MAX_NAME = 300
 
 
-class Strings:
+class StringIndex:
     """Numbers names as they come; each is stored once, cropped, with control characters spelled out."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ def printable(name: str) -> str:
     return text.crop_right(text.shown(name[: 4 * _MAX_NAME]), _MAX_NAME)
 
 
-def origin_of(recording: Recording, drawn: Drawn) -> int:
+def origin_of(recording: Recording, drawn: DrawnRecording) -> int:
     """Return the moment that the timeline of `recording` counts from: its first measured step, else its first event."""
     measured = [step.start_ns for step in recording.steps if not step.warmup]
     if measured:
@@ -56,7 +56,7 @@ class Packer:
     """Packs several recordings over one table of strings and one of findings."""
 
     def __init__(self) -> None:
-        self._strings = Strings()
+        self._strings = StringIndex()
         self._findings: dict[Finding, int] = {}
 
     def page(self, packed: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Packer:
             "strings": self._strings.table(),
         }
 
-    def recording(self, recording: Recording, drawn: Drawn) -> dict[str, Any]:
+    def recording(self, recording: Recording, drawn: DrawnRecording) -> dict[str, Any]:
         """Return what is drawn of `recording`."""
         origin = origin_of(recording, drawn)
         return {
@@ -133,8 +133,8 @@ def _differences(values: Iterable[int]) -> Iterable[int]:
         before = value
 
 
-def _merged(blocks: Sequence[Block]) -> Iterable[tuple[int, Block]]:
-    return ((index, block) for index, block in enumerate(blocks) if block.look is Look.MERGED)
+def _merged(blocks: Sequence[LaneBlock]) -> Iterable[tuple[int, LaneBlock]]:
+    return ((index, block) for index, block in enumerate(blocks) if block.look is BlockStyle.MERGED)
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

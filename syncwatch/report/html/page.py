@@ -14,24 +14,26 @@ from syncwatch.report import text
 from syncwatch.report.html import chart
 from syncwatch.report.html.packing import printable
 from syncwatch.report.html.rows import outside_rows, site_rows, wait_rows
-from syncwatch.report.html.thinning import Drawn
-from syncwatch.report.table import Column, kernel_notes, table
-from syncwatch.report.terminal import conclusion as comparison_words
-from syncwatch.report.terminal import provenance, where
-from syncwatch.report.verdict import conclusion as verdict_words
+from syncwatch.report.html.thinning import DrawnRecording
+from syncwatch.report.table import Column, kernel_notes, step_table
+from syncwatch.report.terminal import comparison_sentence as comparison_words
+from syncwatch.report.terminal import device_words, provenance
+from syncwatch.report.verdict import verdict_sentence as verdict_words
 
 MAX_ROWS = 500
 """Rows of a table; the rest is counted."""
 
 
-def page_of(report: Report, verdict: Verdict | None, session: Session | None, drawn: Sequence[Drawn]) -> dict[str, Any]:
+def page_of(
+    report: Report, verdict: Verdict | None, session: Session | None, drawn: Sequence[DrawnRecording]
+) -> dict[str, Any]:
     """Return what the template shows."""
     modelled = report.device is DeviceKind.VIRTUAL
     sites, warmup = site_rows(report, session, drawn)
     waits = list(wait_rows(session, drawn))
     return {
         "target": printable(report.target),
-        "where": text.shown(where(report.device, report.environment)),
+        "where": text.shown(device_words(report.device, report.environment)),
         "modelled": modelled,
         "mark": " (modelled)" if modelled else "",
         "unwatched": [text.shown(sentence) for sentence in report.unwatched],
@@ -111,7 +113,7 @@ def _columns(report: Report) -> tuple[Column, ...]:
 
 def _grid(report: Report, *, modelled: bool) -> dict[str, Any]:
     """Return the terminal's table: one place says which figures there are, and what they are called."""
-    grid = table(_columns(report), modelled=modelled)
+    grid = step_table(_columns(report), modelled=modelled)
     rows = zip(*([_plain(cell) for cell in column.cells] for column in grid.columns), strict=True)
     return {"head": [_plain(column.header) for column in grid.columns], "rows": list(rows)}
 
@@ -120,7 +122,7 @@ def _plain(cell: object) -> str:
     return cell.plain if isinstance(cell, Text) else str(cell)
 
 
-def _thinned(session: Session | None, drawn: Sequence[Drawn]) -> list[tuple[str, str]]:
+def _thinned(session: Session | None, drawn: Sequence[DrawnRecording]) -> list[tuple[str, str]]:
     recordings = session.recordings if session else ()
     notes = [
         (printable(recording.variant), note)
@@ -160,17 +162,17 @@ def _replay(found: WhatIf) -> tuple[str, str, str]:
     lines = [
         "no Python line" if line.file == NO_LINE else f"{printable(line.file)}:{line.line}" for line in found.lines
     ]
-    where = lines[0] if len(lines) == 1 else f"{text.plural(len(lines), 'line')} together"
+    device_words = lines[0] if len(lines) == 1 else f"{text.plural(len(lines), 'line')} together"
     if found.refused is not None or found.step_ms is None:
-        return where, text.NOT_MEASURED, text.shown(found.refused or "")
+        return device_words, text.NOT_MEASURED, text.shown(found.refused or "")
     time = text.millis(found.step_ms.median) + (" (modelled)" if found.step_ms.modelled else "")
     if found.step_time_ratio is None:
-        return where, time, text.NOT_MEASURED
+        return device_words, time, text.NOT_MEASURED
     if found.ci95 is None:
-        return where, time, f"{found.step_time_ratio:.3f}x"
+        return device_words, time, f"{found.step_time_ratio:.3f}x"
     low, high = found.ci95
     shown = "no difference shown, " if low <= 1 <= high else ""
-    return where, time, f"{shown}{found.step_time_ratio:.3f}x (95 % interval {low:.3f} to {high:.3f})"
+    return device_words, time, f"{shown}{found.step_time_ratio:.3f}x (95 % interval {low:.3f} to {high:.3f})"
 
 
 def _coverage(report: Report) -> Iterator[tuple[str, str]]:
@@ -192,7 +194,7 @@ def _coverage(report: Report) -> Iterator[tuple[str, str]]:
 
 def _environment(report: Report) -> Iterator[tuple[str, str]]:
     environment = report.environment
-    yield "device", text.shown(where(report.device, environment))
+    yield "device", text.shown(device_words(report.device, environment))
     for name in ("driver", "torch", "triton", "python", "syncwatch"):
         value = getattr(environment, name)
         yield name, printable(value) if value and value != UNKNOWN else "not known"

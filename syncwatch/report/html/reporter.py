@@ -17,7 +17,7 @@ from syncwatch.model.verdict import Verdict
 from syncwatch.report.html.lanes import lanes_of
 from syncwatch.report.html.packing import Packer, printable, to_json
 from syncwatch.report.html.page import page_of
-from syncwatch.report.html.thinning import Drawn, thin
+from syncwatch.report.html.thinning import DrawnRecording, thin_out
 
 _HERE = Path(__file__).parent
 
@@ -28,7 +28,7 @@ _SCRIPTS = ("data", "words", "layout", "hits", "colours", "paint", "detail", "ti
 
 
 @cache
-def script() -> str:
+def page_script() -> str:
     """Return everything that the page runs, the licences of the library first."""
     licences = "\n\n".join(path.read_text(encoding="utf-8") for path in sorted((_HERE / "vendor").glob("LICENSE*")))
     library = "".join(_read(f"vendor/d3-{name}.min.js") for name in VENDORED)
@@ -46,7 +46,7 @@ def style() -> str:
 def policy() -> str:
     """Return the content security policy: nothing is fetched, and nothing runs but what is in the page."""
     return (
-        f"default-src 'none'; script-src {_hash(script())}; style-src {_hash(style())}; img-src data:; "
+        f"default-src 'none'; script-src {_hash(page_script())}; style-src {_hash(style())}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -97,11 +97,11 @@ class HtmlReporter:
             page=page_of(report, self._verdict, session, drawn),
             data=to_json(self._packed(drawn)) if drawn else None,
             style=style(),
-            script=script(),
+            script=page_script(),
             policy=policy(),
         )
 
-    def _drawn(self) -> tuple[Drawn, ...]:
+    def _drawn(self) -> tuple[DrawnRecording, ...]:
         if self._analysis is None:
             return ()
         known = self._analysis.recordings[:MAX_RECORDINGS]
@@ -110,11 +110,11 @@ class HtmlReporter:
         # Each gets the part of the budget that its size asks for.
         part = min(1.0, self._max_events / max(1, sum(sizes)))
         return tuple(
-            thin(recording, lanes, waits, max(1, int(size * part)))
+            thin_out(recording, lanes, waits, max(1, int(size * part)))
             for (recording, lanes, waits), size in zip(laid, sizes, strict=True)
         )
 
-    def _packed(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    def _packed(self, drawn: Sequence[DrawnRecording]) -> dict[str, Any]:
         packer = Packer()
         recordings = self._analysis.recordings if self._analysis is not None else ()
         packed = [packer.recording(each.recording, seen) for each, seen in zip(recordings, drawn, strict=False)]

@@ -10,7 +10,7 @@ from syncwatch.model.report import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import Recording, Session
 from syncwatch.report import text
 from syncwatch.report.html.packing import origin_of, printable
-from syncwatch.report.html.thinning import Drawn
+from syncwatch.report.html.thinning import DrawnRecording
 from syncwatch.report.site import caret_span, place_of
 
 _CELLS = 150
@@ -55,7 +55,9 @@ class WaitRow:
     place: str
 
 
-def site_rows(report: Report, session: Session | None, drawn: Sequence[Drawn]) -> tuple[list[SiteRow], list[SiteRow]]:
+def site_rows(
+    report: Report, session: Session | None, drawn: Sequence[DrawnRecording]
+) -> tuple[list[SiteRow], list[SiteRow]]:
     """Return the lines of the measured steps, and those that wait in warm-up alone."""
     measured: list[SiteRow] = []
     warmup: list[SiteRow] = []
@@ -66,7 +68,7 @@ def site_rows(report: Report, session: Session | None, drawn: Sequence[Drawn]) -
     return _hinted_once(measured), _hinted_once(warmup)
 
 
-def outside_rows(report: Report, session: Session | None, drawn: Sequence[Drawn]) -> list[SiteRow]:
+def outside_rows(report: Report, session: Session | None, drawn: Sequence[DrawnRecording]) -> list[SiteRow]:
     """Return the lines that wait outside every step."""
     rows: list[SiteRow] = []
     for index, variant in enumerate(report.variants):
@@ -86,7 +88,7 @@ def _hinted_once(rows: Sequence[SiteRow]) -> list[SiteRow]:
     return result
 
 
-def wait_rows(session: Session | None, drawn: Sequence[Drawn]) -> Iterator[WaitRow]:
+def wait_rows(session: Session | None, drawn: Sequence[DrawnRecording]) -> Iterator[WaitRow]:
     """Yield the drawn waits of the target's own, but for the runner's pacing."""
     for index, (recording, each) in enumerate(zip(session.recordings if session else (), drawn, strict=False)):
         origin = origin_of(recording, each)
@@ -115,7 +117,7 @@ def _warmup(recording: Recording, index: int) -> str:
 
 
 def _first_waits(
-    session: Session | None, drawn: Sequence[Drawn], index: int
+    session: Session | None, drawn: Sequence[DrawnRecording], index: int
 ) -> tuple[dict[_Key, str], dict[_Key, str]]:
     """Return the first drawn wait of each finding, in the measured steps and in any."""
     first: dict[_Key, str] = {}

@@ -14,7 +14,7 @@ from itertools import pairwise
 from syncwatch.model.analysis import AnalysedWait
 from syncwatch.model.session import Recording
 from syncwatch.report import text
-from syncwatch.report.html.lanes import Block, Lane, LaneKind, Look
+from syncwatch.report.html.lanes import BlockStyle, Lane, LaneBlock, LaneKind
 
 MAX_LANES = 24
 """Of one recording; those with the fewest events are left out."""
@@ -25,7 +25,7 @@ _RANGES_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnRecording:
     """What is drawn of one recording."""
 
     lanes: tuple[Lane, ...]
@@ -40,7 +40,7 @@ class Drawn:
         return sum(len(lane.blocks) for lane in self.lanes) + len(self.waits)
 
 
-def thin(recording: Recording, lanes: Sequence[Lane], waits: Sequence[AnalysedWait], budget: int) -> Drawn:
+def thin_out(recording: Recording, lanes: Sequence[Lane], waits: Sequence[AnalysedWait], budget: int) -> DrawnRecording:
     """Return what is drawn of `recording` with about `budget` events."""
     notes = []
     timed = [wait for wait in waits if wait.sync.start_ns is not None and wait.sync.end_ns is not None]
@@ -60,7 +60,7 @@ def thin(recording: Recording, lanes: Sequence[Lane], waits: Sequence[AnalysedWa
     if total > room:
         kept, sentence = _merged(recording, kept, kept_waits, room)
         notes.append(sentence)
-    return Drawn(tuple(kept), tuple(kept_waits), tuple(notes))
+    return DrawnRecording(tuple(kept), tuple(kept_waits), tuple(notes))
 
 
 def _they(count: int, noun: str) -> str:
@@ -135,7 +135,7 @@ class _Merging:
         """Return `lane` with its neighbours merged."""
         if not self._touches(lane):
             return lane
-        result: list[Block] = []
+        result: list[LaneBlock] = []
         for row in _rows(lane):
             run = row[:1]
             for before, after in pairwise(row):
@@ -151,7 +151,7 @@ class _Merging:
     def _touches(self, lane: Lane) -> bool:
         return lane.kind is not LaneKind.RANGES or not self.spares_ranges
 
-    def _may_join(self, before: Block, after: Block) -> bool:
+    def _may_join(self, before: LaneBlock, after: LaneBlock) -> bool:
         first, last = self.whole
         if first <= before.start_ns < last or first <= after.start_ns < last:
             return False
@@ -183,29 +183,34 @@ def _detailed(recording: Recording, lanes: Sequence[Lane], room: int) -> tuple[t
     return found
 
 
-def _rows(lane: Lane) -> list[list[Block]]:
+def _rows(lane: Lane) -> list[list[LaneBlock]]:
     """Return the blocks of `lane` by the row they are drawn in."""
-    rows: list[list[Block]] = [[] for _ in range(lane.depth)]
+    rows: list[list[LaneBlock]] = [[] for _ in range(lane.depth)]
     for block in lane.blocks:
         rows[block.row].append(block)
     return rows
 
 
-def _one(run: Sequence[Block]) -> Block:
+def _one(run: Sequence[LaneBlock]) -> LaneBlock:
     """Return `run` as one block that says how many it holds; a block alone as it is."""
     if len(run) == 1:
         return run[0]
     looks = {block.look for block in run}
     noun = _NOUNS.get(run[0].look, "copies") if len(looks) == 1 else "events"
-    return Block(
+    return LaneBlock(
         start_ns=run[0].start_ns,
         end_ns=max(block.end_ns for block in run),
         name=f"{len(run):,} {noun}",
-        look=Look.MERGED,
+        look=BlockStyle.MERGED,
         row=run[0].row,
         events=len(run),
         busy_ns=sum(block.end_ns - block.start_ns for block in run),
     )
 
 
-_NOUNS = {Look.KERNEL: "kernels", Look.MEMSET: "memsets", Look.CALL: "calls", Look.RANGE: "ranges"}
+_NOUNS = {
+    BlockStyle.KERNEL: "kernels",
+    BlockStyle.MEMSET: "memsets",
+    BlockStyle.CALL: "calls",
+    BlockStyle.RANGE: "ranges",
+}

@@ -20,8 +20,8 @@ from typing import Any
 from syncwatch.sense import active
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.processes import forks
-from syncwatch.sense.processes.commands import line_runs_python, named, runs_python
-from syncwatch.sense.processes.ends import is_running, own_children, peek, times_of_children
+from syncwatch.sense.processes.commands import command_name, line_runs_python, runs_python
+from syncwatch.sense.processes.ends import exit_status_of, is_running, own_children, times_of_children
 from syncwatch.sense.processes.forked_child import register
 from syncwatch.sense.processes.forks import ForkActivity
 
@@ -171,7 +171,7 @@ class Children:
         self._running = self._still_running()
         for child in self._started:
             if child.status is None and child.pid is not None:
-                child.status = peek(child.pid)
+                child.status = exit_status_of(child.pid)
         self._from_c = tuple(self._started_by_c())
 
     def _still_running(self) -> frozenset[int]:
@@ -222,7 +222,7 @@ def _is_worker(pid: int) -> None:
 
 
 def _started_command(words: Sequence[str], executable: str | None, pid: int | None) -> None:
-    _note_child(_Child(f"A child process (`{named(words)}`)", pid, python=runs_python(words, executable)))
+    _note_child(_Child(f"A child process (`{command_name(words)}`)", pid, python=runs_python(words, executable)))
 
 
 def _patch() -> None:
@@ -275,7 +275,7 @@ def _wrap_spawn(plain: Callable[..., int]) -> Callable[..., int]:
 def _wrap_system(plain: Callable[[Any], int]) -> Callable[[Any], int]:
     def system(command: Any) -> int:
         line = os.fsdecode(command)
-        _note_child(_Child(f"A child process (`{named(line.split())}`)", None, python=line_runs_python(line)))
+        _note_child(_Child(f"A child process (`{command_name(line.split())}`)", None, python=line_runs_python(line)))
         return plain(command)
 
     return system
@@ -314,7 +314,7 @@ def _patch_subprocess() -> None:
         executable = named_arguments.get("executable") or (more[1] if len(more) > 1 else None)
         shell = named_arguments.get("shell", more[7] if len(more) > 7 else False)
         if shell:
-            name = f"A child process (`{named(words[0].split())}`)"
+            name = f"A child process (`{command_name(words[0].split())}`)"
             _note_child(_Child(name, self.pid, python=line_runs_python(words[0])))
             return
         _started_command(words, None if executable is None else os.fsdecode(executable), self.pid)
@@ -374,7 +374,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "os.exec":
         if _watching and forks.is_child():
             words = [os.fsdecode(word) for word in arguments[1]]
-            forks.note(
+            forks.note_activity(
                 ForkActivity.BECAME_PYTHON
                 if runs_python(words, os.fsdecode(arguments[0]))
                 else ForkActivity.BECAME_OTHER

@@ -50,7 +50,7 @@ def line_runs_python(line: str) -> bool:
     return any(runs_python(words) for words in _commands(line))
 
 
-def named(words: Sequence[str]) -> str:
+def command_name(words: Sequence[str]) -> str:
     """Return what a command may be called in a report: the program and what it runs, no other argument, no folder."""
     if not words:
         return "a program"

@@ -17,7 +17,7 @@ _plain_waitid: Callable[..., Any] | None = getattr(os, "waitid", None)
 """As it was before anything wrapped it."""
 
 
-def peek(pid: int) -> int | None:
+def exit_status_of(pid: int) -> int | None:
     """Return how the child `pid` ended, as a negative number by which signal; None while it runs, or is gone."""
     if _plain_waitid is None:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from syncwatch.sense import active
-from syncwatch.sense.processes.forks import ForkActivity, note, on_gpu_work
+from syncwatch.sense.processes.forks import ForkActivity, note_activity, on_gpu_work
 
 
 def register() -> None:
@@ -23,7 +23,7 @@ _registered = False
 
 
 def _in_child() -> None:
-    note(ForkActivity.NOTHING)
+    note_activity(ForkActivity.NOTHING)
     for recorder in active.recorders():
         recorder.after = on_gpu_work
     active.clear()
@@ -39,7 +39,7 @@ def _watch_initialisation() -> None:
         return
 
     def lazy_init() -> None:
-        note(ForkActivity.USED_GPU)
+        note_activity(ForkActivity.USED_GPU)
         plain()
 
     cuda._lazy_init = lazy_init

@@ -43,7 +43,7 @@ def is_child() -> bool:
     return os.getpid() != _owner
 
 
-def note(what: ForkActivity) -> None:
+def note_activity(what: ForkActivity) -> None:
     """Note what this process does, if it was forked from the watched one."""
     if is_child():
         _write(os.getpid(), what)
@@ -70,4 +70,4 @@ def _write(pid: int, what: ForkActivity) -> None:
 
 def on_gpu_work(_event: object) -> None:
     """Note that this process uses the GPU."""
-    note(ForkActivity.USED_GPU)
+    note_activity(ForkActivity.USED_GPU)

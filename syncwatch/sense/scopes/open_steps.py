@@ -12,7 +12,7 @@ from types import FrameType
 from weakref import WeakSet
 
 from syncwatch.compat.torch_cuda import BACKWARD
-from syncwatch.sense.scopes.scope import STEPS, Block
+from syncwatch.sense.scopes.scope import STEPS, ScopeBlock
 from syncwatch.sense.stacks import AUTOGRAD, thread_name
 
 Numbers = tuple[tuple[object, int], ...]
@@ -23,7 +23,7 @@ class OpenStep:
 
     __slots__ = ("_block", "_ident", "_started", "number", "warmup")
 
-    def __init__(self, number: int, block: Block[Numbers], *, warmup: bool) -> None:
+    def __init__(self, number: int, block: ScopeBlock[Numbers], *, warmup: bool) -> None:
         """Begin it on the calling thread; `block` is what that entered."""
         self.number = number
         self.warmup = warmup
@@ -56,6 +56,6 @@ def _is_in_backward(frame: FrameType | None) -> bool:
     return False
 
 
-def number_for(steps: list[OpenStep]) -> int | None:
+def step_of_thread(steps: list[OpenStep]) -> int | None:
     """Return for which of `steps`, innermost last, the calling thread works that is in none of them."""
     return next((each.number for each in reversed(steps) if each.has()), None)

@@ -120,7 +120,7 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
         self._warmup = warmup
         self._started: list[tuple[Recorder, int, int]] = []
         self._range: annotate | None = None
-        self._block: scope.Block[Numbers] | None = None
+        self._block: scope.ScopeBlock[Numbers] | None = None
 
     def __enter__(self) -> None:
         self._started = [(recorder, recorder.begin_step(), recorder.now_ns()) for recorder in active.recorders()]

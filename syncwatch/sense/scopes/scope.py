@@ -91,7 +91,7 @@ def _outermost(frame: FrameType) -> FrameType:
 _T = TypeVar("_T")
 
 
-class Block(Generic[_T]):
+class ScopeBlock(Generic[_T]):
     """What code has entered and not left."""
 
     __slots__ = ("open", "owner", "value")
@@ -110,15 +110,15 @@ class ScopeStack(Generic[_T]):
     """The blocks of one kind around the running code, in this thread or task and in tasks that it starts."""
 
     def __init__(self, name: str) -> None:
-        self._blocks: ContextVar[tuple[Block[_T], ...]] = ContextVar(name, default=())
+        self._blocks: ContextVar[tuple[ScopeBlock[_T], ...]] = ContextVar(name, default=())
 
-    def enter(self, value: _T) -> Block[_T]:
+    def enter(self, value: _T) -> ScopeBlock[_T]:
         """Let `value` hold from now on, and return by what to leave it."""
-        block = Block(value, sys._getframe(1))
+        block = ScopeBlock(value, sys._getframe(1))
         self._blocks.set((*self._blocks.get(), block))
         return block
 
-    def leave(self, block: Block[_T]) -> None:
+    def leave(self, block: ScopeBlock[_T]) -> None:
         """End `block`, which need not be the innermost: generators leave in the order in which they are closed.
 
         Tasks that were started inside keep it, unless it is left elsewhere than it was entered.
@@ -129,19 +129,19 @@ class ScopeStack(Generic[_T]):
         else:
             block.open = False
 
-    def latest(self, blocks: list[Block[_T]]) -> Block[_T]:
+    def latest(self, blocks: list[ScopeBlock[_T]]) -> ScopeBlock[_T]:
         """Take out of `blocks` the one that the calling thread or task entered last."""
         known = self._blocks.get()
         mine = next((each for each in reversed(blocks) if each in known), blocks[-1])
         blocks.remove(mine)
         return mine
 
-    def innermost(self) -> Block[_T] | None:
+    def innermost(self) -> ScopeBlock[_T] | None:
         """Return the innermost block that holds."""
         known = self._blocks.get()
         return next((each for each in reversed(known) if each.holds()), None) if known else None
 
-    def all(self) -> tuple[Block[_T], ...]:
+    def all(self) -> tuple[ScopeBlock[_T], ...]:
         """Return the blocks that hold, innermost last."""
         known = self._blocks.get()
         return tuple(each for each in known if each.holds()) if known else ()

@@ -38,7 +38,7 @@ class Question(IntEnum):
     DRIVER = 11
 
 
-class DriverCall(IntEnum):
+class AllocatorCall(IntEnum):
     """What an allocator asks of the driver; the values are those of `Driver` in native/driver.h."""
 
     MALLOC = 0
@@ -49,10 +49,10 @@ class DriverCall(IntEnum):
 
 
 _APIS = {
-    DriverCall.MALLOC: "cudaMalloc",
-    DriverCall.FREE: "cudaFree",
-    DriverCall.HOST_ALLOC: "cudaHostAlloc",
-    DriverCall.HOST_FREE: "cudaFreeHost",
+    AllocatorCall.MALLOC: "cudaMalloc",
+    AllocatorCall.FREE: "cudaFree",
+    AllocatorCall.HOST_ALLOC: "cudaHostAlloc",
+    AllocatorCall.HOST_FREE: "cudaFreeHost",
 }
 
 
@@ -176,8 +176,8 @@ class Bridge:
         return 0
 
     def _driver(self, numbers: Any) -> int:
-        call, stream, start, end = DriverCall(numbers[0]), StreamId(numbers[1]), int(numbers[2]), int(numbers[3])
-        if call is DriverCall.EVENT_SYNCHRONIZE:
+        call, stream, start, end = AllocatorCall(numbers[0]), StreamId(numbers[1]), int(numbers[2]), int(numbers[3])
+        if call is AllocatorCall.EVENT_SYNCHRONIZE:
             self._engine.allocator_called(SyncKind.EVENT, None, stream, Span(start, end))
         else:
             self._engine.allocator_called(SyncKind.ALLOCATION, _APIS[call], None, Span(start, end))

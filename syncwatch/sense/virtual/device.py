@@ -16,7 +16,7 @@ from syncwatch.sense.patching import Patches
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import range_hooks
 from syncwatch.sense.virtual.bridge import Bridge
-from syncwatch.sense.virtual.clock.memory import Memory
+from syncwatch.sense.virtual.clock.memory import DeviceMemory
 from syncwatch.sense.virtual.clock.rates import Rates, h200
 from syncwatch.sense.virtual.engine import Engine
 from syncwatch.sense.virtual.native import library
@@ -109,7 +109,7 @@ class _Machine:
     running: _Machine | None = None
 
     def __init__(self, rates: Rates) -> None:
-        self.engine = Engine(rates, Memory(rates.capacity_bytes))
+        self.engine = Engine(rates, DeviceMemory(rates.capacity_bytes))
         self._bridge = Bridge(self.engine)
         self._patches = Patches()
 

@@ -24,7 +24,7 @@ from syncwatch.sense.active import GuardedWait, is_guarded, notify_guard
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.virtual.clock.clock import DeviceClock, Span, StreamId
-from syncwatch.sense.virtual.clock.memory import Memory
+from syncwatch.sense.virtual.clock.memory import DeviceMemory
 from syncwatch.sense.virtual.clock.rates import Rates
 from syncwatch.sense.virtual.native.library import calls
 from syncwatch.sense.virtual.operators.table import RuntimeCall
@@ -36,7 +36,7 @@ _COLUMNS = 6
 """Numbers of one kernel in the native journal; see `Row` in native/journal.h."""
 
 
-class DebugMode(IntEnum):
+class SyncDebugLevel(IntEnum):
     """What `torch.cuda.set_sync_debug_mode` was set to."""
 
     DEFAULT = 0
@@ -59,12 +59,12 @@ class Engine:
     """The device: what Python does on it goes through here, and what C++ did on it is recorded from here."""
 
     rates: Rates
-    memory: Memory
+    memory: DeviceMemory
     clock: DeviceClock = field(default_factory=DeviceClock)
     recorders: tuple[Recorder, ...] = ()
     active: int = 0
     """How many devices are started."""
-    debug_mode: DebugMode = DebugMode.DEFAULT
+    debug_mode: SyncDebugLevel = SyncDebugLevel.DEFAULT
     capturing: bool = False
     """Whether a CUDA graph is being captured: a wait fails then, as it does on CUDA."""
     raised: BaseException | None = None
@@ -288,9 +288,9 @@ class Engine:
     def _refuse(self, kind: SyncKind, frame: FrameType | None) -> None:
         if self.capturing:
             raise torch.AcceleratorError("CUDA error: operation not permitted when stream is capturing")
-        if self.debug_mode is DebugMode.DEFAULT or kind is not SyncKind.STREAM:
+        if self.debug_mode is SyncDebugLevel.DEFAULT or kind is not SyncKind.STREAM:
             return
-        if self.debug_mode is DebugMode.ERROR:
+        if self.debug_mode is SyncDebugLevel.ERROR:
             raise RuntimeError(SYNC_WARNING)
         if frame is not None:
             warnings.warn_explicit(

@@ -28,7 +28,7 @@ _MANY = 2**31
 
 
 @dataclass(slots=True)
-class Names:
+class NameTable:
     """Numbers each name once."""
 
     texts: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Names:
 class Host:
     """The threads of one process, and what ran on each; times as the file has them, before its base is added."""
 
-    names: Names
+    names: NameTable
     tids: dict[object, int] = field(default_factory=dict)
     """Threads by what the file calls them, numbered as they appear."""
     ranges: list[RangeEvent] = field(default_factory=list)
@@ -95,7 +95,7 @@ _arguments = msgspec.json.Decoder(_Arguments)
 
 
 @dataclass(slots=True)
-class Works:
+class WorkColumns:
     """Work of one category on the devices, a column for each thing known of it."""
 
     names: array[int] = field(default_factory=lambda: array("q"))
@@ -119,16 +119,16 @@ class Works:
 
 
 @dataclass(slots=True)
-class Collected:
+class CollectedRows:
     """Every row that counts; times as the file has them, before its base is added."""
 
-    names: Names = field(default_factory=Names)
+    names: NameTable = field(default_factory=NameTable)
     hosts: dict[object, Host] = field(default_factory=dict)
     """Processes by what the file calls them."""
     thread_names: dict[tuple[object, object], str] = field(default_factory=dict)
     """By process and thread."""
-    works: dict[str, Works] = field(
-        default_factory=lambda: {name: Works() for name in ("kernel", "gpu_memset", "gpu_memcpy", "cuda_sync")}
+    works: dict[str, WorkColumns] = field(
+        default_factory=lambda: {name: WorkColumns() for name in ("kernel", "gpu_memset", "gpu_memcpy", "cuda_sync")}
     )
     """By category."""
     left_out: int = 0
@@ -203,7 +203,7 @@ def _span(row: Row) -> tuple[int, int]:
 class Owners:
     """Tells which call of which process asked for each piece of work; correlations are counted in each process."""
 
-    def __init__(self, found: Collected, hosts: list[Host]) -> None:
+    def __init__(self, found: CollectedRows, hosts: list[Host]) -> None:
         self._hosts = hosts
         self._works = found.works
         self._calls = {
@@ -217,7 +217,7 @@ class Owners:
             for category, works in self._works.items()
         }
 
-    def _indices(self, category: str, works: Works, place: int) -> Iterator[int]:
+    def _indices(self, category: str, works: WorkColumns, place: int) -> Iterator[int]:
         calls = self._calls[category]
         for index in range(len(works.starts)):
             if (place if len(self._hosts) == 1 else self._owner(calls, index, works.starts[index])) == place:

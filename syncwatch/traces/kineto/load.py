@@ -15,11 +15,11 @@ from syncwatch.model.events import CopyEvent, KernelEvent, RangeEvent, Step, Syn
 from syncwatch.model.session import SESSION_SCHEMA, DeviceKind, RecordedBy, Recording, Session, faults_of
 from syncwatch.traces.files import refusing_damage
 from syncwatch.traces.kineto import notation
-from syncwatch.traces.kineto.columns import Collected
+from syncwatch.traces.kineto.columns import CollectedRows
 from syncwatch.traces.kineto.notation import OWN_KEY, nanoseconds
 from syncwatch.traces.kineto.processes import processes_of
 from syncwatch.traces.kineto.read_file import Row, Trace
-from syncwatch.traces.process import Process
+from syncwatch.traces.process import TraceProcess
 from syncwatch.traces.recording import environment_of, recording_of
 
 _Event = TypeVar("_Event")
@@ -235,15 +235,15 @@ def load(path: Path, step_range: str | None = None) -> Session:
     return session_of(trace, path)
 
 
-def collected(trace: Trace) -> Collected:
+def collected(trace: Trace) -> CollectedRows:
     """Return what counts of every row of `trace`."""
-    found = Collected()
+    found = CollectedRows()
     found.take(trace.rows())
     found.left_out += trace.left_out
     return found
 
 
-def processes_in(trace: Trace, found: Collected, step_range: str | None) -> tuple[Process, ...]:
+def processes_in(trace: Trace, found: CollectedRows, step_range: str | None) -> tuple[TraceProcess, ...]:
     """Return the processes of a trace of torch.profiler, whose rows are `found`."""
     base = _value(trace, "baseTimeNanoseconds", int) or 0
     about = _value(trace, "distributedInfo", _Rank)
@@ -251,7 +251,7 @@ def processes_in(trace: Trace, found: Collected, step_range: str | None) -> tupl
     return processes_of(found, base if abs(base) < _FARTHEST_NS else 0, rank, step_range)
 
 
-def _imported(path: Path, trace: Trace, found: Collected, step_range: str | None) -> Session:
+def _imported(path: Path, trace: Trace, found: CollectedRows, step_range: str | None) -> Session:
     has_calls = any(host.threads for host in found.hosts.values())
     if not has_calls and not any(works.starts for works in found.works.values()):
         raise NotMeasuredError(

@@ -10,10 +10,10 @@ from syncwatch.model.events import WINDOW_RANGE, Call, CopyEvent, Direction, Hos
 from syncwatch.model.process_name import process_name
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
 from syncwatch.model.session import RecordedBy
-from syncwatch.traces.kineto.columns import Collected, Host, Owners, Works
-from syncwatch.traces.kineto.surroundings import Surroundings
+from syncwatch.traces.kineto.columns import CollectedRows, Host, Owners, WorkColumns
+from syncwatch.traces.kineto.surroundings import KinetoSurroundings
 from syncwatch.traces.nesting import StepClock, Window, steps_of
-from syncwatch.traces.process import Process, WaitingCall
+from syncwatch.traces.process import TraceProcess, WaitingCall
 
 _NONE = -1
 _STACK_NOTE = (
@@ -26,7 +26,9 @@ _END_CAPTURE = ("cudaStreamEndCapture", "cuStreamEndCapture")
 _LAST_NOTE = "The last cudaDeviceSynchronize is left out: torch.profiler itself waits when it stops."
 
 
-def processes_of(found: Collected, base_ns: int, rank: int | None, step_range: str | None) -> tuple[Process, ...]:
+def processes_of(
+    found: CollectedRows, base_ns: int, rank: int | None, step_range: str | None
+) -> tuple[TraceProcess, ...]:
     """Return each process of a trace.
 
     Args:
@@ -58,7 +60,7 @@ def _name(pid: object, rank: int | None) -> str:
     return process_name(pid)
 
 
-def _threads(found: Collected, pid: object, host: Host) -> tuple[str, ...]:
+def _threads(found: CollectedRows, pid: object, host: Host) -> tuple[str, ...]:
     return tuple(found.thread_names.get((pid, tid), f"thread {tid}") for tid in host.tids)
 
 
@@ -66,7 +68,7 @@ def _threads(found: Collected, pid: object, host: Host) -> tuple[str, ...]:
 class _Builder:
     """One process in the making."""
 
-    found: Collected
+    found: CollectedRows
     host: Host
     base_ns: int
     owned: dict[str, list[tuple[int, int]]]
@@ -76,7 +78,7 @@ class _Builder:
     _calls: dict[int, Call] = field(default_factory=dict)
     """By index: a CUDA graph asks for many kernels in one call."""
 
-    def process(self, name: str, step_range: str | None) -> Process:
+    def process(self, name: str, step_range: str | None) -> TraceProcess:
         """Return the process with its events."""
         self._main_thread = _main_thread(self.host)
         ranges = tuple(
@@ -94,7 +96,7 @@ class _Builder:
         copies = tuple(sorted(self._copies(window, clock), key=_asked_ns))
         kernels = tuple(sorted(self._kernels(window, clock), key=lambda kernel: kernel.start_ns))
         is_recorded = bool(kernels or copies) or not self._launches()
-        return Process(
+        return TraceProcess(
             name=name,
             recorder=RecordedBy.TORCH_PROFILER,
             records_calls=bool(self.host.threads),
@@ -104,7 +106,7 @@ class _Builder:
             copies=copies if is_recorded else None,
             kernels=kernels if is_recorded else None,
             ranges=ranges,
-            surroundings=Surroundings(self.host, self.base_ns),
+            surroundings=KinetoSurroundings(self.host, self.base_ns),
             thread_ids=tuple(tid if isinstance(tid, int) else None for tid in self.host.tids),
             notes=(*notes, *self._notes(copies, kernels, is_recorded=is_recorded)),
             blind_to=tuple(self._blind_to()),
@@ -270,7 +272,7 @@ def _is_of_copies(name: str) -> bool:
     return is_copy(name) or name.startswith((*_BEGIN_CAPTURE, *_END_CAPTURE))
 
 
-def _stream(rows: Works, index: int) -> int | None:
+def _stream(rows: WorkColumns, index: int) -> int | None:
     stream = rows.streams[index]
     return None if stream == _NONE else stream
 

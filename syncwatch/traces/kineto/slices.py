@@ -14,7 +14,7 @@ from syncwatch.model.runtime import is_driver_call
 from syncwatch.model.session import Recording
 from syncwatch.traces.kineto import notation
 from syncwatch.traces.kineto.notation import microseconds
-from syncwatch.traces.layout import SyncLabel, extent_of, named
+from syncwatch.traces.layout import SyncLabel, extent_of, label_name
 
 Row = dict[str, Any]
 
@@ -207,7 +207,7 @@ class Slices:
     def _sync(self, number: int, sync: SyncEvent, label: SyncLabel | None) -> Iterator[Row]:
         if sync.start_ns is None or sync.end_ns is None:
             return
-        name = named(label)
+        name = label_name(label)
         about = ({} if label is None else {"title": label.title, "function": label.function}) | _known(
             op=sync.op,
             api=sync.api,
@@ -239,7 +239,7 @@ class Slices:
     def _bubbles(self) -> Iterator[Row]:
         for number, (sync, bubble) in enumerate(zip(self.recording.syncs, self.bubbles, strict=True)):
             if bubble is not None and bubble[0] < bubble[1]:
-                name = f"bubble after {named(self.labels[number])}"
+                name = f"bubble after {label_name(self.labels[number])}"
                 yield self._slice(notation.BUBBLE, name, self.tracks.bubbles(sync.device), *bubble, {"sync": number})
 
 

@@ -31,10 +31,10 @@ def frame_of(recorded: str) -> Frame | None:
     match = _FUNCTION.fullmatch(recorded)
     if match is None:
         return None
-    return Frame(shown(match["file"]), int(match["line"]), match["function"], code="", expression=None)
+    return Frame(relative_file(match["file"]), int(match["line"]), match["function"], code="", expression=None)
 
 
-def shown(recorded: str) -> str:
+def relative_file(recorded: str) -> str:
     """Return a file's name relative to site-packages, to the standard library or to the project's folder.
 
     torch has cut off what stood on `sys.path` already, so that a module of the standard library has a bare name.
@@ -75,7 +75,7 @@ _MAX_DEPTH = 32
 """Frames kept of each stack, as of a live one."""
 
 
-class Surroundings:
+class KinetoSurroundings:
     """What Python and torch were doing on a thread, by the rows around a moment; see `process.Surroundings`."""
 
     def __init__(self, host: Host, base_ns: int) -> None:

@@ -33,11 +33,11 @@ from syncwatch.errors import SessionError, UsageError
 from syncwatch.model.events import CopyEvent, KernelEvent, SyncEvent
 from syncwatch.model.paths import replacing
 from syncwatch.model.session import DeviceKind, RecordedBy, Session
-from syncwatch.traces.layout import Placed, SyncLabel, laid_out
+from syncwatch.traces.layout import PlacedRecording, SyncLabel, lay_out
 from syncwatch.traces.nsys import details, rows, schema
 from syncwatch.traces.nsys.details import COUNT_KEY, SESSION_KEY, RecordingFacts, count_events, recording_key
 from syncwatch.traces.nsys.rows import Calls, Part, Row, context_of
-from syncwatch.traces.nsys.schema import SCHEMA_VERSION, TABLES, Strings, json_of
+from syncwatch.traces.nsys.schema import SCHEMA_VERSION, TABLES, StringTable, json_of
 from syncwatch.version import __version__
 
 Sheet = tuple[str, tuple[str, ...], list[Row]]
@@ -68,7 +68,7 @@ def thread_ids(session: Session) -> list[tuple[int, tuple[int, ...]]]:
     return found
 
 
-def sheets(session: Session, parts: Sequence[Part], end_ns: int, strings: Strings) -> Iterator[Sheet]:
+def sheets(session: Session, parts: Sequence[Part], end_ns: int, strings: StringTable) -> Iterator[Sheet]:
     """Yield what the file says of the machine and of itself; nothing of it names a user or a host."""
     processes = {part.pid: _process(session, part) for part in parts}
     yield (
@@ -111,7 +111,7 @@ def _process(session: Session, part: Part) -> str:
     return "python" if session.recorder is RecordedBy.SYNCWATCH else part.recording.variant
 
 
-def _threads(parts: Sequence[Part], strings: Strings) -> Iterator[Row]:
+def _threads(parts: Sequence[Part], strings: StringTable) -> Iterator[Row]:
     named = {tid: name for part in parts for tid, name in zip(part.global_tids, part.recording.threads, strict=False)}
     yield from ((strings.id_of(name), 0, tid) for tid, name in named.items())
 
@@ -195,9 +195,9 @@ def _fill(database: sqlite3.Connection, session: Session, labels: Sequence[tuple
         database.execute(f"CREATE TABLE {table} ({declared})")
     for table, values in schema.ENUMS.items():
         _insert(database, table, ("id", "name", "label"), values)
-    placed = laid_out(session)
+    placed = lay_out(session)
     parts = list(_parts(session, placed, labels))
-    strings = Strings()
+    strings = StringTable()
     domains = domain_sheet(parts)
     for sheet in (*sheets(session, parts, max((each.end_ns for each in placed), default=0), strings), domains):
         _insert(database, *sheet)
@@ -213,7 +213,7 @@ def _fill(database: sqlite3.Connection, session: Session, labels: Sequence[tuple
 
 
 def _parts(
-    session: Session, placed: Sequence[Placed], labels: Sequence[tuple[SyncLabel | None, ...]]
+    session: Session, placed: Sequence[PlacedRecording], labels: Sequence[tuple[SyncLabel | None, ...]]
 ) -> Iterator[Part]:
     correlation = 1
     for each, (pid, tids), known in zip(placed, thread_ids(session), labels, strict=True):
@@ -222,7 +222,7 @@ def _parts(
         yield Part(each, known, pid, tids, calls, is_variant=session.recorder is RecordedBy.SYNCWATCH)
 
 
-def _insert_part(database: sqlite3.Connection, part: Part, strings: Strings, numbers: details.Numbers) -> None:
+def _insert_part(database: sqlite3.Connection, part: Part, strings: StringTable, numbers: details.Numbers) -> None:
     kind = "CUPTI_ACTIVITY_KIND_"
     _insert(database, "NVTX_EVENTS", rows.NVTX_COLUMNS, rows.nvtx_rows(part, strings, numbers.nvtx))
     _insert(database, f"{kind}RUNTIME", rows.RUNTIME_COLUMNS, rows.runtime_rows(part, strings))

@@ -15,7 +15,7 @@ from syncwatch.traces.nesting import StepClock, steps_of
 from syncwatch.traces.nsys.load_own import OWN_TABLE, session_of
 from syncwatch.traces.nsys.read_calls import (
     CallCounts,
-    Threads,
+    TraceThreads,
     call_counts,
     call_names,
     index_calls,
@@ -24,9 +24,9 @@ from syncwatch.traces.nsys.read_calls import (
     thread_names,
     waiting_calls,
 )
-from syncwatch.traces.nsys.read_file import GRAPH, KERNEL, MEMCPY, NsysFile, opened
+from syncwatch.traces.nsys.read_file import GRAPH, KERNEL, MEMCPY, NsysFile, open_nsys
 from syncwatch.traces.nsys.read_work import CallContext, copies_of, devices_of, kernels_of
-from syncwatch.traces.process import Operator, Process
+from syncwatch.traces.process import Operator, TraceProcess
 from syncwatch.traces.recording import environment_of, recording_of
 
 _BLIND_TO = ("Python lines", "operators of torch", "whether a wait was asked for")
@@ -49,7 +49,7 @@ def load(path: Path, step_range: str | None = None, *, of: Path | None = None) -
         UsageError: if no range has the name `step_range`.
     """
     named = of or path
-    with opened(path, named) as file, collector_off():
+    with open_nsys(path, named) as file, collector_off():
         if file.has(OWN_TABLE):
             if step_range is not None:
                 raise UsageError(f"{named} is an export of syncwatch, and knows its steps. Leave --step-range out.")
@@ -73,9 +73,9 @@ def load(path: Path, step_range: str | None = None, *, of: Path | None = None) -
     )
 
 
-def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
+def _processes(file: NsysFile, step_range: str | None) -> Iterator[TraceProcess]:
     names = thread_names(file)
-    threads: dict[int, Threads] = defaultdict(lambda: Threads(names))
+    threads: dict[int, TraceThreads] = defaultdict(lambda: TraceThreads(names))
     index_calls(file)
     known_calls = call_names(file)
     devices = devices_of(file)
@@ -96,7 +96,7 @@ def _processes(file: NsysFile, step_range: str | None) -> Iterator[Process]:
             *_missing(records_calls=records_calls, records_kernels=records_kernels, records_copies=records_copies),
             *_graph_notes(file),
         )
-        yield Process(
+        yield TraceProcess(
             name=labels[key],
             recorder=RecordedBy.NSYS,
             records_calls=records_calls,

@@ -42,7 +42,7 @@ def process_number(key: int) -> int:
 
 
 @dataclass(slots=True)
-class Threads:
+class TraceThreads:
     """Numbers the threads of one process, in the order in which they are met."""
 
     names: Mapping[int, str]
@@ -107,7 +107,7 @@ def index_calls(file: NsysFile) -> None:
 
 
 def waiting_calls(
-    file: NsysFile, names: Mapping[int, str], threads: Mapping[int, Threads], devices: Mapping[int, int]
+    file: NsysFile, names: Mapping[int, str], threads: Mapping[int, TraceThreads], devices: Mapping[int, int]
 ) -> dict[int, list[WaitingCall]]:
     """Return the calls that wait or allocate, by process and in order.
 
@@ -139,7 +139,7 @@ def waiting_calls(
 
 
 def _without_call(
-    file: NsysFile, threads: Mapping[int, Threads], devices: Mapping[int, int]
+    file: NsysFile, threads: Mapping[int, TraceThreads], devices: Mapping[int, int]
 ) -> list[tuple[int, WaitingCall]]:
     """Return waits that CUPTI saw and whose call was not recorded."""
     kinds = dict(_SYNC_NUMBERS)
@@ -200,7 +200,7 @@ _PUSH_POP, _START_END, _DOMAIN = 59, 60, 75
 _COLUMNS = ("text", "textId", "domainId")
 
 
-def ranges_of(file: NsysFile, threads: Mapping[int, Threads]) -> dict[int, list[RangeEvent]]:
+def ranges_of(file: NsysFile, threads: Mapping[int, TraceThreads]) -> dict[int, list[RangeEvent]]:
     """Return the ranges of each process by their start, named as nsys' reports show them: `domain:name`.
 
     A range that had not ended lasts to the end of the trace. One without a name, which only carried a number, is left

@@ -111,7 +111,7 @@ class NsysFile:
 
 
 @contextmanager
-def opened(path: Path, named: Path) -> Iterator[NsysFile]:
+def open_nsys(path: Path, named: Path) -> Iterator[NsysFile]:
     """Open the export at `path`; what SQLite says of a damaged file becomes a sentence about `named`.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent
 from syncwatch.traces.nesting import StepClock
-from syncwatch.traces.nsys.read_calls import PROCESS_BITS, Threads
+from syncwatch.traces.nsys.read_calls import PROCESS_BITS, TraceThreads
 from syncwatch.traces.nsys.read_file import GRAPH, KERNEL, MEMCPY, MEMSET, NsysFile
 
 _COPY_KINDS = (
@@ -33,7 +33,7 @@ class CallContext:
 
     call_names: Mapping[int, str]
     """By `nameId`."""
-    threads: Mapping[int, Threads]
+    threads: Mapping[int, TraceThreads]
     """Of each process."""
     clocks: Mapping[int, StepClock]
     """Of each process."""

@@ -11,9 +11,9 @@ import msgspec
 
 from syncwatch.model.events import STEP_RANGE, Call, CopyEvent, Direction, KernelEvent, SyncEvent, SyncKind
 from syncwatch.model.session import Recording
-from syncwatch.traces.layout import Placed, SyncLabel, named
+from syncwatch.traces.layout import PlacedRecording, SyncLabel, label_name
 from syncwatch.traces.nsys import schema
-from syncwatch.traces.nsys.schema import Strings, json_of
+from syncwatch.traces.nsys.schema import StringTable, json_of
 
 
 class Calls:
@@ -102,7 +102,7 @@ SYNC_COLUMNS = (*_SPAN_COLUMNS, "syncType", "eventId")
 class Part:
     """One recording with the ids that it has in the file."""
 
-    placed: Placed
+    placed: PlacedRecording
     labels: tuple[SyncLabel | None, ...]
     """One for each sync; None for the runner's own waits."""
     pid: int
@@ -121,7 +121,7 @@ class Part:
         return start_ns + self.placed.shift_ns, end_ns + self.placed.shift_ns
 
 
-def nvtx_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
+def nvtx_rows(part: Part, strings: StringTable, first: int) -> Iterator[Row]:
     """Yield the session's ranges, then one range for each timed sync, then those of steps that have none.
 
     Args:
@@ -138,7 +138,7 @@ def nvtx_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
         if sync.start_ns is None or sync.end_ns is None:
             continue
         span = part.span(sync.start_ns, sync.end_ns)
-        name = strings.id_of(named(label))
+        name = strings.id_of(label_name(label))
         yield _range(number, span, part.global_tids[sync.thread], name, schema.SYNC_DOMAIN, _payload(sync, label))
         number += 1
     for added, (unmarked, start, end) in enumerate(_unmarked(part), number):
@@ -172,7 +172,7 @@ def count_unmarked(part: Part) -> int:
     return sum(1 for _ in _unmarked(part))
 
 
-def runtime_rows(part: Part, strings: Strings) -> Iterator[Row]:
+def runtime_rows(part: Part, strings: StringTable) -> Iterator[Row]:
     """Yield the host calls: launches, copies and waits."""
     for call, correlation, end_ns in part.calls.rows():
         span = part.span(call.start_ns, end_ns)
@@ -180,7 +180,7 @@ def runtime_rows(part: Part, strings: Strings) -> Iterator[Row]:
         yield (*span, schema.event_class(call.name), thread, correlation, strings.id_of(call.name), 0)
 
 
-def kernel_rows(part: Part, strings: Strings, first: int) -> Iterator[Row]:
+def kernel_rows(part: Part, strings: StringTable, first: int) -> Iterator[Row]:
     """Yield the kernels, numbered from `first`."""
     kernels = (each for each in part.recording.kernels or () if each.memset_bytes is None)
     for number, kernel in enumerate(kernels, first):

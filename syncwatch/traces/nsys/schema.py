@@ -195,7 +195,7 @@ TABLES = {
 """Each table with its columns, as SQLite declares them."""
 
 
-class Strings:
+class StringTable:
     """The table StringIds: every name stands once."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syncwatch.analyse.compare_runs import Run, compare_runs, line_changes
+from syncwatch.analyse.compare_runs import ComparedRun, compare_runs, line_changes
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.report import Site
@@ -112,8 +112,8 @@ def test_lines_come_by_what_became_of_them_then_by_cost() -> None:
     assert [line.source for line in changes(before, after)] == ["gone large", "gone small", "new", "kept"]
 
 
-def run(name: str, known: Session) -> Run:
-    return Run(name, analysed(known))
+def run(name: str, known: Session) -> ComparedRun:
+    return ComparedRun(name, analysed(known))
 
 
 def between(before: Session, after: Session, *pairs: tuple[str, str]) -> RunComparison:

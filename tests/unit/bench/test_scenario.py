@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncwatch.bench import NoOptions, Scenario, option, require_range
-from syncwatch.bench.options import RESERVED, described, options_of
+from syncwatch.bench.options import RESERVED, option_words, options_of
 from syncwatch.cli.commands import built
 from syncwatch.errors import UsageError
 
@@ -79,14 +79,14 @@ def test_values_that_were_not_typed_are_held_against_the_declaration_too() -> No
 
 
 def test_the_report_has_what_was_decided() -> None:
-    assert dict(described(Options(cache_miss=True))) == {
+    assert dict(option_words(Options(cache_miss=True))) == {
         "preset": "large",
         "rows": "64",
         "ratio": "0.5",
         "cache miss": "yes",
         "name": "any",
     }
-    assert dict(described(NoOptions())) == {}
+    assert dict(option_words(NoOptions())) == {}
 
 
 def declared(annotation: Any, default: Any) -> type:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from syncwatch.bench.probing import sweep_cases
-from syncwatch.bench.probing.sweep import SHIPPED, CaseResult, Operator, Sweep, compare, table
-from syncwatch.bench.probing.sweep_run import Plan, sweep
+from syncwatch.bench.probing.sweep import SHIPPED, CaseResult, Sweep, SweepOperator, compare, comparison_table
+from syncwatch.bench.probing.sweep_run import SweepPlan, sweep
 from syncwatch.cli.probe import compare_files
 from syncwatch.errors import NotMeasuredError, SessionError
 from syncwatch.sense.choose_device import DeviceChoice
@@ -21,7 +21,7 @@ GROUP = "nonzero||float32|contiguous|0|forward"
 def swept(**changes: object) -> Sweep:
     name = "nonzero|"
     cases = {f"{GROUP}|33": WAITS, f"{GROUP}|2049": WAITS}
-    operator = Operator(name, cases, {GROUP: "float32[3]"})
+    operator = SweepOperator(name, cases, {GROUP: "float32[3]"})
     for field, value in changes.items():
         setattr(operator, field, value)
     return Sweep("cuda", "H200", "2.11.0", 1.0, {name: operator})
@@ -54,7 +54,7 @@ def test_what_waits_here_alone_is_invented_and_named() -> None:
     assert +comparison.total == {"invented": 2}
     assert comparison.rows[0].startswith(f"nonzero|: INVENTED {GROUP}|33")
     assert comparison.families["type float32"]["invented"] == 2
-    assert "| all | 2 | 0.00% |  | 0.00% | 0 | 0 |" in list(table(comparison))
+    assert "| all | 2 | 0.00% |  | 0.00% | 0 | 0 |" in list(comparison_table(comparison))
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "sweep.json.gz"])
@@ -98,7 +98,7 @@ def test_the_short_sweep_is_a_part_of_the_full_one() -> None:
 
 
 def test_an_operator_is_swept_in_a_process_of_its_own() -> None:
-    plan = Plan(DeviceChoice.VIRTUAL, "argwhere|", like=Sweep.load(SHIPPED), jobs=1)
+    plan = SweepPlan(DeviceChoice.VIRTUAL, "argwhere|", like=Sweep.load(SHIPPED), jobs=1)
     progress: list[tuple[str, int, int]] = []
 
     found = sweep(plan, Sweep(), lambda *each: progress.append(each))
@@ -113,7 +113,7 @@ def test_a_sweep_of_which_no_process_tells_anything_is_not_measured(monkeypatch:
     monkeypatch.setattr("sys.executable", "/bin/false")
 
     with pytest.raises(NotMeasuredError, match="No operator could be swept: exit 1"):
-        sweep(Plan(DeviceChoice.VIRTUAL, "nonzero|", jobs=1), Sweep(), lambda *each: None)
+        sweep(SweepPlan(DeviceChoice.VIRTUAL, "nonzero|", jobs=1), Sweep(), lambda *each: None)
 
 
 def test_two_sweeps_are_compared_as_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

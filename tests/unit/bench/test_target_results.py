@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from syncwatch.bench.target import drive
+from syncwatch.bench.target import run_to_end
 from syncwatch.errors import UsageError
 
 ran: list[str] = []
@@ -64,7 +64,7 @@ async def waits() -> Awaitable[None]:
 )
 def test_it_runs_to_its_end(make: Callable[[], object], said: str) -> None:
     ran.clear()
-    drive(make(), "pkg:main")
+    run_to_end(make(), "pkg:main")
     assert ran == [said]
 
 
@@ -72,7 +72,7 @@ def test_a_value_is_left_as_it_is() -> None:
     ran.clear()
     numbers, file = [1, 2], io.StringIO("one\ntwo\n")
     for value in (None, 3, "words", numbers, file, lambda: ran.append("called")):
-        drive(value, "pkg:main")
+        run_to_end(value, "pkg:main")
     assert (ran, numbers, file.tell()) == ([], [1, 2], 0)
 
 
@@ -81,4 +81,4 @@ def test_a_future_of_a_loop_that_has_ended_is_refused() -> None:
     future = loop.create_future()
     loop.close()
     with pytest.raises(UsageError, match="pkg:main returned a future of an event loop that no longer runs"):
-        drive(future, "pkg:main")
+        run_to_end(future, "pkg:main")

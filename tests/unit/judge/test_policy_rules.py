@@ -7,20 +7,20 @@ from dataclasses import replace
 import pytest
 
 from syncwatch.judge.gate import judge
-from syncwatch.judge.policy import Files
+from syncwatch.judge.policy import RunFiles
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Level, Outcome, Policy, Reason, Rule, Severity, Verdict
 from tests.helpers.judging import TODAY, report, site
 
 ALLOW, LOG, DISALLOW = Level.ALLOW, Level.LOG, Level.DISALLOW
-FILES = Files(("app/train.py", "app/model.py"), ("app/train.py", "benchmarks/bench.py"))
+FILES = RunFiles(("app/train.py", "app/model.py"), ("app/train.py", "benchmarks/bench.py"))
 
 
 def verdict(
     policy: Policy,
     *,
     entered: tuple[str, ...] = (),
-    files: Files | None = FILES,
+    files: RunFiles | None = FILES,
     device: DeviceKind = DeviceKind.CUDA,
     allocator_calls: float | None = 0.0,
 ) -> Verdict:

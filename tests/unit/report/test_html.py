@@ -24,7 +24,7 @@ from syncwatch.report import text
 from syncwatch.report.formats import Format
 from syncwatch.report.html.reporter import MAX_RECORDINGS, HtmlReporter
 from syncwatch.report.html.rows import site_rows
-from syncwatch.report.html.thinning import thin
+from syncwatch.report.html.thinning import thin_out
 from tests.helpers.fakes import MS, US, Stacks, frame, gdn_session, kernel, recording, session, steps, sync
 from tests.helpers.hostile import NAMES
 from tests.helpers.pages import Page, hostile_session, modelled_session
@@ -286,7 +286,7 @@ def test_a_line_leads_to_the_wait_of_its_own_call_and_reason() -> None:
     ]
     known = session(recording(syncs=syncs, steps=steps(1), stacks=stacks))
     (seen,) = analysed(known).recordings
-    rows, _ = site_rows(report_of(known), known, [thin(seen.recording, (), seen.waits, 100)])
+    rows, _ = site_rows(report_of(known), known, [thin_out(seen.recording, (), seen.waits, 100)])
 
     found = {(row.site.api, row.site.allowed): row.wait for row in rows}
     assert sorted(wait or "" for wait in found.values()) == ["0:0", "0:1", "0:2", "0:3"]

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from syncwatch.model.events import KernelEvent, RangeEvent
 from syncwatch.model.session import Recording
 from syncwatch.pipeline import analysed_recording
-from syncwatch.report.html.lanes import MAX_DEPTH, LaneKind, Look, lanes_of
-from syncwatch.report.html.thinning import MAX_LANES, Drawn, thin
+from syncwatch.report.html.lanes import MAX_DEPTH, BlockStyle, LaneKind, lanes_of
+from syncwatch.report.html.thinning import MAX_LANES, DrawnRecording, thin_out
 from tests.helpers.fakes import copy, recording, steps, sync
 from tests.helpers.pages import busy_session
 
 
-def thinned(recorded: Recording, budget: int) -> Drawn:
-    return thin(recorded, lanes_of(recorded), analysed_recording(recorded).waits, budget)
+def thinned(recorded: Recording, budget: int) -> DrawnRecording:
+    return thin_out(recorded, lanes_of(recorded), analysed_recording(recorded).waits, budget)
 
 
 def naive(*, steps: int = 6, kernels: int = 400, waits: int = 4) -> Recording:
@@ -56,7 +56,7 @@ def test_all_waits_stay_and_no_block_covers_one() -> None:
 
     assert len(drawn.waits) == len(recorded.syncs)
     starts = [wait.sync.start_ns or 0 for wait in drawn.waits]
-    merged = [block for lane in drawn.lanes for block in lane.blocks if block.look is Look.MERGED]
+    merged = [block for lane in drawn.lanes for block in lane.blocks if block.look is BlockStyle.MERGED]
     assert merged
     assert not [block for block in merged for start in starts if block.start_ns < start < block.end_ns]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from syncwatch.model.report import PerStep, StepTime
-from syncwatch.report.table import Column, kernel_notes, table
+from syncwatch.report.table import Column, kernel_notes, step_table
 from syncwatch.report.text import Page
 
 NOTHING = PerStep(0.0, 0.0, 0.0, *(None for _ in range(14)))
@@ -20,7 +20,7 @@ def column(name: str = "naive", *, step_ms: StepTime | None = None, **figures: f
 
 def shown(*columns: Column, width: int = 100, modelled: bool = False) -> list[list[str]]:
     """Return the cells of the table, row by row."""
-    page = Page(width, color=False, unicode=True).render(lambda console: [table(columns, modelled=modelled)])
+    page = Page(width, color=False, unicode=True).render(lambda console: [step_table(columns, modelled=modelled)])
     return [[cell for cell in line.split("  ") if cell.strip()] for line in page.splitlines()]
 
 
@@ -29,7 +29,7 @@ def test_columns_that_do_not_fit_are_put_one_under_the_other_and_no_figure_is_to
         column(name, host_blocked_us=1920.0, step_ms=StepTime(4.012, (4.008, 4.021), modelled=False))
         for name in ("naive", "precomputed")
     ]
-    page = Page(40, color=False, unicode=True).render(lambda console: [table(columns, modelled=False, width=40)])
+    page = Page(40, color=False, unicode=True).render(lambda console: [step_table(columns, modelled=False, width=40)])
     rows = [line.split("  ") for line in page.splitlines()]
     assert [[cell.strip() for cell in row if cell.strip()] for row in rows][-3:] == [
         ["95 % interval"],
@@ -40,13 +40,13 @@ def test_columns_that_do_not_fit_are_put_one_under_the_other_and_no_figure_is_to
 
 @pytest.mark.parametrize(("width", "rows"), [(None, 3), (37, 3), (36, 7)])
 def test_columns_stand_side_by_side_where_they_just_fit(width: int | None, rows: int) -> None:
-    grid = table([column(), column("precomputed")], modelled=False, width=width)
+    grid = step_table([column(), column("precomputed")], modelled=False, width=width)
     page = Page(100, color=False, unicode=True).render(lambda console: [grid])
     assert len(page.splitlines()) == rows
 
 
 def test_a_single_column_is_never_taken_apart() -> None:
-    grid = table([column(launch_gap_us=1.0)], modelled=False, width=10)
+    grid = step_table([column(launch_gap_us=1.0)], modelled=False, width=10)
     assert len(grid.columns) == 2 and grid.row_count == 3
 
 

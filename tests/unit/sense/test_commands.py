@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.sense.processes.commands import line_runs_python, named, runs_python
+from syncwatch.sense.processes.commands import command_name, line_runs_python, runs_python
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_files_say_what_runs_them(tmp_path: Path) -> None:
 
 
 def test_a_name_in_a_report_holds_no_argument_that_may_be_a_secret() -> None:
-    assert named(["/opt/bin/python3", "/home/someone/train.py", "--token", "abc"]) == "python3 train.py"
-    assert named(["python", "-m", "pkg.mod", "abc"]) == "python -m pkg.mod"
-    assert named(["sh", "-c", "TOKEN=abc python train.py"]) == "sh -c ..."
-    assert named(["env", "TOKEN=abc", "python"]) == "env ..."
+    assert command_name(["/opt/bin/python3", "/home/someone/train.py", "--token", "abc"]) == "python3 train.py"
+    assert command_name(["python", "-m", "pkg.mod", "abc"]) == "python -m pkg.mod"
+    assert command_name(["sh", "-c", "TOKEN=abc python train.py"]) == "sh -c ..."
+    assert command_name(["env", "TOKEN=abc", "python"]) == "env ..."

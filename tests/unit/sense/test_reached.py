@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from syncwatch.errors import NotMeasuredError, UsageError
-from syncwatch.sense.reached import Reached
+from syncwatch.sense.reached import ReachedFunctions
 
 SOURCE = """
 import functools
@@ -71,7 +71,7 @@ def no_other_tracer() -> Any:
 def test_a_function_that_ran_was_reached_and_the_others_were_not(
     module: Any, name: str, call: Callable[[Any], object]
 ) -> None:
-    reached = Reached((f"app_reached:{name}", "app_reached:missing", "other:plain"))
+    reached = ReachedFunctions((f"app_reached:{name}", "app_reached:missing", "other:plain"))
     with reached:
         call(module)
     assert reached.missing() == ("app_reached:missing", "other:plain")
@@ -79,7 +79,7 @@ def test_a_function_that_ran_was_reached_and_the_others_were_not(
 
 def test_what_ran_before_and_after_does_not_count(module: Any) -> None:
     module.plain()
-    reached = Reached(("app_reached:plain",))
+    reached = ReachedFunctions(("app_reached:plain",))
     with reached:
         pass
     module.plain()
@@ -88,20 +88,20 @@ def test_what_ran_before_and_after_does_not_count(module: Any) -> None:
 
 def test_a_second_watch_sees_again_what_the_first_saw(module: Any) -> None:
     for _ in range(2):
-        with Reached(("app_reached:plain",)) as reached:
+        with ReachedFunctions(("app_reached:plain",)) as reached:
             module.plain()
         assert reached.missing() == ()
 
 
 def test_a_script_has_its_own_name_and_main() -> None:
-    reached = Reached(("train:step", "__main__:step", "train:other"))
+    reached = ReachedFunctions(("train:step", "__main__:step", "train:other"))
     with reached:
         exec(compile("def step(): ...\nstep()", "somewhere/train.py", "exec"), {"__name__": "__main__"})
     assert reached.missing() == ("train:other",)
 
 
 def test_nothing_is_left_behind(module: Any) -> None:
-    with Reached(("app_reached:plain",)):
+    with ReachedFunctions(("app_reached:plain",)):
         module.plain()
     assert sys.gettrace() is None
     assert threading.gettrace() is None if hasattr(threading, "gettrace") else True
@@ -110,13 +110,13 @@ def test_nothing_is_left_behind(module: Any) -> None:
 @pytest.mark.parametrize("name", ["plain", "app_reached", ":plain", "app_reached:", "app_reached: plain"])
 def test_what_names_no_function_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="names no function"):
-        Reached((name,))
+        ReachedFunctions((name,))
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="sys.monitoring has room for several tools")
 def test_a_debugger_is_not_pushed_aside() -> None:
     sys.settrace(lambda *_: None)
-    with pytest.raises(NotMeasuredError, match="debugger or coverage"), Reached(("app_reached:plain",)):
+    with pytest.raises(NotMeasuredError, match="debugger or coverage"), ReachedFunctions(("app_reached:plain",)):
         pass
 
 

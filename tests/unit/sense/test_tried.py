@@ -58,7 +58,7 @@ def test_each_of_the_two_has_a_sentence() -> None:
 def test_a_name_that_is_gone_is_a_sentence_with_the_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tried, "installed", {"torch": "2.16.0", "triton": "3.10.0"}.get)
 
-    said = tried.not_there("cannot be put on (no such name)")
+    said = tried.missing_name_sentence("cannot be put on (no such name)")
 
     assert said.startswith("The virtual device cannot be put on (no such name) with torch 2.16.0 and triton 3.10.0.")
     assert NEWEST_TORCH in said

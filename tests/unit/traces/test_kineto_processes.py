@@ -14,7 +14,7 @@ from syncwatch.model.events import Direction, HostMemory, SyncKind
 from syncwatch.model.session import Session
 from syncwatch.traces.kineto.load import collected, load, processes_in
 from syncwatch.traces.kineto.read_file import Trace
-from syncwatch.traces.process import Process
+from syncwatch.traces.process import TraceProcess
 
 Row = dict[str, Any]
 PID, TID = 40, 41
@@ -44,7 +44,7 @@ def session_of(path: Path, *rows: Row, step_range: str | None = None, **keys: An
     return load(path, step_range)
 
 
-def processes_of(path: Path, *rows: Row, **keys: Any) -> tuple[Process, ...]:
+def processes_of(path: Path, *rows: Row, **keys: Any) -> tuple[TraceProcess, ...]:
     path.write_text(json.dumps(keys | {"traceEvents": rows}))
     trace = Trace(path)
     return processes_in(trace, collected(trace), None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from syncwatch.traces.kineto.surroundings import frame_of, shown
+from syncwatch.traces.kineto.surroundings import frame_of, relative_file
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from syncwatch.traces.kineto.surroundings import frame_of, shown
     ],
 )
 def test_a_file_is_named_without_its_machine(recorded: str, expected: str) -> None:
-    assert shown(recorded) == expected
+    assert relative_file(recorded) == expected
 
 
 def test_a_file_of_the_current_folder_is_relative_and_may_be_called_as_a_module_of_pythons(
@@ -45,9 +45,9 @@ def test_a_file_of_the_current_folder_is_relative_and_may_be_called_as_a_module_
     monkeypatch.chdir(tmp_path)
     (tmp_path / "profile.py").touch()
     assert (Path(sysconfig.get_path("stdlib")) / "profile.py").is_file()
-    shown_here = shown("profile.py")
+    shown_here = relative_file("profile.py")
     assert shown_here == "profile.py"
-    assert shown(f"{tmp_path}/src/model.py") == "src/model.py"
+    assert relative_file(f"{tmp_path}/src/model.py") == "src/model.py"
 
 
 @pytest.mark.parametrize("name", ["<built-in function len>", "nn.Module: Linear_0", "a.py(x): f", "", "a.py(3):f"])

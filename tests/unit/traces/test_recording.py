@@ -20,7 +20,7 @@ from syncwatch.model.events import (
 from syncwatch.model.runtime import STAGED_BYTES
 from syncwatch.model.session import RecordedBy
 from syncwatch.traces.copy_waits import AT_ONCE_NS
-from syncwatch.traces.process import Operator, Process, WaitingCall
+from syncwatch.traces.process import Operator, TraceProcess, WaitingCall
 from syncwatch.traces.recording import recording_of
 from tests.helpers.fakes import frame, torch_frame
 
@@ -72,8 +72,8 @@ def process(
     ranges: tuple[RangeEvent, ...] = (),
     steps: tuple[Step, ...] = (),
     known: Known | None = None,
-) -> Process:
-    return Process(
+) -> TraceProcess:
+    return TraceProcess(
         name="process 1",
         recorder=RecordedBy.NSYS,
         records_calls=True,

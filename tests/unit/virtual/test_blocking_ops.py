@@ -11,13 +11,13 @@ from syncwatch.sense.virtual.operators.table import (
     ALLOCATION,
     WAIT,
     WAIT_DEVICE,
-    Reason,
     RuntimeCall,
+    WaitReason,
+    blocking_ops,
     blocks,
     read,
     read_pageable,
     row_of,
-    table,
     upload,
     upload_pinned,
 )
@@ -46,12 +46,12 @@ def ints() -> torch.Tensor:
 
 def test_a_second_row_for_an_operator_is_refused() -> None:
     with pytest.raises(ValueError, match=r"aten\.nonzero has two rows"):
-        blocks("aten.nonzero", reason=Reason.SIZE, why="again.")(lambda call: ())
+        blocks("aten.nonzero", reason=WaitReason.SIZE, why="again.")(lambda call: ())
 
 
 def test_every_row_names_an_operator_of_torch_and_says_why() -> None:
     assert rows.FAMILIES
-    for name, row in table().items():
+    for name, row in blocking_ops().items():
         assert row.why.endswith("."), name
         namespace, _, bare = name.partition(".")
         if namespace == "aten":

@@ -20,7 +20,7 @@ _NO_LIMIT = (1 << 63) - 1
 Stat = dict[str, int]
 
 
-class Memory:
+class DeviceMemory:
     """The bytes that live on the device, as the caching allocator counts them."""
 
     __slots__ = ("_calls", "_fraction", "capacity", "check")
@@ -138,7 +138,7 @@ class Memory:
         self._calls.sw_clear_workspaces()
 
 
-def memory_functions(memory: Memory) -> dict[str, Callable[..., Any]]:
+def memory_functions(memory: DeviceMemory) -> dict[str, Callable[..., Any]]:
     """Return the functions by the name they have in `torch.cuda` and `torch.cuda.memory`."""
 
     def reset_peak(device: Any = None) -> None:

@@ -71,7 +71,7 @@ ALLOCATION = RuntimeCall(None, None, 0, SyncKind.ALLOCATION)
 """A `cudaMalloc` or `cudaFree` inside a library; counted apart from the synchronizations."""
 
 
-class Reason(str, Enum):
+class WaitReason(str, Enum):
     """Why an operator waits: stable slugs."""
 
     VALUE = "host-reads-value"
@@ -133,7 +133,7 @@ class BlockingOp:
     """A row of the table."""
 
     name: str
-    reason: Reason
+    reason: WaitReason
     why: str
     """One sentence: what the CUDA implementation does."""
     calls: Calls
@@ -149,7 +149,7 @@ _TABLE: dict[str, BlockingOp] = {}
 
 
 def blocks(
-    *names: str, reason: Reason, why: str, sparse: bool = False, host: bool = False, by_form: bool = False
+    *names: str, reason: WaitReason, why: str, sparse: bool = False, host: bool = False, by_form: bool = False
 ) -> Callable[[Calls], Calls]:
     """Enter the decorated function as the row of the operators `names`, such as `aten.nonzero`.
 
@@ -176,6 +176,6 @@ def row_of(name: str) -> BlockingOp | None:
     return _TABLE.get(name)
 
 
-def table() -> Mapping[str, BlockingOp]:
+def blocking_ops() -> Mapping[str, BlockingOp]:
     """Return the whole table by operator."""
     return dict(sorted(_TABLE.items()))

@@ -13,11 +13,11 @@ from syncwatch.model.events import SyncKind
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.virtual.clock.clock import DEFAULT_STREAM, StreamId
 from syncwatch.sense.virtual.clock.memory import memory_functions
-from syncwatch.sense.virtual.engine import DebugMode, Engine
+from syncwatch.sense.virtual.engine import Engine, SyncDebugLevel
 from syncwatch.sense.virtual.operators import table
 from syncwatch.sense.virtual.torch_api.cuda_streams import (
     ExternalVirtualStream,
-    Place,
+    TensorPlace,
     VirtualEvent,
     VirtualStream,
     current,
@@ -60,7 +60,7 @@ def patch(patches: Patches, engine: Engine) -> None:
 
 def _device_functions(engine: Engine) -> dict[str, Any]:
     def set_device(device: Any) -> None:
-        if place_named(device) is not Place.DEVICE:
+        if place_named(device) is not TensorPlace.DEVICE:
             raise ValueError(f"Expected a cuda device, but got: {device}")
 
     def synchronize(device: Any = None) -> None:
@@ -233,15 +233,15 @@ def _set_default_tensor_type(t: Any, /) -> None:
 
 
 def _set_debug_mode(engine: Engine, debug_mode: int | str) -> None:
-    names = {"default": DebugMode.DEFAULT, "warn": DebugMode.WARN, "error": DebugMode.ERROR}
+    names = {"default": SyncDebugLevel.DEFAULT, "warn": SyncDebugLevel.WARN, "error": SyncDebugLevel.ERROR}
     if isinstance(debug_mode, str):
         if debug_mode not in names:
             raise RuntimeError("invalid value of debug_mode, expected one of `default`, `warn`, `error`")
         engine.debug_mode = names[debug_mode]
         return
-    if debug_mode not in tuple(DebugMode):
+    if debug_mode not in tuple(SyncDebugLevel):
         raise RuntimeError("invalid value of debug_mode, expected 0, 1 or 2")
-    engine.debug_mode = DebugMode(debug_mode)
+    engine.debug_mode = SyncDebugLevel(debug_mode)
 
 
 def _patch_profilers(patches: Patches) -> None:

@@ -17,7 +17,7 @@ CUDA: Final = torch.device("cuda", 0)
 CPU: Final = torch.device("cpu")
 
 
-class Place(Enum):
+class TensorPlace(Enum):
     """Where a tensor is wanted."""
 
     DEVICE = "device"
@@ -26,7 +26,7 @@ class Place(Enum):
     """`meta` and the like: none of our business."""
 
 
-def place_named(device: Any) -> Place:
+def place_named(device: Any) -> TensorPlace:
     """Return the place that a device argument names.
 
     Raises:
@@ -39,8 +39,8 @@ def place_named(device: Any) -> Place:
     if device.type == "cuda":
         if device.index not in (None, 0):
             raise torch.AcceleratorError("CUDA error: invalid device ordinal")
-        return Place.DEVICE
-    return Place.HOST if device.type == "cpu" else Place.ELSEWHERE
+        return TensorPlace.DEVICE
+    return TensorPlace.HOST if device.type == "cpu" else TensorPlace.ELSEWHERE
 
 
 _HIGHEST = -3

@@ -94,7 +94,7 @@ def _in_child() -> None:
 
 
 def _refuse(_event: object = None) -> None:
-    forks.note(forks.ForkActivity.USED_GPU)
+    forks.note_activity(forks.ForkActivity.USED_GPU)
     raise RuntimeError(REFUSAL)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from syncwatch.compat import triton_interpreter as names
-from syncwatch.compat.tried import newer_here, not_there
+from syncwatch.compat.tried import missing_name_sentence, newer_here
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.patching import Patches
 from syncwatch.sense.virtual.engine import Engine
@@ -79,7 +79,7 @@ def patch(patches: Patches, engine: Engine) -> None:
         plain = names.LAUNCH.get()
         executor: Any = interpreter.GridExecutor
     except (ImportError, AttributeError, NotMeasuredError) as error:
-        raise NotMeasuredError(not_there(f"cannot run Triton kernels ({error})")) from error
+        raise NotMeasuredError(missing_name_sentence(f"cannot run Triton kernels ({error})")) from error
     refusal = _mend_numbers(patches)
 
     def launch(self: Any, *arguments: Any, **named: Any) -> None:
@@ -93,7 +93,9 @@ def patch(patches: Patches, engine: Engine) -> None:
                 plain(self, *arguments, **named)
             except InterpreterError as error:
                 if newer_here():
-                    raise NotMeasuredError(not_there(f"cannot run the kernel {_name(self)} ({error})")) from error
+                    raise NotMeasuredError(
+                        missing_name_sentence(f"cannot run the kernel {_name(self)} ({error})")
+                    ) from error
                 raise
             size = _bytes([*arguments, *named.values()])
         engine.kernel(_name(self), engine.rates.kernel_ns(size))
@@ -130,7 +132,7 @@ def _mend_numbers(patches: Patches) -> str | None:
         triton_numbers.patch(mended)
     except (ImportError, AttributeError, TypeError, NotMeasuredError) as error:
         mended.restore()
-        return not_there(f"cannot run Triton kernels: bfloat16 would be wrong ({error})")
+        return missing_name_sentence(f"cannot run Triton kernels: bfloat16 would be wrong ({error})")
     patches.undo_with(mended.restore)
     return None
 

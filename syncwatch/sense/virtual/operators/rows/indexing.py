@@ -8,8 +8,8 @@ import torch
 
 from syncwatch.sense.virtual.operators.table import (
     OpCall,
-    Reason,
     RuntimeCall,
+    WaitReason,
     blocks,
     on_device,
     read,
@@ -23,7 +23,7 @@ _MASKS = (torch.bool, torch.uint8)
 @blocks(
     "aten.index",
     "aten._unsafe_index",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="turns a mask into indices with `nonzero`; indices on the host are uploaded.",
     by_form=True,
 )
@@ -37,7 +37,7 @@ def load(call: OpCall) -> Sequence[RuntimeCall]:
     "aten.index_put_",
     "aten._index_put_impl_",
     "aten._unsafe_index_put",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="turns a mask into indices with `nonzero` (not for one number, `masked_fill_`); numbers are uploaded.",
     by_form=True,
 )

@@ -16,8 +16,8 @@ from syncwatch.sense.virtual.operators.table import (
     WAIT,
     WAIT_DEVICE,
     OpCall,
-    Reason,
     RuntimeCall,
+    WaitReason,
     blocks,
     read,
     read_pageable,
@@ -37,7 +37,7 @@ def _batch(matrix: torch.Tensor) -> int:
     return count
 
 
-@blocks("aten._linalg_check_errors", reason=Reason.CHECK, why="reads whether any `info` is not zero.")
+@blocks("aten._linalg_check_errors", reason=WaitReason.CHECK, why="reads whether any `info` is not zero.")
 def check_errors(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the verdict; it happens for an empty `info` too."""
     return (read(1),)
@@ -47,7 +47,9 @@ _ONE_BLOCK = 32
 """The largest matrix that Jacobi's method takes in one kernel; for larger ones it reads after each sweep."""
 
 
-@blocks("aten._linalg_svd", reason=Reason.SOLVER, why="reads whether Jacobi's method converged, then checks `info`.")
+@blocks(
+    "aten._linalg_svd", reason=WaitReason.SOLVER, why="reads whether Jacobi's method converged, then checks `info`."
+)
 def svd(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the reads of the sweeps, and of `info`; `gesvd` does not iterate, and is asked about its result."""
     matrix = call.tensor("A")
@@ -63,7 +65,9 @@ def svd(call: OpCall) -> Sequence[RuntimeCall]:
     return *([read_pageable(_INFO)] * (sweeps * batch)), read(1)
 
 
-@blocks("aten._linalg_eigh", reason=Reason.SOLVER, why="waits in the solver for a single matrix, then checks `info`.")
+@blocks(
+    "aten._linalg_eigh", reason=WaitReason.SOLVER, why="waits in the solver for a single matrix, then checks `info`."
+)
 def eigh(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the reads; float32 of 32 to 512 rows, and more in a batch, is solved by Jacobi's method in sweeps."""
     matrix = call.tensor("A")
@@ -92,7 +96,7 @@ _MOST_JACOBI = 512
     "aten.linalg_eig",
     "aten.linalg_eigvals",
     "aten._linalg_eigvals",
-    reason=Reason.SOLVER,
+    reason=WaitReason.SOLVER,
     why="runs the iteration partly on the host (cuSOLVER Xgeev), and checks `info`.",
 )
 def eig(call: OpCall) -> Sequence[RuntimeCall]:
@@ -118,13 +122,13 @@ _MOST_AT_ONCE = 65
 _HOST_ITERATIONS = 100
 
 
-@blocks("aten.cholesky", reason=Reason.CHECK, why="checks `info` of the factorization.")
+@blocks("aten.cholesky", reason=WaitReason.CHECK, why="checks `info` of the factorization.")
 def cholesky(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the check."""
     return (read(1),) if call.tensor("self").numel() else ()
 
 
-@blocks("aten.linalg_pinv", reason=Reason.SOLVER, why="decomposes with `svd`, or `eigh` for a hermitian matrix.")
+@blocks("aten.linalg_pinv", reason=WaitReason.SOLVER, why="decomposes with `svd`, or `eigh` for a hermitian matrix.")
 def pinv(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what the decomposition does."""
     matrix = call.tensor("self")
@@ -139,7 +143,7 @@ def pinv(call: OpCall) -> Sequence[RuntimeCall]:
     "aten._linalg_slogdet",
     "aten._linalg_solve_ex",
     "aten.linalg_inv_ex",
-    reason=Reason.SOLVER,
+    reason=WaitReason.SOLVER,
     why="factors matrices that are not square, and large batches, with MAGMA, which waits and asks for memory.",
 )
 def lu_factor(call: OpCall) -> Sequence[RuntimeCall]:
@@ -171,7 +175,7 @@ def _checked(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten.linalg_lu_solve",
-    reason=Reason.SOLVER,
+    reason=WaitReason.SOLVER,
     why="solved many right sides of small matrices with MAGMA, which waits, before torch 2.12.",
 )
 def lu_solve(call: OpCall) -> Sequence[RuntimeCall]:
@@ -190,13 +194,13 @@ def lu_solve(call: OpCall) -> Sequence[RuntimeCall]:
     return (WAIT,)
 
 
-@blocks("aten.linalg_cholesky_ex", reason=Reason.CHECK, why="checks `info` where `check_errors` asks for it.")
+@blocks("aten.linalg_cholesky_ex", reason=WaitReason.CHECK, why="checks `info` where `check_errors` asks for it.")
 def cholesky_ex(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the check."""
     return _checked(call)
 
 
-@blocks("aten.linalg_ldl_factor_ex", reason=Reason.SOLVER, why="cuSOLVER reads each pivot.")
+@blocks("aten.linalg_ldl_factor_ex", reason=WaitReason.SOLVER, why="cuSOLVER reads each pivot.")
 def ldl_factor(call: OpCall) -> Sequence[RuntimeCall]:
     """Return one read a column and one more; MAGMA factors complex hermitian matrices."""
     matrix = call.tensor("self")
@@ -206,7 +210,7 @@ def ldl_factor(call: OpCall) -> Sequence[RuntimeCall]:
     return [*([read_pageable(8)] * (columns + 1) if columns else []), *_checked(call)]
 
 
-@blocks("aten.linalg_ldl_solve", reason=Reason.SOLVER, why="copies the pivots to the host, and frees memory.")
+@blocks("aten.linalg_ldl_solve", reason=WaitReason.SOLVER, why="copies the pivots to the host, and frees memory.")
 def ldl_solve(call: OpCall) -> Sequence[RuntimeCall]:
     """Return a copy for each matrix, and the wait of the free."""
     pivots = call.tensor("pivots")
@@ -217,7 +221,7 @@ def ldl_solve(call: OpCall) -> Sequence[RuntimeCall]:
     return [copy] * (pivots.numel() // rows) + [WAIT_DEVICE]
 
 
-@blocks("aten.linalg_lstsq", reason=Reason.CHECK, why="checks `info` of the factorization.")
+@blocks("aten.linalg_lstsq", reason=WaitReason.CHECK, why="checks `info` of the factorization.")
 def lstsq(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the check."""
     return (read(1),)
@@ -225,7 +229,7 @@ def lstsq(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten.linalg_matrix_exp",
-    reason=Reason.RANGE,
+    reason=WaitReason.RANGE,
     why="reads the norm to choose a polynomial, and uploads its coefficients.",
 )
 def matrix_exp(call: OpCall) -> Sequence[RuntimeCall]:

@@ -11,8 +11,8 @@ from syncwatch.sense.virtual.operators.table import (
     WAIT,
     WAIT_DEVICE,
     OpCall,
-    Reason,
     RuntimeCall,
+    WaitReason,
     blocks,
     read,
     read_pageable,
@@ -20,20 +20,20 @@ from syncwatch.sense.virtual.operators.table import (
 )
 
 
-@blocks("aten._ctc_loss", reason=Reason.UPLOAD, why="uploads lengths and offsets.")
+@blocks("aten._ctc_loss", reason=WaitReason.UPLOAD, why="uploads lengths and offsets.")
 def ctc_loss(call: OpCall) -> Sequence[RuntimeCall]:
     """Return three uploads; what lies on the device was read before, by `ctc_loss` itself."""
     return (upload(8 * call.tensor("log_probs").shape[1]),) * 3
 
 
-@blocks("aten._ctc_loss_backward", reason=Reason.UPLOAD, why="uploads lengths and offsets once more.")
+@blocks("aten._ctc_loss_backward", reason=WaitReason.UPLOAD, why="uploads lengths and offsets once more.")
 def ctc_loss_backward(call: OpCall) -> Sequence[RuntimeCall]:
     """Return three uploads."""
     return (upload(8 * call.tensor("log_probs").shape[1]),) * 3
 
 
 @blocks(
-    "aten._use_cudnn_ctc_loss", reason=Reason.CHECK, why="reads lengths on the device to see whether cuDNN may run."
+    "aten._use_cudnn_ctc_loss", reason=WaitReason.CHECK, why="reads lengths on the device to see whether cuDNN may run."
 )
 def use_cudnn(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the reads of the lengths: once, and once more for each sequence until one is too long for cuDNN."""
@@ -67,13 +67,13 @@ _LONGEST = 256
 """Letters of a target that cuDNN takes."""
 
 
-@blocks("torchvision.nms", reason=Reason.SIZE, why="counts the boxes that are kept.")
+@blocks("torchvision.nms", reason=WaitReason.SIZE, why="counts the boxes that are kept.")
 def nms(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the number; up to torchvision 0.21 the overlaps were read and sorted out on the host."""
     return (read(8),) if call.tensor("dets").numel() else ()
 
 
-@blocks("torchvision.ps_roi_align", reason=Reason.SOLVER, why="waits for the device after its kernel.")
+@blocks("torchvision.ps_roi_align", reason=WaitReason.SOLVER, why="waits for the device after its kernel.")
 def ps_roi_align(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the wait (`ps_roi_align_kernel.cu`), unless there is no region."""
     return (WAIT_DEVICE,) if call.tensor("rois").shape[0] else ()
@@ -81,7 +81,7 @@ def ps_roi_align(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "torchaudio.rnnt_loss",
-    reason=Reason.CHECK,
+    reason=WaitReason.CHECK,
     why="checks that the longest of logits and targets fill their tensors.",
 )
 def rnnt_loss(call: OpCall) -> Sequence[RuntimeCall]:
@@ -89,7 +89,7 @@ def rnnt_loss(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(4),) * 3
 
 
-@blocks("torchaudio.forced_align", reason=Reason.CHECK, why="follows the best path on the host.")
+@blocks("torchaudio.forced_align", reason=WaitReason.CHECK, why="follows the best path on the host.")
 def forced_align(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the reads of two checks, of targets, of the path in pieces and of the last scores, and the upload.
 

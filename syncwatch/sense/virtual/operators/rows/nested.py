@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from syncwatch.model.events import Direction, HostMemory
-from syncwatch.sense.virtual.operators.table import OpCall, Reason, RuntimeCall, blocks, read, read_pageable, upload
+from syncwatch.sense.virtual.operators.table import OpCall, RuntimeCall, WaitReason, blocks, read, read_pageable, upload
 
 _MOST_DIMENSIONS = 4
 _PADDED_TYPES = (torch.float32, torch.float64, torch.float16)
@@ -15,7 +15,7 @@ _PADDED_TYPES = (torch.float32, torch.float64, torch.float16)
 
 @blocks(
     "aten._nested_tensor_from_mask_left_aligned",
-    reason=Reason.CHECK,
+    reason=WaitReason.CHECK,
     why="compares the lengths of the mask with where it ends.",
 )
 def left_aligned(call: OpCall) -> Sequence[RuntimeCall]:
@@ -24,7 +24,9 @@ def left_aligned(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 @blocks(
-    "aten._nested_tensor_from_mask", reason=Reason.SIZE, why="reads the lengths of the mask, after it has checked them."
+    "aten._nested_tensor_from_mask",
+    reason=WaitReason.SIZE,
+    why="reads the lengths of the mask, after it has checked them.",
 )
 def from_mask(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the verdict, and of two sizes for each sequence."""
@@ -35,7 +37,7 @@ def from_mask(call: OpCall) -> Sequence[RuntimeCall]:
     return (*checked, read_pageable(16 * rows))
 
 
-@blocks("aten.to_padded_tensor", reason=Reason.UPLOAD, why="uploads sizes and offsets for the kernel.")
+@blocks("aten.to_padded_tensor", reason=WaitReason.UPLOAD, why="uploads sizes and offsets for the kernel.")
 def to_padded(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the upload; `NestedTensor_to_padded_tensor_cuda` has a kernel for up to four dimensions of these types."""
     nested = call.tensor("self")
@@ -45,7 +47,7 @@ def to_padded(call: OpCall) -> Sequence[RuntimeCall]:
     return (upload(4 * (nested._nested_tensor_size().numel() + rows + 1)),)
 
 
-@blocks("aten._nested_from_padded", reason=Reason.UPLOAD, why="uploads the sizes, or selects elements by a mask.")
+@blocks("aten._nested_from_padded", reason=WaitReason.UPLOAD, why="uploads the sizes, or selects elements by a mask.")
 def from_padded(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the upload for the kernel of float32 and float16, else the read of how many elements there are."""
     padded, sizes = call.tensor("padded"), call.tensor("cpu_nested_shape_example")
@@ -58,7 +60,7 @@ def from_padded(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten._padded_dense_to_jagged_forward",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="reads the last offset, unless the total length is given.",
 )
 def to_jagged(call: OpCall) -> Sequence[RuntimeCall]:

@@ -10,8 +10,8 @@ from syncwatch.model.events import Direction, HostMemory
 from syncwatch.sense.virtual.operators.table import (
     WAIT,
     OpCall,
-    Reason,
     RuntimeCall,
+    WaitReason,
     blocks,
     read,
     read_pageable,
@@ -24,7 +24,7 @@ _COUNT = 8
 @blocks(
     "aten.nonzero",
     "aten.masked_select",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="counts on the device and reads the count to allocate the output.",
 )
 def counted(call: OpCall) -> Sequence[RuntimeCall]:
@@ -36,7 +36,7 @@ def counted(call: OpCall) -> Sequence[RuntimeCall]:
     "aten._unique",
     "aten._unique2",
     "aten.unique_consecutive",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="reads how many distinct values there are.",
 )
 def unique(call: OpCall) -> Sequence[RuntimeCall]:
@@ -54,7 +54,7 @@ def unique(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 @blocks(
-    "aten.unique_dim", "aten.unique_dim_consecutive", reason=Reason.SIZE, why="sorts rows with Thrust, which waits."
+    "aten.unique_dim", "aten.unique_dim_consecutive", reason=WaitReason.SIZE, why="sorts rows with Thrust, which waits."
 )
 def unique_dim(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the waits of the sort, the inverse and the counts, and the read of the number (`compute_unique`)."""
@@ -68,7 +68,7 @@ def unique_dim(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten.repeat_interleave",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="reads the sum of the repeats, and whether all are at least zero.",
 )
 def repeat_interleave(call: OpCall) -> Sequence[RuntimeCall]:
@@ -79,7 +79,9 @@ def repeat_interleave(call: OpCall) -> Sequence[RuntimeCall]:
     return read(repeats.element_size()), read(1)
 
 
-@blocks("aten._grouped_mm", reason=Reason.SIZE, why="reads the offsets, unless all is bfloat16 (a kernel of its own).")
+@blocks(
+    "aten._grouped_mm", reason=WaitReason.SIZE, why="reads the offsets, unless all is bfloat16 (a kernel of its own)."
+)
 def grouped_mm(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the offsets that the loop over groups needs."""
     offsets = call.get("offs")
@@ -89,7 +91,9 @@ def grouped_mm(call: OpCall) -> Sequence[RuntimeCall]:
     return (read_pageable(offsets.numel() * offsets.element_size()),)
 
 
-@blocks("aten.bincount", reason=Reason.SIZE, why="reads the smallest value to refuse it, and the largest for the size.")
+@blocks(
+    "aten.bincount", reason=WaitReason.SIZE, why="reads the smallest value to refuse it, and the largest for the size."
+)
 def bincount(call: OpCall) -> Sequence[RuntimeCall]:
     """Return both reads; bytes cannot be negative."""
     values = call.tensor("self")
@@ -99,7 +103,7 @@ def bincount(call: OpCall) -> Sequence[RuntimeCall]:
     return (largest,) if values.dtype is torch.uint8 else (read_pageable(values.element_size()), largest)
 
 
-@blocks("aten.histc", reason=Reason.RANGE, why="reads the smallest and largest value where no range is given.")
+@blocks("aten.histc", reason=WaitReason.RANGE, why="reads the smallest and largest value where no range is given.")
 def histc(call: OpCall) -> Sequence[RuntimeCall]:
     """Return both reads, unless a range was given."""
     values = call.tensor("self")
@@ -110,7 +114,7 @@ def histc(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten.isin",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="sorts many test elements after `unique`, and stores a number by index.",
     by_form=True,
 )
@@ -130,14 +134,14 @@ _FUSED = 2048
 """The longest slice that one block of threads takes (`2 * MAX_BLOCK_SIZE` in `TensorModeKernel.cpp`)."""
 
 
-@blocks("aten.searchsorted", reason=Reason.CHECK, why="checks the smallest and the largest index of a `sorter`.")
+@blocks("aten.searchsorted", reason=WaitReason.CHECK, why="checks the smallest and the largest index of a `sorter`.")
 def searchsorted(call: OpCall) -> Sequence[RuntimeCall]:
     """Return both reads, where a `sorter` is given (`searchsorted_pre_check`)."""
     given = call.resident("sorter") and call.tensor("sorter").numel()
     return (read(_INDEX), read(_INDEX)) if given else ()
 
 
-@blocks("aten.mode", reason=Reason.SOLVER, why="sorts and counts slices of more than 2,048 elements with Thrust.")
+@blocks("aten.mode", reason=WaitReason.SOLVER, why="sorts and counts slices of more than 2,048 elements with Thrust.")
 def mode(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what each slice does: 13 waits, for booleans 5.
 

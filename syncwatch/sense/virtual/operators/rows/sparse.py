@@ -17,8 +17,8 @@ from syncwatch.sense.virtual.operators.table import (
     WAIT,
     WAIT_DEVICE,
     OpCall,
-    Reason,
     RuntimeCall,
+    WaitReason,
     blocks,
     read,
     read_pageable,
@@ -45,7 +45,9 @@ def along_indices(dim: int, tensor: torch.Tensor) -> bool:
     return dim % max(tensor.dim(), 1) < tensor.sparse_dim()
 
 
-@blocks("aten._coalesce", reason=Reason.SIZE, why="sorts and reduces indices with Thrust, which waits at each stage.")
+@blocks(
+    "aten._coalesce", reason=WaitReason.SIZE, why="sorts and reduces indices with Thrust, which waits at each stage."
+)
 def coalesce(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the waits of the stages, and the read of the number."""
     return COALESCING if call.tensor("self")._nnz() > 1 else ()
@@ -73,7 +75,7 @@ _OF_EACH_ELEMENT = (
     "aten.floor_divide",
     "aten.floor_divide_",
     "aten._sparse_sum",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="coalesces a sparse tensor first.",
     sparse=True,
 )
@@ -85,7 +87,7 @@ def elements(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten.div",
     "aten.div_",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="coalesces a sparse tensor that is divided with rounding.",
     sparse=True,
 )
@@ -99,7 +101,7 @@ def divide(call: OpCall) -> Sequence[RuntimeCall]:
     "aten.add_",
     "aten.sub",
     "aten.sub_",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="coalesces a sparse sum that stores more elements than a dense one, or adds rows with Thrust.",
     sparse=True,
 )
@@ -119,7 +121,7 @@ def add(call: OpCall) -> Sequence[RuntimeCall]:
     return COALESCING if all(stored) and sum(stored) > 1 and sum(stored) > first.numel() else ()
 
 
-@blocks("aten.mul", "aten.mul_", reason=Reason.SIZE, why="coalesces a sparse factor where it must.", sparse=True)
+@blocks("aten.mul", "aten.mul_", reason=WaitReason.SIZE, why="coalesces a sparse factor where it must.", sparse=True)
 def multiply(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what coalescing does: for a factor that is broadcast, and for one that repeats its indices very often."""
     first, second = call.get("self"), call.get("other")
@@ -157,7 +159,7 @@ def _product(first: torch.Tensor, second: torch.Tensor) -> Sequence[RuntimeCall]
     "aten._sparse_addmm",
     "aten.addmv",
     "aten.addmv_",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="coalesces the sparse matrix.",
     sparse=True,
 )
@@ -186,7 +188,9 @@ def _compressed_product(factors: Sequence[torch.Tensor]) -> Sequence[RuntimeCall
 
 
 @blocks(
-    "aten._sparse_sparse_matmul", reason=Reason.SIZE, why="coalesces both, and writes indices with Thrust, which waits."
+    "aten._sparse_sparse_matmul",
+    reason=WaitReason.SIZE,
+    why="coalesces both, and writes indices with Thrust, which waits.",
 )
 def sparse_product(call: OpCall) -> Sequence[RuntimeCall]:
     """Return what coalescing does, and a wait for each of rows and columns."""
@@ -203,7 +207,7 @@ def _gemm_reads(count: int, wait: SyncKind | None) -> Sequence[RuntimeCall]:
     return [RuntimeCall(Direction.D2H, HostMemory.PAGEABLE, size, wait) for size in sizes]
 
 
-@blocks("aten.hspmm", reason=Reason.SIZE, why="coalesces, and numbers the rows with Thrust, which waits.")
+@blocks("aten.hspmm", reason=WaitReason.SIZE, why="coalesces, and numbers the rows with Thrust, which waits.")
 def hybrid_product(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the waits."""
     return (*coalescing(call.get("mat1")), WAIT)
@@ -211,7 +215,7 @@ def hybrid_product(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten.bmm",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="coalesces a sparse batch, and waits to read where each matrix ends.",
     sparse=True,
 )
@@ -223,7 +227,7 @@ def batch_product(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 @blocks(
-    "aten._sparse_sum_backward", reason=Reason.SIZE, why="coalesces, and searches indices with Thrust, which waits."
+    "aten._sparse_sum_backward", reason=WaitReason.SIZE, why="coalesces, and searches indices with Thrust, which waits."
 )
 def sum_backward(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the waits; a sum over every sparse dimension needs no search."""
@@ -237,7 +241,9 @@ def sum_backward(call: OpCall) -> Sequence[RuntimeCall]:
     return (*coalescing(values), *coalescing(grad), *([WAIT] if sparse else []))
 
 
-@blocks("aten.index_select", reason=Reason.SIZE, why="counts how many elements a sparse selection holds.", sparse=True)
+@blocks(
+    "aten.index_select", reason=WaitReason.SIZE, why="counts how many elements a sparse selection holds.", sparse=True
+)
 def index_select(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the number; dense dimensions hold as many as before."""
     values = call.tensor("self")
@@ -247,7 +253,7 @@ def index_select(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 @blocks(
-    "aten.narrow_copy", reason=Reason.SIZE, why="selects elements of a sparse tensor by a mask, twice.", sparse=True
+    "aten.narrow_copy", reason=WaitReason.SIZE, why="selects elements of a sparse tensor by a mask, twice.", sparse=True
 )
 def narrow_copy(call: OpCall) -> Sequence[RuntimeCall]:
     """Return both reads of the number."""
@@ -256,7 +262,9 @@ def narrow_copy(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(_COUNT), read(_COUNT)) if along else ()
 
 
-@blocks("aten.permute", reason=Reason.UPLOAD, why="uploads the order of the indices of a sparse tensor.", sparse=True)
+@blocks(
+    "aten.permute", reason=WaitReason.UPLOAD, why="uploads the order of the indices of a sparse tensor.", sparse=True
+)
 def permute(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the upload, where sparse dimensions of a COO tensor change places."""
     values = call.tensor("self")
@@ -270,7 +278,7 @@ def permute(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten.select",
     "aten.select_copy",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="reads where a row of a compressed sparse tensor begins and ends.",
     sparse=True,
 )
@@ -304,7 +312,7 @@ def _steps(found: list[int]) -> Sequence[RuntimeCall]:
 @blocks(
     "aten.sparse_mask",
     "aten._sparse_mask_projection",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="coalesces a sparse tensor that repeats its indices very often.",
     sparse=True,
 )
@@ -319,7 +327,7 @@ def sparse_mask(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten._sparse_csr_sum",
     "aten._sparse_csr_prod",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="finds how many columns, or rows, the reduced matrix stores.",
 )
 def compressed_reduction(call: OpCall) -> Sequence[RuntimeCall]:

@@ -15,8 +15,8 @@ from syncwatch.sense.virtual.operators.rows.sparse import COALESCING, COMPRESSED
 from syncwatch.sense.virtual.operators.table import (
     WAIT,
     OpCall,
-    Reason,
     RuntimeCall,
+    WaitReason,
     blocks,
     read,
     read_pageable,
@@ -32,7 +32,7 @@ _COUNT = 8
     "aten._to_sparse_csc",
     "aten._to_sparse_bsr",
     "aten._to_sparse_bsc",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="reads how many elements the sparse tensor holds.",
 )
 def to_sparse(call: OpCall) -> Sequence[RuntimeCall]:
@@ -85,7 +85,7 @@ def _through_the_host(values: torch.Tensor) -> Sequence[RuntimeCall]:
 @blocks(
     "aten._cslt_sparse_mm",
     "aten._cslt_sparse_mm_search",
-    reason=Reason.VALUE,
+    reason=WaitReason.VALUE,
     why="reads a factor `alpha` of one element.",
 )
 def semi_structured_product(call: OpCall) -> Sequence[RuntimeCall]:
@@ -95,7 +95,7 @@ def semi_structured_product(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(alpha.element_size()),) if alone else ()
 
 
-@blocks("aten._to_sparse_semi_structured", reason=Reason.SIZE, why="compresses the matrix on the host.")
+@blocks("aten._to_sparse_semi_structured", reason=WaitReason.SIZE, why="compresses the matrix on the host.")
 def to_semi_structured(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the matrix, and the uploads of its half and of where the elements were."""
     dense = call.tensor("dense")
@@ -106,7 +106,7 @@ def to_semi_structured(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten._sparse_softmax",
     "aten._sparse_log_softmax",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="groups the elements with Thrust, which waits at each stage.",
 )
 def softmax(call: OpCall) -> Sequence[RuntimeCall]:
@@ -121,7 +121,7 @@ def softmax(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten._sparse_softmax_backward_data",
     "aten._sparse_log_softmax_backward_data",
-    reason=Reason.SIZE,
+    reason=WaitReason.SIZE,
     why="matches and groups the elements with Thrust, which waits at each stage.",
 )
 def softmax_backward(call: OpCall) -> Sequence[RuntimeCall]:

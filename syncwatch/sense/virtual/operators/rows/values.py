@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import torch
 
-from syncwatch.sense.virtual.operators.table import OpCall, Reason, RuntimeCall, blocks, read, upload, upload_pinned
+from syncwatch.sense.virtual.operators.table import OpCall, RuntimeCall, WaitReason, blocks, read, upload, upload_pinned
 
 _BOOL = 1
 
 
 @blocks(
     "aten._local_scalar_dense",
-    reason=Reason.VALUE,
+    reason=WaitReason.VALUE,
     why="copies one element into a pinned buffer and waits for the stream.",
 )
 def scalar(call: OpCall) -> Sequence[RuntimeCall]:
@@ -21,7 +21,7 @@ def scalar(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(call.tensor("self").element_size()),) if call.resident("self") else ()
 
 
-@blocks("aten.equal", reason=Reason.VALUE, why="reads `(a == b).all()`, unless sizes or identity decide.")
+@blocks("aten.equal", reason=WaitReason.VALUE, why="reads `(a == b).all()`, unless sizes or identity decide.")
 def equal(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the verdict."""
     first, second = call.tensor("self"), call.tensor("other")
@@ -35,13 +35,13 @@ def _same_memory(first: torch.Tensor, second: torch.Tensor) -> bool:
     return first.data_ptr() == second.data_ptr() and first.stride() == second.stride() and first.dtype == second.dtype
 
 
-@blocks("aten.allclose", reason=Reason.VALUE, why="reads `isclose(...).all()`.")
+@blocks("aten.allclose", reason=WaitReason.VALUE, why="reads `isclose(...).all()`.")
 def allclose(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the read of the verdict."""
     return (read(_BOOL),)
 
 
-@blocks("aten.linspace", "aten.logspace", reason=Reason.VALUE, why="reads tensor end points with `.item()`.")
+@blocks("aten.linspace", "aten.logspace", reason=WaitReason.VALUE, why="reads tensor end points with `.item()`.")
 def end_points(call: OpCall) -> Sequence[RuntimeCall]:
     """Return one read for each end point on the device."""
     return tuple(read(call.tensor(name).element_size()) for name in ("start", "end") if call.resident(name))
@@ -52,7 +52,7 @@ def end_points(call: OpCall) -> Sequence[RuntimeCall]:
     "aten.masked_fill_",
     "aten.index_fill",
     "aten.index_fill_",
-    reason=Reason.VALUE,
+    reason=WaitReason.VALUE,
     why="turns a tensor value on the device into a number with `.item()`.",
     by_form=True,
 )
@@ -64,7 +64,7 @@ def fill_value(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten.fill",
     "aten.fill_",
-    reason=Reason.VALUE,
+    reason=WaitReason.VALUE,
     why="reads a value on the device to fill a tensor on the host.",
     host=True,
 )
@@ -77,7 +77,7 @@ def fill(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten.normal",
-    reason=Reason.CHECK,
+    reason=WaitReason.CHECK,
     why="checks twice that every standard deviation is at least zero: `std.min().ge(0).item()`.",
 )
 def normal(call: OpCall) -> Sequence[RuntimeCall]:
@@ -86,13 +86,13 @@ def normal(call: OpCall) -> Sequence[RuntimeCall]:
     return (read(_BOOL),) * 2 if call.resident("std") and std.numel() else ()
 
 
-@blocks("aten.batch_norm_gather_stats", reason=Reason.UPLOAD, why="sends how many elements each process counted.")
+@blocks("aten.batch_norm_gather_stats", reason=WaitReason.UPLOAD, why="sends how many elements each process counted.")
 def gather_stats(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the upload of a number for each process."""
     return (upload(8 * call.tensor("mean").shape[0]),)
 
 
-@blocks("aten._chunk_cat", reason=Reason.UPLOAD, why="sends sizes and addresses through pinned memory.")
+@blocks("aten._chunk_cat", reason=WaitReason.UPLOAD, why="sends sizes and addresses through pinned memory.")
 def chunk_cat(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the upload that nobody waits for."""
     return (upload_pinned(32 * len(call.get("tensors"))),)
@@ -100,7 +100,7 @@ def chunk_cat(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten.segment_reduce",
-    reason=Reason.CHECK,
+    reason=WaitReason.CHECK,
     why="checks that lengths are not negative and sum to the size of the axis.",
 )
 def segment_reduce(call: OpCall) -> Sequence[RuntimeCall]:
@@ -110,7 +110,7 @@ def segment_reduce(call: OpCall) -> Sequence[RuntimeCall]:
     return read(8), read(_BOOL)
 
 
-@blocks("aten.where", reason=Reason.UPLOAD, why="copies a scalar tensor of the host to the device.", host=True)
+@blocks("aten.where", reason=WaitReason.UPLOAD, why="copies a scalar tensor of the host to the device.", host=True)
 def where(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the upload of each scalar that lies on the host; one of the user's own numbers is made on the device."""
     values = (call.get("self"), call.get("other"))
@@ -119,7 +119,9 @@ def where(call: OpCall) -> Sequence[RuntimeCall]:
 
 
 @blocks(
-    "aten.quantize_per_channel", reason=Reason.CHECK, why="checks that every zero point fits the type, on both sides."
+    "aten.quantize_per_channel",
+    reason=WaitReason.CHECK,
+    why="checks that every zero point fits the type, on both sides.",
 )
 def per_channel(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the reads of both verdicts; scales or zero points on the host are uploaded before."""
@@ -127,7 +129,9 @@ def per_channel(call: OpCall) -> Sequence[RuntimeCall]:
     return (*(upload(8 * each.numel()) for each in host), read(_BOOL), read(_BOOL))
 
 
-@blocks("aten.dequantize", reason=Reason.CHECK, why="checks the zero points of a tensor that is quantized per channel.")
+@blocks(
+    "aten.dequantize", reason=WaitReason.CHECK, why="checks the zero points of a tensor that is quantized per channel."
+)
 def dequantize(call: OpCall) -> Sequence[RuntimeCall]:
     """Return the reads of both verdicts; one scale for all needs none."""
     values = call.get("self")
@@ -139,7 +143,7 @@ def dequantize(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten.quantize_per_tensor",
-    reason=Reason.VALUE,
+    reason=WaitReason.VALUE,
     why="reads a scale and a zero point that are tensors on the device.",
 )
 def per_tensor(call: OpCall) -> Sequence[RuntimeCall]:
@@ -147,7 +151,7 @@ def per_tensor(call: OpCall) -> Sequence[RuntimeCall]:
     return _reads(call, "scale", "zero_point")
 
 
-@blocks("aten.quantize_per_tensor_dynamic", reason=Reason.RANGE, why="reads the smallest and the largest value.")
+@blocks("aten.quantize_per_tensor_dynamic", reason=WaitReason.RANGE, why="reads the smallest and the largest value.")
 def dynamic(call: OpCall) -> Sequence[RuntimeCall]:
     """Return both reads; half precision is a conversion."""
     values = call.tensor("self")
@@ -157,7 +161,7 @@ def dynamic(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten._fake_quantize_learnable_per_tensor_affine",
     "aten._fake_quantize_learnable_per_tensor_affine_backward",
-    reason=Reason.VALUE,
+    reason=WaitReason.VALUE,
     why="reads the scale and the zero point.",
 )
 def learnable(call: OpCall) -> Sequence[RuntimeCall]:
@@ -168,7 +172,7 @@ def learnable(call: OpCall) -> Sequence[RuntimeCall]:
 @blocks(
     "aten.fake_quantize_per_channel_affine_cachemask",
     "aten._fake_quantize_learnable_per_channel_affine_backward",
-    reason=Reason.CHECK,
+    reason=WaitReason.CHECK,
     why="checks the smallest and the largest zero point.",
 )
 def fake_per_channel(call: OpCall) -> Sequence[RuntimeCall]:
@@ -185,7 +189,7 @@ def fake_per_channel(call: OpCall) -> Sequence[RuntimeCall]:
 
 @blocks(
     "aten._fused_moving_avg_obs_fq_helper",
-    reason=Reason.VALUE,
+    reason=WaitReason.VALUE,
     why="reads whether fake quantization is on, per channel, and checks the zero points then.",
 )
 def observer(call: OpCall) -> Sequence[RuntimeCall]:

@@ -22,7 +22,7 @@ _QUESTIONS = ("is_available", "device_count")
 
 
 @dataclass
-class Asked:
+class GpuQuestions:
     """The questions that were answered with no, by the place that asked."""
 
     places: dict[str, None] = field(default_factory=dict)
@@ -120,7 +120,7 @@ _MAX_PLACES = 2
 _NEXT = "Run pytest with --syncwatch-device virtual, which puts the virtual device on before anything is imported"
 
 
-def unused_sentence(asked_by: str, path: Path, asked: Asked) -> str:
+def unused_sentence(asked_by: str, path: Path, asked: GpuQuestions) -> str:
     """Return why a test that `asked_by` watches fails although nothing in it waited, and what to do."""
     said = f"{asked_by}: the test never used the GPU (no kernel, copy, wait or allocation), so nothing was judged."
     places = _places(path, asked)
@@ -129,7 +129,7 @@ def unused_sentence(asked_by: str, path: Path, asked: Asked) -> str:
     return f'{said} Put its tensors on device="cuda", or take {asked_by} off it.'
 
 
-def skipped_for_want_of_a_gpu(reason: str, path: Path, asked: Asked) -> str | None:
+def skipped_for_want_of_a_gpu(reason: str, path: Path, asked: GpuQuestions) -> str | None:
     """Return what to say of a watched test that was skipped for `reason`, if that answer is to blame; else None."""
     places = _places(path, asked)
     if not places or not (_GPU.search(reason) or reason.endswith("unconditional skip")):
@@ -140,7 +140,7 @@ def skipped_for_want_of_a_gpu(reason: str, path: Path, asked: Asked) -> str | No
     )
 
 
-def _places(path: Path, asked: Asked) -> str:
+def _places(path: Path, asked: GpuQuestions) -> str:
     """Return who asked, the test's own module first."""
     known = sorted(asked.places, key=lambda place: f"{path.name}:" not in place)
     return " and ".join(known[:_MAX_PLACES])
