@@ -33,7 +33,7 @@ class Question(IntEnum):
     COMPUTE = 6
     FLOPS = 7
     SYNCHRONIZE = 8
-    NOTIFY = 9
+    TELL = 9
     UPLOAD = 10
     DRIVER = 11
 
@@ -77,7 +77,7 @@ class Bridge:
             Question.COMPUTE: self._compute,
             Question.FLOPS: self._flops,
             Question.SYNCHRONIZE: self._synchronize,
-            Question.NOTIFY: self._notify,
+            Question.TELL: self._notify,
             Question.UPLOAD: self._upload,
             Question.DRIVER: self._driver,
         }

@@ -55,7 +55,7 @@ enum Question : int64_t {
   kSynchronize = 8,  // numbers: 0 device, 1 stream, 2 event; stream; until
   kUpload = 10,   // numbers: bytes; data of the host goes to the device, and is waited for
   kDriver = 11,   // numbers: which driver call of an allocator, stream, begin and end; see driver.h
-  kNotify = 9,    // something was launched while a recorder is to know of each thing at once
+  kTell = 9,      // something was launched while the recorder tells of each thing at once
 };
 
 using Ask = int64_t (*)(int64_t question, const int64_t* numbers);
@@ -78,7 +78,7 @@ struct State {
   Rates rates{};
   Clock clock;
   std::atomic<bool> recording{false};
-  std::atomic<bool> notifies{false};
+  std::atomic<bool> telling{false};
   std::atomic<bool> capturing{false};
   std::atomic<int64_t> used{0};
   std::atomic<int64_t> epoch{-1};  // the step of threads that have none of their own

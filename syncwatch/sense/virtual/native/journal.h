@@ -96,8 +96,8 @@ inline Span launch(int64_t name, int64_t duration) {
   const int64_t called = host.now;
   const Span span = all.clock.launch(host, host.stream, all.rates.kernel_launch_ns, duration);
   if (all.recording.load(std::memory_order_relaxed)) {
-    if (all.notifies.load(std::memory_order_relaxed)) {
-      ask(kNotify, {name});
+    if (all.telling.load(std::memory_order_relaxed)) {
+      ask(kTell, {name});
     } else {
       const int64_t kind = kind_of(host, name);
       const int64_t epoch = host.epoch >= 0 ? host.epoch : all.epoch.load(std::memory_order_relaxed);

@@ -345,9 +345,9 @@ void sw_copy_and_wait(int64_t engine, int64_t cost, int64_t duration, int64_t ba
 }
 int64_t sw_used() { return state().used; }
 
-void sw_record(int64_t recording, int64_t notifies) {
+void sw_record(int64_t recording, int64_t telling) {
   state().recording = recording != 0;
-  state().notifies = notifies != 0;
+  state().telling = telling != 0;
   journal().new_generation();
 }
 int64_t sw_rows() { return journal().size(); }
