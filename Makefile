@@ -91,8 +91,9 @@ format: $(VENV)/.dev  ## rewrite the code as ruff wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-prebuilt: $(if $(filter command line,$(origin PYTHONS)),,$(VENV)/.runtime .venv-torch-$(NEWEST)/.made)  ## build the virtual device's library for the torch that is pinned and for the newest, to be shipped
+prebuilt: $(if $(filter command line,$(origin PYTHONS)),,$(VENV)/.runtime .venv-torch-$(NEWEST)/.made)  ## build the libraries that are shipped: the virtual device's for the torch that is pinned and for the newest, and CUPTI's
 	for python in $(PYTHONS); do PYTHONPATH="$(CURDIR)" $$python -m syncwatch.sense.virtual.native.build || exit 1; done
+	PYTHONPATH="$(CURDIR)" $(firstword $(PYTHONS)) -m syncwatch.sense.cuda.native.library
 
 docs: $(VENV)/.dev  ## rewrite the pages that come from the code
 	$(BIN)/typer syncwatch.cli.app utils docs --name syncwatch --title "The command line" --output docs/cli.md

@@ -21,17 +21,21 @@ from syncwatch.model.analysis import AnalysedRecording, Analysis
 from syncwatch.model.report import Process, RecordingSummary, Report, Variant
 from syncwatch.model.session import RecordedBy, Recording, Session
 from syncwatch.model.verdict import Allow, KnownSite, Policy, Verdict
+from syncwatch.model.window import WindowRequest
 
 if TYPE_CHECKING:
     from syncwatch.report.formats import Format, Screen
     from syncwatch.sense.watched_block import WatchedBlock
 
 
-def sense(device: str, target: str, *, prices: bool = True) -> WatchedBlock:
-    """Return a block that records what runs in it, on a `device` that is opened when it is entered."""
+def sense(device: str, target: str, *, prices: bool = True, window: WindowRequest | None = None) -> WatchedBlock:
+    """Return a block that records what runs in it, or a window of that, on a `device` that is opened on entry."""
     # Imports torch.
     from syncwatch.sense.watched_block import WatchedBlock
+    from syncwatch.sense.windowed_block import WindowedBlock
 
+    if window is not None:
+        return WindowedBlock(device, target=target, prices=prices, window=window)
     return WatchedBlock(device, target=target, prices=prices)
 
 

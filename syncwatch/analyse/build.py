@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from statistics import median
 
 from syncwatch.analyse.per_step import account_of, per_step, worst_step
@@ -16,7 +16,7 @@ from syncwatch.model.analysis import AnalysedRecording, AnalysedWait, Analysis, 
 from syncwatch.model.compact import work_of
 from syncwatch.model.events import STEP_RANGE, SyncKind, collector_off
 from syncwatch.model.report import NO_LINE, RecordingSummary, Report, StepTimeComparison, recorder_of
-from syncwatch.model.session import Coverage, RecordedBy, Recording, Session
+from syncwatch.model.session import Coverage, Joins, RecordedBy, Recording, Session
 
 _OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
 
@@ -48,7 +48,8 @@ def _report(session: Session, analysed: Sequence[AnalysedRecording], comparison:
         missing=session.missing,
         recorder=session.recorder,
         unwatched=session.unwatched,
-        notes=session.notes,
+        notes=session.notes if session.window is None else (session.window.words(), *session.notes),
+        window=session.window,
     )
 
 
@@ -74,14 +75,29 @@ def own_figures(recording: Recording) -> dict[str, float | None]:
 def merge(coverages: Iterable[Coverage]) -> Coverage:
     """Return what all recordings together watched; a count that one of them lacks is unknown for the whole."""
     known = list(coverages)
-    seen = [coverage.seen for coverage in known]
-    counts = [count for count in seen if count is not None]
     return Coverage(
         sensors=tuple(dict.fromkeys(name for coverage in known for name in coverage.sensors)),
         blind_to=tuple(dict.fromkeys(phrase for coverage in known for phrase in coverage.blind_to)),
-        seen=sum(counts) if known and len(counts) == len(known) else None,
+        seen=_sum([coverage.seen for coverage in known]),
         attributed=sum(coverage.attributed for coverage in known),
+        joins=_all_joins([coverage.joins for coverage in known]),
+        warned=_sum([coverage.warned for coverage in known]),
+        warned_unseen=_sum([coverage.warned_unseen for coverage in known]),
     )
+
+
+def _all_joins(known: Sequence[Joins | None]) -> Joins | None:
+    """Return what fits together in all recordings; None where one of them has no records."""
+    found = [each for each in known if each is not None]
+    if not found or len(found) < len(known):
+        return None
+    return Joins(*(sum(column) for column in zip(*map(astuple, found), strict=True)))
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    """Return the sum of `counts`; None where one is not known, or there is none."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known and len(known) == len(counts) else None
 
 
 @collector_off()

@@ -37,6 +37,8 @@ class Checkpoints:
         self._path = path
         self._snapshot = snapshot
         self._ended = threading.Event()
+        self._wake = threading.Event()
+        self._written: Session | None = None
         self._writing = threading.Lock()
 
     @contextlib.contextmanager
@@ -48,30 +50,45 @@ class Checkpoints:
         try:
             yield
         finally:
-            self._ended.set()
+            self._end()
             if thread.is_alive() and not is_child():
                 thread.join()
 
     def _write_until_ended(self) -> None:
         pause = _FIRST_S
-        while not self._ended.wait(pause):
+        while True:
+            hurried = self._wake.wait(pause)
+            # Before the look at the end, which may come right now and wake once.
+            self._wake.clear()
+            if self._ended.is_set():
+                return
             # A tuple that is being made fails so in CPython where the target looks through the heap: the next is tried.
             with contextlib.suppress(SystemError):
                 self.write()
-            pause *= 2
+            pause *= 1 if hurried else 2
+
+    def hurry(self) -> None:
+        """Let the next writing be now, on the thread that writes: there is more than there will be for long."""
+        self._wake.set()
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._wake.set()
 
     def write(self) -> None:
         """Write now."""
         with self._writing:
             session = None if self._ended.is_set() else self._snapshot()
-            if self._path is not None and session is not None:
+            # One that has ended is the same each time.
+            if self._path is not None and session is not None and session is not self._written:
                 # A full disk must not end the run; the last writing at its end says what is wrong.
                 with contextlib.suppress(OSError):
                     write_run(analysed(session), self._path)
+                    self._written = session
 
     def close(self) -> None:
         """Write nothing more; one that is being written is waited for."""
-        self._ended.set()
+        self._end()
         with self._writing:
             pass
 

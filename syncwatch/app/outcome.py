@@ -58,9 +58,10 @@ Finish = Callable[[RunOutcome], int]
 
 def interrupted(session: Session, error: KeyboardInterrupt) -> RunOutcome:
     """Return how a run ended that Ctrl-C or SIGTERM cut short."""
-    if isinstance(error, Terminated):
-        return RunOutcome(session, EXIT_TERMINATED, "Terminated: the report is partial.")
-    return RunOutcome(session, EXIT_INTERRUPTED, "Interrupted: the report is partial.")
+    terminated = isinstance(error, Terminated)
+    said = "the report has all of the window, which had ended" if session.complete else "the report is partial"
+    message = f"{'Terminated' if terminated else 'Interrupted'}: {said}."
+    return RunOutcome(session, EXIT_TERMINATED if terminated else EXIT_INTERRUPTED, message)
 
 
 def ended(name: str, session: Session, how: str) -> RunOutcome:

@@ -145,6 +145,7 @@ def run_code(
         SyncwatchError: if it cannot be run or watched.
     """
     checkpoints = Checkpoints(output, watching.snapshot)
+    watching.call_when_finished(checkpoints.hurry)
 
     def conclude(left: ExitInfo) -> int:
         def rest() -> int:

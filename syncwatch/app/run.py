@@ -15,6 +15,7 @@ from syncwatch.errors import EXIT_CLEAN, EXIT_NOT_MEASURED, SyncwatchError, Usag
 from syncwatch.model.events import SyncKind
 from syncwatch.model.report import NO_LINE
 from syncwatch.model.session import DeviceKind, Line, Recording
+from syncwatch.model.window import WindowRequest
 from syncwatch.pipeline import analysed_recording, sense
 from syncwatch.sense.choose_device import DeviceChoice, open_device, require_torch
 
@@ -43,6 +44,8 @@ class Request:
     """True: the run has failed without them; False: they are not taken; None: they are taken where they can be."""
     output: Path | None = None
     """Where the run is kept, now and then while it goes on."""
+    window: WindowRequest | None = None
+    """The part of the program that is watched; None for all of it."""
 
 
 def target_words(target: str | None, arguments: list[str] | None, module: str | None) -> tuple[str, ...]:
@@ -79,19 +82,20 @@ def record(
     from syncwatch.bench.target import is_code
 
     if request.module is None and not is_code(request.words[0]):
+        _refuse_window_of_a_scenario(request)
         return judged_by_prices(request, _run_scenario(request, console, candidate_only))
     _refuse_what_only_scenarios_take(request)
     from syncwatch.app.own_code import run_code
 
-    def finish_priced(outcome: RunOutcome) -> int:
-        return finish(judged_by_prices(request, outcome))
+    def finish_judged(outcome: RunOutcome) -> int:
+        return finish(_judged(request, outcome))
 
     with console.only_documents(only_report):
         arguments = request.words if request.module else request.words[1:]
         target = _code_target(request)
-        watching = sense(request.device.value, target.name, prices=request.prices is not False)
-        outcome = run_code(target, arguments, watching, request.output, finish_priced, console)
-        return judged_by_prices(request, outcome)
+        watching = sense(request.device.value, target.name, prices=request.prices is not False, window=request.window)
+        outcome = run_code(target, arguments, watching, request.output, finish_judged, console)
+        return _judged(request, outcome)
 
 
 def target_file(words: tuple[str, ...], module: str | None) -> Path | None:
@@ -140,6 +144,14 @@ def _refuse_what_only_scenarios_take(request: Request) -> None:
     meaningless = next((option for option, value in asked.items() if value is not None), None)
     if meaningless is not None:
         raise UsageError(scenario_option_refusal(meaningless))
+
+
+def _refuse_window_of_a_scenario(request: Request) -> None:
+    if request.window is not None:
+        raise UsageError(
+            "--skip-steps, --for-steps, --seconds and --signal choose a window of code of your own. A scenario has "
+            "--warmup for the steps before the measured ones, and --steps for those."
+        )
 
 
 def _run_scenario(request: Request, console: Console, candidate_only: bool) -> RunOutcome:
@@ -217,6 +229,18 @@ def _code_target(request: Request) -> Target:
     if name.endswith(".py") or ":" not in name:
         return target.script(name)
     return target.function(name)
+
+
+def _judged(request: Request, outcome: RunOutcome) -> RunOutcome:
+    return judged_by_window(judged_by_prices(request, outcome))
+
+
+def judged_by_window(outcome: RunOutcome) -> RunOutcome:
+    """Let a run of code fail that recorded nothing, since its window never began."""
+    session = outcome.session
+    if session.recordings or outcome.exit_code != EXIT_CLEAN:
+        return outcome
+    return replace(outcome, exit_code=EXIT_NOT_MEASURED, message=f"Nothing was measured. {' '.join(session.missing)}")
 
 
 def judged_by_prices(request: Request, outcome: RunOutcome) -> RunOutcome:

@@ -1,4 +1,4 @@
-"""Watch a block of one's own code: `with syncwatch.watch() as watch:`."""
+"""Watch a block of one's own code, `with syncwatch.watch() as watch:`, or a server from `start()` to `stop()`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from syncwatch.sense.watched_block import WatchedBlock
 class watch(WatchedBlock):  # noqa: N801  # used as `with syncwatch.watch() as watch:`
     """Watches a block of code and reports the lines that made the CPU wait.
 
-    After the block, `report` and `session` hold what was found, also when the block raised. Watches nest.
+    After the block, `report` and `session` hold what was found, also when the block raised. Where there is no block, as
+    in a server, `start()` and `stop()` stand for its ends, and may be called on different threads. Watches nest, and
+    may overlap; each watches once.
 
     Args:
         device: "auto" (the GPU if there is one, else the virtual device), "cuda" or "virtual".
@@ -19,7 +21,7 @@ class watch(WatchedBlock):  # noqa: N801  # used as `with syncwatch.watch() as w
 
     Raises:
         UsageError: if there is no such choice of device.
-        NotMeasuredError: on entry, if the device cannot be watched here.
+        NotMeasuredError: on entry and by `start`, if the device cannot be watched here.
     """
 
     @property

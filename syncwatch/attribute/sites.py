@@ -76,6 +76,8 @@ _STACKS_BY = {
 }
 """How the Python stack of each call is had; exports of nsys 2022 to 2026 have no table for one."""
 
+_DRIVER_CALLS = "runtime_calls"
+"""The sensor that sees every wait of the driver, with the operator of torch that made it."""
 _TORCH_HOOKS = frozenset({"debug_mode", "explicit_waits"})
 """Sensors that torch itself tells of its waits."""
 
@@ -136,10 +138,10 @@ def _of_trace(finding: Finding, recording: Recording, recorder: RecordedBy, with
 
 
 def _is_foreign(sync: SyncEvent, coverage: Coverage) -> bool:
-    """Return whether no part of torch announced the wait: a hook would have told, or an operator would be around it."""
-    if _TORCH_HOOKS.isdisjoint(coverage.sensors):
-        return sync.op is None and "cupti" in sync.seen_by
-    return _TORCH_HOOKS.isdisjoint(sync.seen_by)
+    """Return whether no part of torch made the wait: an operator would be on its native stack, or a hook have told."""
+    if _DRIVER_CALLS in sync.seen_by:
+        return sync.op is None
+    return not _TORCH_HOOKS.isdisjoint(coverage.sensors) and _TORCH_HOOKS.isdisjoint(sync.seen_by)
 
 
 def _moved(recording: Recording) -> Mapping[_Key, _Moved]:

@@ -30,9 +30,9 @@ _SAME: Any = object()
 
 RESERVED = frozenset(
     {
-        *("arguments", "baseline", "config", "device", "format", "help", "max_syncs", "module", "no_prices", "output"),
-        *("prices", "require", "rounds", "step_range", "steps", "strict", "target", "update_baseline", "variant"),
-        *("warmup", "what_if"),
+        *("arguments", "baseline", "config", "device", "for_steps", "format", "help", "max_syncs", "module"),
+        *("no_prices", "output", "prices", "require", "rounds", "seconds", "signal", "skip_steps", "step_range"),
+        *("steps", "strict", "target", "update_baseline", "variant", "warmup", "what_if"),
     }
 )
 """Names that `run` and `gate` have options of their own under."""

@@ -1,4 +1,4 @@
-"""Runs a scenario and makes a session of it: compares, senses, times in rounds, then prices."""
+"""Runs a scenario and makes a session of it: compares outputs, watches every variant, then times them in rounds."""
 
 from __future__ import annotations
 
@@ -57,14 +57,10 @@ class ScenarioRun:
         workload = self._scenario.build(self._options, torch.device("cuda"))
         self._parameters = parameters_of(workload, self._options)
         self._compare(workload)
-        # Every variant is sensed before the first is priced: torch.profiler keeps CUPTI's callbacks once it has run.
-        sensed = [self._sense(workload, variant) for variant in self._plan.variants]
-        questions = {each.variant: found for each in sensed if (found := self._what_if(workload, each)) is not None}
-        # Before the price pass: it leaves the runtime slower; a read took 10.1 us after it, and 8.2 before.
+        watched = [self._watch(workload, variant) for variant in self._plan.variants]
+        questions = {each.variant: found for each in watched if (found := self._what_if(workload, each)) is not None}
         self._time(workload, questions)
         self._replays = {variant: question.replays() for variant, question in questions.items()}
-        for each in sensed:
-            self._price(workload, each)
         self._complete = True
 
     def session(self) -> Session:
@@ -120,7 +116,7 @@ class ScenarioRun:
         if modelled and not questions:
             return
         for variant in self._plan.variants:
-            # The sensed steps of the virtual device are other steps than the replayed ones.
+            # The watched steps of the virtual device are other steps than the replayed ones.
             self._rounds[variant].clear()
             self._figures[variant].clear()
             self._enter(f"warm up {variant}", self._plan.warmup)
@@ -148,27 +144,22 @@ class ScenarioRun:
         self._enter(f"time {variant}, {self._round}", count)
         return self._steps(workload, variant, count, warmup=_FILL_STEPS)
 
-    def _sense(self, workload: Workload, variant: str) -> Sensed:
-        self._enter(f"sense {variant}", self._plan.warmup + self._plan.steps)
-        with self._device.sense(variant) as sensed:
+    def _watch(self, workload: Workload, variant: str) -> Sensed:
+        self._enter(f"watch {variant}", self._plan.warmup + self._plan.steps)
+        with self._device.watch(variant, times=self._plan.prices) as sensed:
             self._sensed[variant] = sensed
             times = self._watched_steps(workload, variant)
         if self._device.kind is DeviceKind.VIRTUAL:
             self._rounds[variant].append(times)
             self._take_figures(workload, variant)
+        elif self._plan.prices:
+            self._priced[variant] = times
         return sensed
 
     def _take_figures(self, workload: Workload, variant: str) -> None:
         """Ask the workload for figures of its own of the round that has just ended, if it has any."""
         if isinstance(workload, OwnFigures):
             self._figures[variant].append(dict(workload.figures(variant)))
-
-    def _price(self, workload: Workload, sensed: Sensed) -> None:
-        if self._device.kind is DeviceKind.VIRTUAL or not self._plan.prices:
-            return
-        self._enter(f"price {sensed.variant}", self._plan.warmup + self._plan.steps)
-        with self._device.price(sensed):
-            self._priced[sensed.variant] = self._watched_steps(workload, sensed.variant)
 
     def _what_if(self, workload: Workload, sensed: Sensed) -> WhatIf | None:
         """Return the recorded host values of a variant, ready to be replayed; None where that was not asked."""

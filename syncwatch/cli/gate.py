@@ -22,8 +22,12 @@ from syncwatch.cli import completion, console
 from syncwatch.cli.options import (
     DeviceOption,
     FormatOption,
+    ForStepsOption,
     ModuleOption,
     OutputOption,
+    SecondsOption,
+    SignalOption,
+    SkipStepsOption,
     StepRangeOption,
     StepsOption,
     WarmupOption,
@@ -39,6 +43,7 @@ from syncwatch.judge.baseline import exceeds, key_of, variant_scope
 from syncwatch.judge.baseline_file import Changes
 from syncwatch.model.report import Report
 from syncwatch.model.verdict import KnownSite, Outcome, SiteKey
+from syncwatch.model.window import window_request
 from syncwatch.pipeline import analysed
 from syncwatch.report.text import plural, shown
 from syncwatch.report.verdict import verdict_sentence
@@ -149,6 +154,10 @@ def gate(
     steps: StepsOption = None,
     warmup: WarmupOption = None,
     step_range: StepRangeOption = None,
+    skip_steps: SkipStepsOption = None,
+    for_steps: ForStepsOption = None,
+    seconds: SecondsOption = None,
+    signal: SignalOption = None,
     output: OutputOption = None,
     form: FormatOption = None,
     options: Given | None = None,
@@ -188,6 +197,7 @@ def gate(
         warmup=warmup,
         options=options or {},
         output=output.absolute() if output is not None else None,
+        window=window_request(skip_steps, for_steps, seconds, signal),
     )
 
     ran_here = _saved(request) is None

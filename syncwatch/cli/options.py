@@ -59,6 +59,27 @@ WarmupOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(min=0, help="Steps before the measured ones.", show_default="5, virtual 1"),
 ]
+SkipStepsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=0, help="Watch your own code from this step on, the first being 0; syncwatch.step() marks steps."),
+]
+ForStepsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(min=1, help="Watch until so many steps have ended; the program runs on."),
+]
+SecondsOption = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(help="Watch for so many seconds at most; the program runs on."),
+]
+SignalOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--signal",
+        metavar="USR1|USR2",
+        help="Watch from the first of these signals to the second. A program that handles the one itself needs the "
+        "other one here.",
+    ),
+]
 StepRangeOption = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(

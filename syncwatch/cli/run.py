@@ -17,9 +17,13 @@ from syncwatch.cli.options import (
     ArgumentsArgument,
     DeviceOption,
     FormatOption,
+    ForStepsOption,
     ModuleOption,
     OutputOption,
     RoundsOption,
+    SecondsOption,
+    SignalOption,
+    SkipStepsOption,
     StepsOption,
     TargetArgument,
     WarmupOption,
@@ -32,6 +36,7 @@ from syncwatch.cli.screen import announce_analysis, print_error, print_hint
 from syncwatch.cli.streams import out, settle
 from syncwatch.model.analysis import Analysis
 from syncwatch.model.events import SyncKind
+from syncwatch.model.window import window_request
 from syncwatch.pipeline import analysed
 from syncwatch.report.formats import Format
 from syncwatch.sense.choose_device import DeviceChoice
@@ -83,6 +88,10 @@ def run(
             show_default="taken where they can be",
         ),
     ] = None,
+    skip_steps: SkipStepsOption = None,
+    for_steps: ForStepsOption = None,
+    seconds: SecondsOption = None,
+    signal: SignalOption = None,
     output: OutputOption = None,
     form: FormatOption = None,
     options: Given | None = None,
@@ -110,6 +119,7 @@ def run(
         prices=prices,
         # The target may leave this folder.
         output=output.absolute() if output is not None else None,
+        window=window_request(skip_steps, for_steps, seconds, signal),
     )
 
     def finish(outcome: RunOutcome) -> int:

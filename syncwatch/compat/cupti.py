@@ -1,33 +1,52 @@
-"""Numbers and layouts of CUPTI's and CUDA's headers, which ctypes needs and no package gives.
+"""Numbers of CUPTI's headers that no package gives; where the fields of its records lie, `cupti.h` of the sensor says.
 
-From cupti_callbacks.h, cupti_result.h and generated_cuda_meta.h of CUDA 12.8 and 13.0, where they are the same.
+From cupti_activity.h, cupti_result.h of CUDA 12.8, 13.0 and 13.2, where they are the same.
 """
 
 from __future__ import annotations
 
-import ctypes
+from enum import IntEnum
 
-DRIVER_API = 1
-"""CUPTI_CB_DOMAIN_DRIVER_API of cupti_callbacks.h; runtime calls arrive here too, as the driver calls they make."""
 MULTIPLE_SUBSCRIBERS = 39
 """CUPTI_ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED of cupti_result.h."""
-CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)
-"""CUpti_CallbackFunc: the user's pointer, the domain, the callback id, the address of `CUpti_CallbackData`."""
-
-_PARAMETERS_AT = 16
-"""Where `functionParams` stands in `CUpti_CallbackData`: behind the call site and the function's name."""
-_BYTES_AT = 16
-"""Where `ByteCount` stands in the parameters of every linear copy: behind two pointers (generated_cuda_meta.h)."""
-
-_int_at = ctypes.c_int.from_address
-_pointer_at = ctypes.c_uint64.from_address
+DRIVER_CALLS_REFUSED = (
+    "CUPTI does not tell of the driver call with callback id {number} (error {status}), so waits in it would not be "
+    "seen. Update syncwatch, or say which driver this is in a report."
+)
 
 
-def returns(data: int) -> bool:
-    """Return whether the call whose `CUpti_CallbackData` lies at `data` returns; else it begins (`callbackSite`)."""
-    return _int_at(data).value != 0
+class RecordKind(IntEnum):
+    """The records that are kept (CUpti_ActivityKind)."""
+
+    COPY = 1
+    MEMSET = 2
+    KERNEL = 10
+    PEER_COPY = 22
+    SYNCHRONIZATION = 38
 
 
-def copied_bytes(data: int) -> int:
-    """Return how many bytes the copy call whose `CUpti_CallbackData` lies at `data` moves."""
-    return _pointer_at(_pointer_at(data + _PARAMETERS_AT).value + _BYTES_AT).value
+class SyncType(IntEnum):
+    """What a synchronization record is of (CUpti_ActivitySynchronizationType)."""
+
+    EVENT = 1
+    STREAM_WAIT_EVENT = 2
+    STREAM = 3
+    CONTEXT = 4
+
+
+class CopyWay(IntEnum):
+    """Where the bytes of a copy record went (CUpti_ActivityMemcpyKind)."""
+
+    HOST_TO_DEVICE = 1
+    DEVICE_TO_HOST = 2
+    DEVICE_TO_DEVICE = 8
+    PEER_TO_PEER = 10
+
+
+class MemoryKind(IntEnum):
+    """What kind of memory one end of a copy is (CUpti_ActivityMemoryKind)."""
+
+    PAGEABLE = 1
+    PINNED = 2
+    DEVICE = 3
+    MANAGED = 5

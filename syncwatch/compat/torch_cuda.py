@@ -57,25 +57,26 @@ PARSE_TO = PrivateName(
     _TRIED,
     "whether `Tensor.to` was asked not to block is told from its third argument alone.",
 )
-PROFILER_OPTIONS = PrivateName(
-    "torch._C._profiler._ExperimentalConfig",
+HAS_CONTEXT = PrivateName(
+    "torch._C._cuda_hasPrimaryContext",
     _TRIED,
-    "torch.profiler cannot be asked for synchronizations, so a run on a GPU has no times.",
+    "only the current GPU is waited for at the end of a watch, so work of others at that moment has no record.",
+    Builds.FOR_CUDA,
 )
-PROFILER_IS_ON = PrivateName(
-    "torch.autograd.profiler._is_profiler_enabled",
+PREPARE_PROFILER = PrivateName(
+    "torch.autograd.profiler._prepare_profiler",
     _TRIED,
-    "a torch.profiler of the program's own is noticed only when ours fails to start.",
+    "a torch.profiler that the program starts inside a watch sees no GPU.",
 )
 SLEEP = PrivateName(
     "torch.cuda._sleep",
     _TRIED,
-    "`syncwatch probe` cannot keep the GPU busy, and does not run.",
+    "CUPTI's records cannot be tried on a kernel, so there are no idle times, and `syncwatch probe` does not run.",
 )
 NAMES = (
     BUILT_FOR_CUDA,
     *(GET_DEBUG_MODE, SET_DEBUG_MODE, COUNT_DEVICES, COUNT_BY_NVML, CALL_AT_START, SYNCHRONIZE),
-    *(SYNCHRONIZE_ACCELERATOR, PARSE_TO, PROFILER_OPTIONS, PROFILER_IS_ON, SLEEP),
+    *(SYNCHRONIZE_ACCELERATOR, PARSE_TO, HAS_CONTEXT, PREPARE_PROFILER, SLEEP),
 )
 
 
@@ -132,24 +133,16 @@ def asks_not_to_block(arguments: tuple[Any, ...], named: dict[str, Any]) -> bool
         return any(argument is True for argument in arguments[1:2])
 
 
-def profiler_is_on() -> bool:
-    """Return whether a torch.profiler records in this process, as far as torch tells."""
-    return bool(PROFILER_IS_ON.get_or(False))
+def devices_in_use() -> tuple[int, ...]:
+    """Return the GPUs on which this process has a context; asking makes none."""
+    import torch
 
-
-def profiler_options(*, all_threads: bool) -> Any:
-    """Return the options by which torch.profiler records synchronizations, of all threads where that is wished."""
-    named = {"profile_all_threads": True} if all_threads else {}
-    return PROFILER_OPTIONS.get()(enable_cuda_sync_events=True, **named)
-
-
-def records_all_threads() -> bool:
-    """Return whether torch.profiler can record all threads; since torch 2.11."""
-    try:
-        profiler_options(all_threads=True)
-    except TypeError:
-        return False
-    return True
+    if not torch.cuda.is_initialized():
+        return ()
+    has_context: Callable[[int], bool] | None = HAS_CONTEXT.get_or(None)
+    if has_context is None:
+        return (torch.cuda.current_device(),)
+    return tuple(device for device in range(torch.cuda.device_count()) if has_context(device))
 
 
 def spin(cycles: int) -> None:

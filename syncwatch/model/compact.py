@@ -18,6 +18,8 @@ from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, Kerne
 Event = TypeVar("Event", SyncEvent, CopyEvent, KernelEvent)
 _NONE = -(1 << 63)
 """What stands for None among the numbers; no clock shows it."""
+_PIECE = 1 << 16
+"""Events that are added at once, so that few numbers are held twice."""
 
 
 class Compact(Sequence[Event], Generic[Event]):
@@ -247,20 +249,26 @@ class CompactKernels(Compact[KernelEvent]):
         shared = (stream, name, 0, None, thread, launch)
         self._add(shared, shared, _told(step), start, end, begun, returned)
 
-    def extend(self, rows: array[int], kinds: Sequence[tuple[str, int, int]], steps: Sequence[int | None]) -> None:
-        """Add many kernels at once, launched by `cudaLaunchKernel` on the only GPU.
+    def extend(self, rows: array[int], shared: Sequence[tuple[Any, ...]], steps: Sequence[int | None]) -> None:
+        """Add many kernels at once.
 
         Args:
-            rows: six numbers for each, as they are kept here, but with the places of its kind and step in the lists.
-            kinds: name, stream and thread.
+            rows: six numbers for each, as they are kept here, but with the places in `shared` and `steps`. Where there
+                are none yet it is kept itself, and is not the caller's any more: two million take 96 MB.
+            shared: stream, name, GPU, how many bytes a memset sets, thread and runtime call of the launch.
             steps: step numbers; a place of -1 stands for none.
         """
-        places = [self._place((stream, name, 0, None, thread, "cudaLaunchKernel")) for name, stream, thread in kinds]
+        places = [self._place(each) for each in shared]
         told = [*(_told(step) for step in steps), _NONE]
-        numbers = array("q", rows)
-        numbers[0 :: self._WIDTH] = array("q", map(places.__getitem__, rows[0 :: self._WIDTH]))
-        numbers[1 :: self._WIDTH] = array("q", map(told.__getitem__, rows[1 :: self._WIDTH]))
-        self._numbers.extend(numbers)
+        for begin in range(0, len(rows), self._WIDTH * _PIECE):
+            end = min(len(rows), begin + self._WIDTH * _PIECE)
+            for column, known in ((0, places), (1, told)):
+                at = slice(begin + column, end, self._WIDTH)
+                rows[at] = array("q", map(known.__getitem__, rows[at]))
+        if self._numbers:
+            self._numbers.extend(rows)
+        else:
+            self._numbers = rows
 
     def _event(self, row: Sequence[int]) -> KernelEvent:
         place, step, start, end, called, returned = row

@@ -15,8 +15,6 @@ STEP_RANGE = "syncwatch.step"
 PACING_RANGE = "syncwatch.pacing"
 BUILD_RANGE = "build metadata"
 """In it a scenario builds on the host what its kernels need; its time is reported apart."""
-WINDOW_RANGE = "syncwatch.window"
-"""Holds everything to be counted: the profiler's own synchronizations lie outside it."""
 
 
 class SyncKind(str, Enum):

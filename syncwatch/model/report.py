@@ -8,6 +8,7 @@ from typing import ClassVar
 from syncwatch.model.events import SyncKind
 from syncwatch.model.process_name import without_number
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, RecordedBy
+from syncwatch.model.window import RunWindow
 
 REPORT_SCHEMA = "syncwatch.report/1"
 
@@ -259,6 +260,8 @@ class Report:
     """What ran as part of the target and was not watched, a sentence each."""
     notes: tuple[str, ...] = ()
     """What a reader should know of the whole run, a sentence each."""
+    window: RunWindow | None = None
+    """The part of the program that was recorded; None where it was the whole of it, or no window began."""
     schema: str = REPORT_SCHEMA
 
     @property

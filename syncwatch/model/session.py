@@ -13,6 +13,7 @@ import msgspec
 from syncwatch.errors import SessionError
 from syncwatch.model.codec import SESSION_KEY, write_json
 from syncwatch.model.events import CopyEvent, Frame, KernelEvent, RangeEvent, Step, SyncEvent, collector_off
+from syncwatch.model.window import RunWindow
 
 
 class DeviceKind(str, Enum):
@@ -44,6 +45,24 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class Joins:
+    """How the driver calls that were seen and the records of CUPTI fit together, by correlation id."""
+
+    calls: int
+    """Driver calls that waited, copied or started work on the GPU, so that a record is due."""
+    joined: int
+    """Of them those whose record is there."""
+    calls_alone: int
+    """Those without a record."""
+    records_alone: int
+    """Records of kernels and copies without their call. Of waits they are not counted: to end the watch waits, too."""
+    kernels: int
+    """Kernels and memsets that were recorded."""
+    lost: int
+    """Records that CUPTI dropped, or that could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """What was watched, and what was not."""
 
@@ -54,6 +73,12 @@ class Coverage:
     """Synchronizations that the most complete sensor counted; None where it could not run."""
     attributed: int
     """How many of the recorded synchronizations have a line."""
+    joins: Joins | None = None
+    """None where calls and records were not both watched."""
+    warned: int | None = None
+    """Waits that torch's sync debug mode warned of; None where it was not on."""
+    warned_unseen: int | None = None
+    """Of them those that no other sensor saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +239,8 @@ class Session:
     """What ran as part of the target and was not watched, a sentence each, such as a child; a gate cannot judge it."""
     notes: tuple[str, ...] = ()
     """What a reader should know of the whole run, a sentence each, such as a torch newer than any that was tried."""
+    window: RunWindow | None = None
+    """The part of the program that was recorded; None where it was the whole of it, or no window began."""
     schema: str = SESSION_SCHEMA
 
     def save(self, path: Path | str) -> None:

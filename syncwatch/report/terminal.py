@@ -275,6 +275,7 @@ def _coverage(report: Report) -> Iterator[str]:
         yield f"Coverage: nothing counted the synchronizations independently; {lines} a line."
     else:
         yield (f"Coverage: {who} saw {text.plural(coverage.seen, 'synchronization')}; {lines} a line.")
+    yield from map(text.sentence, text.joined(coverage))
     if coverage.sensors:
         yield f"Sensors: {', '.join(map(text.shown, coverage.sensors))}."
     if coverage.blind_to:
@@ -285,7 +286,7 @@ def _coverage(report: Report) -> Iterator[str]:
         if variant.price_overhead is not None
     ]
     if priced:
-        yield f"The priced pass ran at {', '.join(priced)}."
+        yield f"The watched pass ran at {', '.join(priced)}."
     apart = [
         f"{text.shown(variant.name)} {text.number(figure)} {what}"
         for variant in report.variants

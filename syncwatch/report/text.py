@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, RenderableType
 from rich.text import Text
+
+from syncwatch.model.session import Coverage
 
 NOT_MEASURED = "not measured"
 ELLIPSIS = "…"
@@ -154,3 +156,30 @@ class Page:
         if self._unicode:
             return rendered
         return in_ascii(rendered)
+
+
+def sentence(phrase: str) -> str:
+    """Return `phrase` with a capital letter and a full stop."""
+    return f"{phrase[:1].upper()}{phrase[1:]}."
+
+
+def joined(coverage: Coverage) -> Iterator[str]:
+    """Yield how far the driver's calls, CUPTI's records and torch's warnings tell the same, a phrase each."""
+    joins = coverage.joins
+    if joins is not None:
+        alone = [
+            f"{plural(count, what)} without {other}"
+            for count, what, other in (
+                (joins.calls_alone, "call", "a record"),
+                (joins.records_alone, "record", "a call"),
+            )
+            if count
+        ]
+        if joins.lost:
+            alone.append(f"{plural(joins.lost, 'record')} lost by CUPTI")
+        said = ", ".join(alone) or "nothing is left over on either side"
+        yield f"{number(joins.joined)} of {plural(joins.calls, 'call')} joined to their records by CUPTI's id; {said}"
+    if coverage.warned:
+        unseen = coverage.warned_unseen
+        of_them = "each was seen by CUPTI" if not unseen else f"CUPTI did not see {number(unseen)} of them"
+        yield f"torch's sync debug mode warned of {plural(coverage.warned, 'wait')}; {of_them}"

@@ -1,40 +1,29 @@
-"""What is active now: the recorders, innermost last, and the guard of the running thread or task."""
+"""Who is told now: the recorders that listen, innermost last, the counter of steps, and the guard of what runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 from syncwatch.model.events import Direction, SyncKind
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes.scope import ScopeStack
 
 _recorders: list[Recorder] = []
-_profiling = False
 _subscribed = False
 
 
 def set_subscribed(on: bool) -> None:
-    """Say whether this process subscribes to CUPTI's callbacks, so that torch.profiler must not start."""
+    """Say whether this process subscribes to CUPTI, which serves one at a time."""
     global _subscribed
     _subscribed = on
 
 
 def subscribed() -> bool:
-    """Return whether this process subscribes to CUPTI's callbacks."""
+    """Return whether this process subscribes to CUPTI."""
     return _subscribed
-
-
-def set_profiling(on: bool) -> None:
-    """Say whether torch.profiler runs, so that ranges are worth repeating to it."""
-    global _profiling
-    _profiling = on
-
-
-def profiling() -> bool:
-    """Return whether torch.profiler runs."""
-    return _profiling
 
 
 def push(recorder: Recorder) -> None:
@@ -56,6 +45,30 @@ def clear() -> None:
 def recorders() -> tuple[Recorder, ...]:
     """Return the active recorders."""
     return tuple(_recorders)
+
+
+class StepCounter(Protocol):
+    """Hears of every step that the program marks, also while nobody records; in the child of a fork too."""
+
+    def step_begins(self) -> int | None:
+        """Return the number of a step that is about to begin in the calling thread; None where none is counted."""
+
+    def step_ended(self, number: int) -> None:
+        """Note that the step `number` has ended in the calling thread."""
+
+
+_counter: StepCounter | None = None
+
+
+def count_steps(counter: StepCounter | None) -> None:
+    """Let `counter` hear of every later step; None for nobody."""
+    global _counter
+    _counter = counter
+
+
+def step_counter() -> StepCounter | None:
+    """Return who counts the steps now."""
+    return _counter
 
 
 @dataclass(frozen=True, slots=True)

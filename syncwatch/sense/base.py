@@ -54,17 +54,15 @@ class WatchedDevice(Protocol):
     def environment(self) -> Environment:
         """Return what the figures belong to."""
 
-    def sense(self, variant: str) -> AbstractContextManager[Sensed]:
-        """Watch the lines of everything inside; every variant is sensed before the first is priced.
+    def watch(self, variant: str, *, times: bool = True) -> AbstractContextManager[Sensed]:
+        """Watch lines and times of everything inside.
 
         What it yields holds the recording when the block has ended, however.
+
+        Args:
+            variant: what the recording is called.
+            times: False leaves out what the GPU did, and with it what each launch costs more.
         """
-
-    def price(self, sensed: Sensed) -> AbstractContextManager[None]:
-        """Watch the times of the same steps once more, and join them to `sensed`; nothing where they are known."""
-
-    def watch(self, variant: str) -> AbstractContextManager[Sensed]:
-        """Watch lines and times of everything inside at once, as what runs only once must be."""
 
     def lines(self, variant: str) -> AbstractContextManager[Sensed]:
         """Watch the lines of everything inside and no more, at next to no cost."""

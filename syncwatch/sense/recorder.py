@@ -16,7 +16,7 @@ from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense.processes.forks import on_gpu_work
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.scopes.open_steps import OpenStep, step_of_thread
-from syncwatch.sense.stacks import StackTable, thread_name
+from syncwatch.sense.stacks import StackTable, native_name, thread_name
 
 
 @dataclass(slots=True)
@@ -34,6 +34,8 @@ class Recorder:
     _kernels: CompactKernels = field(default_factory=CompactKernels)
     ranges: list[RangeEvent] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    steps_begun: int = 0
+    """How many steps have begun so far."""
     open_steps: list[OpenStep] = field(default_factory=list)
     """The steps that have begun and not ended; threads of no step of their own, such as autograd's, work for one."""
     open_ranges: dict[scope.OpenRange, tuple[int, int]] = field(default_factory=dict)
@@ -57,7 +59,6 @@ class Recorder:
     native_threads: dict[int, int] = field(default_factory=dict)
     """System thread id to thread number, to join with what CUPTI saw; not saved."""
     _range_stacks: dict[tuple[str, ...], int] = field(default_factory=dict)
-    _steps_begun: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -69,8 +70,8 @@ class Recorder:
     def begin_step(self) -> int:
         """Return the number of a step that begins now."""
         with self._lock:
-            self._steps_begun += 1
-            return self._steps_begun - 1
+            self.steps_begun += 1
+            return self.steps_begun - 1
 
     def end_step(self, number: int, start_ns: int, *, warmup: bool) -> None:
         """Record that the step `number` ends now; steps need not end in the order in which they began."""
@@ -126,8 +127,7 @@ class Recorder:
     def stack(self, frame: FrameType | None = None) -> int:
         """Return the id of the caller's stack, or of the stack that ends in `frame`."""
         frame = frame if frame is not None else sys._getframe(1)
-        with self._lock:
-            return self._stacks.intern(frame)
+        return self._stacks.intern(frame)
 
     def thread(self) -> int:
         """Return the small number of the calling thread."""
@@ -140,6 +140,15 @@ class Recorder:
             number = self._threads[ident] = len(self._thread_names) - 1
             self.native_threads[threading.get_native_id()] = number
             return number
+
+    def native_thread(self, tid: int) -> int:
+        """Return the number of the thread that the system calls `tid`, also of one that never ran Python."""
+        known = self.native_threads.get(tid)
+        if known is not None:
+            return known
+        with self._lock:
+            self._thread_names.append(native_name(tid) or f"thread {tid}")
+            return self.native_threads.setdefault(tid, len(self._thread_names) - 1)
 
     def thread_called(self, name: str) -> int:
         """Return the number of a thread that is known by what it does alone, and has no system id."""
@@ -321,7 +330,8 @@ class Recorder:
             kinds: name, stream and thread of each kind.
             steps: the step of each number; -1 stands for none.
         """
-        self._kernels.extend(rows, kinds, steps)
+        shared = [(stream, name, 0, None, thread, "cudaLaunchKernel") for name, stream, thread in kinds]
+        self._kernels.extend(array("q", rows), shared, steps)
 
     def freeze(
         self,

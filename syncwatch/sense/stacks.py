@@ -34,19 +34,19 @@ def thread_name() -> str:
         return "DataLoader pinning"
     if not name.startswith("Dummy-"):
         return name
-    native = _native_name()
+    return native_name(threading.get_native_id()) or name
+
+
+def native_name(tid: int) -> str:
+    """Return what the thread that the system calls `tid` does, by its name there; empty where it has none."""
+    try:
+        native = Path(f"/proc/self/task/{tid}/comm").read_text().strip()
+    except OSError:
+        return ""
     for prefix, meaning in _PREFIXES.items():
         if native.startswith(prefix):
             return f"{meaning} ({native})"
-    return native or name
-
-
-def _native_name() -> str:
-    """Return what the system calls the calling thread; empty where it does not tell."""
-    try:
-        return Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_text().strip()
-    except OSError:
-        return ""
+    return native
 
 
 _STARTED_IN = current_root()
@@ -76,6 +76,8 @@ class StackTable:
 
     root: Path | None = field(default_factory=current_root)
     """The folder that paths start from: the watched code may leave its own before they are needed."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Taken for a stack that is new, and not to look one up."""
     _ids: dict[tuple[int, ...], int] = field(default_factory=dict)
     _stacks: list[tuple[tuple[CodeType, int, int], ...]] = field(default_factory=list)
     _is_library: dict[int, tuple[bool, CodeType]] = field(default_factory=dict)
@@ -97,10 +99,14 @@ class StackTable:
             frame = frame.f_back
         place = tuple(key)
         number = self._ids.get(place)
-        if number is None:
-            number = self._ids[place] = len(self._stacks)
-            self._stacks.append(_walked(innermost))
-        return number
+        if number is not None:
+            return number
+        with self._lock:
+            number = self._ids.get(place)
+            if number is None:
+                self._stacks.append(_walked(innermost))
+                number = self._ids[place] = len(self._stacks) - 1
+            return number
 
     def freeze(self) -> tuple[tuple[Frame, ...], tuple[tuple[int, ...], ...]]:
         """Return every distinct frame, and each stack as indices into them, innermost first."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from syncwatch.sense.cuda.assemble import RECORDS
 from syncwatch.sense.cuda.blocking_copies import BlockingCopies
-from syncwatch.sense.cuda.cupti_records import Cupti
 from syncwatch.sense.cuda.debug_mode import DebugMode
 from syncwatch.sense.cuda.explicit_waits import ExplicitWaits
-from syncwatch.sense.cuda.runtime_calls import RuntimeCalls
+from syncwatch.sense.cuda.one_run import unavailable
+from syncwatch.sense.cuda.runtime_calls import NAME
 from syncwatch.sense.virtual.device import VirtualDevice
+
+_HIDDEN = ("the Python line, which the driver's calls give it by correlation id",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +28,13 @@ class SensorEntry:
 
 def survey() -> tuple[SensorEntry, ...]:
     """Return every sensor, with why it cannot run here where it cannot."""
-    sensors = (RuntimeCalls(), DebugMode(), ExplicitWaits(), BlockingCopies(), Cupti(), VirtualDevice())
-    return tuple(SensorEntry(each.name, each.sees, each.blind_to, each.unavailable()) for each in sensors)
+    sensors = (DebugMode(), ExplicitWaits(), BlockingCopies(), VirtualDevice())
+    others = (SensorEntry(each.name, each.sees, each.blind_to, each.unavailable()) for each in sensors)
+    refused = unavailable()
+    return (
+        SensorEntry(
+            NAME, "every wait, copy and allocation of the driver, from any library, with its line", (), refused
+        ),
+        SensorEntry(RECORDS, "every kernel, copy and memset, with its time and its call", _HIDDEN, refused),
+        *others,
+    )

@@ -1,4 +1,4 @@
-"""Tells which ranges, operators and step of a trace lie around a moment, for the import and the CUDA sensor."""
+"""Tells which ranges, operators and step of a trace lie around a moment, for the imports and the CUDA sensor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from syncwatch.errors import UsageError
-from syncwatch.model.events import STEP_RANGE, WINDOW_RANGE, RangeEvent, Step
+from syncwatch.model.events import STEP_RANGE, RangeEvent, Step
 
 _NONE = -1
 _MOST_LOOKED_AT = 1000
@@ -197,17 +197,3 @@ class StepClock:
         if before < 0 or self._steps[before].end_ns < moment_ns:
             return None
         return self._steps[before].index
-
-
-class Window:
-    """Where a run was recorded by syncwatch's own sensor, only what lies between its marks counts."""
-
-    def __init__(self, ranges: Iterable[RangeEvent], base_ns: int = 0) -> None:
-        """Take the ranges of a process; `base_ns` is added to their times."""
-        marks = [(each.start_ns + base_ns, each.end_ns + base_ns) for each in ranges if each.name == WINDOW_RANGE]
-        self.span = (min(marks)[0], max(marks)[1]) if marks else None
-        """From the begin of the first mark to the end of the last; None where there is none."""
-
-    def holds(self, moment_ns: int) -> bool:
-        """Return whether a host call of this moment counts."""
-        return self.span is None or self.span[0] <= moment_ns <= self.span[1]

@@ -32,7 +32,7 @@ from syncwatch_scenarios.kernel_warmup.variants import WarmKernels
 
 
 class Watch:
-    """Watches the lines that wait. Not their times: CUPTI would record every launch of every benchmark.
+    """Watches the lines that wait. Not their times: every launch of every benchmark would be recorded.
 
     Args:
         on: whether to watch at all; a process whose times count must not.
@@ -51,7 +51,7 @@ class Watch:
         if self._device is None:
             yield
             return
-        with self._device.sense(name) as sensed:
+        with self._device.watch(name, times=False) as sensed:
             yield
         if sensed.recording is not None:
             self._recordings.append(sensed.recording)

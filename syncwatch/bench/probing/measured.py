@@ -16,7 +16,7 @@ from syncwatch.compat.torch_cuda import spin
 from syncwatch.errors import SessionError
 from syncwatch.model.events import CopyEvent, Direction, SyncKind
 from syncwatch.model.session import DeviceKind, Environment, Recording
-from syncwatch.sense.base import Sensed, WatchedDevice
+from syncwatch.sense.base import WatchedDevice
 from syncwatch.sense.scopes.ranges import step
 
 QUEUED_CYCLES = 10_000_000
@@ -72,16 +72,10 @@ def measure(
     """
     failed: dict[str, str] = {}
     results: dict[str, Measured] = {}
-    batches: list[tuple[list[ProbedCall], Sensed]] = []
     for start in range(0, len(calls), _BATCH):
         runnable = [call for call in calls[start : start + _BATCH] if _warmed(call, failed)]
-        with device.sense(f"probe {start}") as sensed:
+        with device.watch(f"probe {start}") as sensed:
             _run_each(runnable)
-        batches.append((runnable, sensed))
-    for runnable, sensed in batches:
-        with device.price(sensed):
-            if device.kind is DeviceKind.CUDA:
-                _run_each(runnable)
         still = [_stands_still(call) if device.kind is DeviceKind.CUDA else None for call in runnable]
         for index, (call, stood_still) in enumerate(zip(runnable, still, strict=True)):
             if sensed.recording is not None:

@@ -79,7 +79,7 @@ def _try(device: WatchedDevice, name: str, asked: PartRequest, at: Any) -> Sweep
     operator = SweepOperator(name)
     ran: list[SweepCase] = []
     expected = _Costs(asked.limit_s)
-    with device.sense("sweep") as sensed:
+    with device.watch("sweep", times=False) as sensed:
         for case in _left(name, asked, operator, expected):
             at.seek(0)
             at.truncate()

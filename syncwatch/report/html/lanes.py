@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import chain
 from typing import NamedTuple
 
-from syncwatch.model.events import PACING_RANGE, STEP_RANGE, WINDOW_RANGE, Direction
+from syncwatch.model.events import PACING_RANGE, STEP_RANGE, Direction
 from syncwatch.model.session import Recording
 
 MAX_DEPTH = 6
@@ -91,7 +91,7 @@ def _host_lanes(recording: Recording) -> Iterable[Lane]:
 
 def _ranges(recording: Recording) -> dict[int, list[LaneBlock]]:
     """Return the ranges of each thread with the depth they are nested to, but for those of the runner itself."""
-    own = {PACING_RANGE, WINDOW_RANGE, recording.variant}
+    own = {PACING_RANGE, recording.variant}
     by_thread: dict[int, list[LaneBlock]] = defaultdict(list)
     open_until: dict[int, list[int]] = defaultdict(list)
     for each in sorted(recording.ranges, key=lambda event: (event.start_ns, -event.end_ns)):

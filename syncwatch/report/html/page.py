@@ -180,12 +180,13 @@ def _coverage(report: Report) -> Iterator[tuple[str, str]]:
     seen = "nothing counted them independently" if coverage.seen is None else text.number(coverage.seen)
     yield "synchronizations seen", seen
     yield "with a line", text.number(coverage.attributed)
+    yield from (("calls and records", each) for each in text.joined(coverage))
     yield "sensors", ", ".join(map(printable, coverage.sensors)) or "none"
     yield "not watched", "; ".join(map(printable, coverage.blind_to)) or "nothing known"
     for variant in report.variants:
         name = printable(variant.name)
         if variant.price_overhead is not None:
-            yield f"priced pass of {name}", f"{variant.price_overhead:.2f} times the step time"
+            yield f"watched pass of {name}", f"{variant.price_overhead:.2f} times the step time"
         if variant.warmup_syncs:
             yield f"in warm-up of {name}", text.plural(variant.warmup_syncs, "sync")
         if variant.pacing_waits:

@@ -6,6 +6,7 @@ way, or refuse. So nothing here initialises it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from syncwatch.compat.torch_cuda import call_when_initialized, count_devices
+from syncwatch.compat.torch_cuda import SYNCHRONIZE, call_when_initialized, count_devices, devices_in_use
 
 
 @functools.cache
@@ -38,6 +39,17 @@ def is_used_without_torch() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(driver.cuCtxGetCurrent(ctypes.byref(ctypes.c_void_p())) == 0)
+
+
+def finish_work() -> None:
+    """Let every GPU that this process uses finish; no hook and no guard takes it for a wait of the program's."""
+    wait = SYNCHRONIZE.get_or(torch.cuda.synchronize)
+    while hasattr(wait, "__wrapped__"):
+        wait = wait.__wrapped__
+    for device in devices_in_use():
+        # A GPU that failed finishes nothing, and the program has been told.
+        with contextlib.suppress(RuntimeError), torch.cuda.device(device):
+            wait()
 
 
 @dataclass(slots=True)

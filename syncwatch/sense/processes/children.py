@@ -67,6 +67,8 @@ class Children:
     """Notes the processes that are started inside the block."""
 
     def __init__(self) -> None:
+        self.program_goes_on = False
+        """Whether the program outlives the block, so that no child is waited for, and each may run as it pleases."""
         self._started: list[_Child] = []
         self._forked_before: frozenset[int] = frozenset()
         self._running: frozenset[int] = frozenset()
@@ -77,7 +79,7 @@ class Children:
 
     def __enter__(self) -> Children:
         register()
-        forks.begin(nested=bool(active.recorders()))
+        forks.begin(nested=bool(active.recorders() or _watching))
         self._forked_before = frozenset(forks.forked())
         self._before = frozenset(own_children())
         self._times = times_of_children()
@@ -166,9 +168,9 @@ class Children:
     def look(self) -> None:
         """Ask the system what still runs, and how those ended that nobody has waited for; who does later still can."""
         end = time.monotonic() + _PATIENCE_S
-        while self._still_running() and time.monotonic() < end:
+        while not self.program_goes_on and self._still_running() and time.monotonic() < end:
             time.sleep(_PATIENCE_S / 100)
-        self._running = self._still_running()
+        self._running = frozenset() if self.program_goes_on else self._still_running()
         for child in self._started:
             if child.status is None and child.pid is not None:
                 child.status = exit_status_of(child.pid)

@@ -65,39 +65,31 @@ def is_running(pid: int) -> bool:
 
 
 class ThreadEnds:
-    """Notes the threads that end with an exception inside the block; Python writes it and goes on."""
+    """Notes the threads that end with an exception inside the block; Python writes it and goes on.
+
+    Blocks may overlap.
+    """
 
     def __init__(self) -> None:
         self._died: list[tuple[str, str]] = []
-        self._patches = Patches()
 
     def __enter__(self) -> ThreadEnds:
-        plain = threading.excepthook
-
-        def excepthook(arguments: Any, /) -> None:
-            # SystemExit is how a thread ends itself.
-            if not issubclass(arguments.exc_type, SystemExit):
-                name = arguments.thread.name if arguments.thread is not None else "unknown"
-                self._died.append((name, arguments.exc_type.__name__))
-            plain(arguments)
-
-        plain_unraisable = sys.unraisablehook
-
-        def unraisable(arguments: Any, /) -> None:
-            # Those that `_thread` started end here; Python 3.14 says it in the same words.
-            if "in thread started by" in (arguments.err_msg or ""):
-                name = getattr(arguments.object, "__qualname__", "unknown")
-                self._died.append((name, arguments.exc_type.__name__))
-            plain_unraisable(arguments)
-
-        self._patches.set(threading, "excepthook", excepthook)
-        self._patches.set(sys, "unraisablehook", unraisable)
+        if not _noting:
+            _patch()
+        _noting.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._patches.restore()
+        if self in _noting:
+            _noting.remove(self)
+        if not _noting:
+            _patches.restore()
+
+    def add(self, name: str, error: str) -> None:
+        """Note that the thread `name` was ended by `error`."""
+        self._died.append((name, error))
 
     def unwatched(self) -> tuple[str, ...]:
         """Return a sentence for each thread that died."""
@@ -107,3 +99,32 @@ class ThreadEnds:
             for name, error in self._died
         )
         return tuple(dict.fromkeys(died))
+
+
+_noting: list[ThreadEnds] = []
+_patches = Patches()
+
+
+def _patch() -> None:
+    """Hear of threads that die; `_patches` undoes it."""
+    plain, plain_unraisable = threading.excepthook, sys.unraisablehook
+
+    def excepthook(arguments: Any, /) -> None:
+        # SystemExit is how a thread ends itself.
+        if not issubclass(arguments.exc_type, SystemExit):
+            _died(arguments.thread.name if arguments.thread is not None else "unknown", arguments.exc_type)
+        plain(arguments)
+
+    def unraisable(arguments: Any, /) -> None:
+        # Those that `_thread` started end here; Python 3.14 says it in the same words.
+        if "in thread started by" in (arguments.err_msg or ""):
+            _died(getattr(arguments.object, "__qualname__", "unknown"), arguments.exc_type)
+        plain_unraisable(arguments)
+
+    _patches.set(threading, "excepthook", excepthook)
+    _patches.set(sys, "unraisablehook", unraisable)
+
+
+def _died(name: str, error: type[BaseException]) -> None:
+    for each in _noting:
+        each.add(name, error.__name__)

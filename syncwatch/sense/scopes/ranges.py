@@ -7,10 +7,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
 
 import nvtx
-import torch
 
 from syncwatch.model.events import PACING_RANGE, STEP_RANGE
 from syncwatch.sense import active
@@ -83,18 +81,14 @@ class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.
         name: what the range is called; keep ':', ',', '/' and '@' out, which nsys filters cannot take.
     """
 
-    __slots__ = ("_name", "_profiled")
+    __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._profiled: Any = None
 
     def __enter__(self) -> None:
         with suppressed():
             nvtx.push_range(self._name)
-            if active.profiling():
-                self._profiled = torch.autograd.profiler.record_function(self._name)
-                self._profiled.__enter__()
         begin(scope.OpenRange(self._name, self, scope.RangeEnd.WITH_ITS_BLOCK), ours=True)
 
     def __exit__(
@@ -102,8 +96,6 @@ class annotate:  # noqa: N801  # used as `with annotate("layer 3"):`, like nvtx.
     ) -> None:
         end(self)
         with suppressed():
-            if self._profiled is not None:
-                self._profiled.__exit__(kind, error, trace)
             nvtx.pop_range()
 
 
@@ -114,15 +106,18 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
         warmup: whether the step is left out of the figures.
     """
 
-    __slots__ = ("_block", "_range", "_started", "_warmup")
+    __slots__ = ("_block", "_counted", "_range", "_started", "_warmup")
 
     def __init__(self, *, warmup: bool = False) -> None:
         self._warmup = warmup
         self._started: list[tuple[Recorder, int, int]] = []
         self._range: annotate | None = None
         self._block: scope.ScopeBlock[Numbers] | None = None
+        self._counted: tuple[active.StepCounter, int] | None = None
 
     def __enter__(self) -> None:
+        # First: a window may begin with this step, and then it is recorded.
+        self._counted = _counted()
         self._started = [(recorder, recorder.begin_step(), recorder.now_ns()) for recorder in active.recorders()]
         self._block = scope.STEPS.enter(tuple((recorder, index) for recorder, index, _ in self._started))
         for recorder, index, _ in self._started:
@@ -143,11 +138,22 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
             scope.STEPS.leave(self._block)
         self._tell()
         self._started = []
+        counted, self._counted = self._counted, None
+        if counted is not None:
+            counter, number = counted
+            counter.step_ended(number)
 
     def _tell(self) -> None:
         for recorder, *_ in self._started:
             for told in tuple(recorder.step_changed):
                 told()
+
+
+def _counted() -> tuple[active.StepCounter, int] | None:
+    """Return who counts the step that is about to begin, and its number there."""
+    counter = active.step_counter()
+    number = None if counter is None else counter.step_begins()
+    return None if counter is None or number is None else (counter, number)
 
 
 @contextlib.contextmanager

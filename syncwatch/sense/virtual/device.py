@@ -178,17 +178,9 @@ class WatchedVirtualDevice:
         """Return the versions, and the GPU that the device stands for."""
         return environment(self.kind, DEVICE_NAME)
 
-    def sense(self, variant: str) -> AbstractContextManager[Sensed]:
-        """Watch lines and modelled times of everything inside; see `WatchedDevice.sense`."""
-        return self.watch(variant)
-
-    def price(self, sensed: Sensed) -> AbstractContextManager[None]:
-        """Do nothing: the times are known."""
-        return contextlib.nullcontext()
-
     @contextlib.contextmanager
-    def watch(self, variant: str) -> Iterator[Sensed]:
-        """Watch everything inside; see `WatchedDevice.watch`."""
+    def watch(self, variant: str, *, times: bool = True) -> Iterator[Sensed]:
+        """Watch everything inside; see `WatchedDevice.watch`. The times are modelled, and cost nothing more."""
         recorder = Recorder(now_ns=self._engine.now_ns)
         allocations = self._engine.memory.allocations
         sensed = Sensed(variant, snapshot=lambda: self._frozen(variant, recorder, allocations))

@@ -6,13 +6,13 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from syncwatch.model.events import WINDOW_RANGE, Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncKind
+from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, SyncKind
 from syncwatch.model.process_name import process_name
 from syncwatch.model.runtime import WAITING_ROWS, call_name, copy_of, is_copy, is_launch, wait_of
 from syncwatch.model.session import RecordedBy
 from syncwatch.traces.kineto.columns import CollectedRows, Host, Owners, WorkColumns
 from syncwatch.traces.kineto.surroundings import KinetoSurroundings
-from syncwatch.traces.nesting import StepClock, Window, steps_of
+from syncwatch.traces.nesting import StepClock, steps_of
 from syncwatch.traces.process import TraceProcess, WaitingCall
 
 _NONE = -1
@@ -86,15 +86,15 @@ class _Builder:
             for each in sorted(self.host.ranges, key=lambda each: (each.start_ns, -each.end_ns))
         )
         steps = steps_of(ranges, step_range)
-        window, clock = Window(ranges), StepClock(steps)
-        waits = sorted(self._waits(window), key=lambda wait: wait.call.start_ns)
+        clock = StepClock(steps)
+        waits = sorted(self._waits(), key=lambda wait: wait.call.start_ns)
         notes: list[str] = []
         last = max(self.host.calls.starts, default=0) + self.base_ns
-        if window.span is None and waits and _is_last(waits[-1], last) and clock.at(last) is None:
+        if waits and _is_last(waits[-1], last) and clock.at(last) is None:
             waits.pop()
             notes += [] if steps else [_LAST_NOTE]
-        copies = tuple(sorted(self._copies(window, clock), key=_asked_ns))
-        kernels = tuple(sorted(self._kernels(window, clock), key=lambda kernel: kernel.start_ns))
+        copies = tuple(sorted(self._copies(clock), key=_asked_ns))
+        kernels = tuple(sorted(self._kernels(clock), key=lambda kernel: kernel.start_ns))
         is_recorded = bool(kernels or copies) or not self._launches()
         return TraceProcess(
             name=name,
@@ -143,14 +143,14 @@ class _Builder:
         texts, numbers, starts = self.host.names.texts, self.host.calls.names, self.host.calls.starts
         counted = {number for number in set(numbers) if _is_of_copies(call_name(texts[number]))}
         made = {call for _, call in self.owned["gpu_memcpy"]}
-        window, captures = Window(self.host.ranges, self.base_ns), [0] * len(self.host.tids)
+        captures = [0] * len(self.host.tids)
         asked = unseen = 0
         calls = (index for index, number in enumerate(numbers) if number in counted)
         for index in sorted(calls, key=starts.__getitem__):
             name, thread = call_name(texts[numbers[index]]), self.host.threads[index]
             captures[thread] += name.startswith(_BEGIN_CAPTURE)
             captures[thread] -= name.startswith(_END_CAPTURE)
-            if is_copy(name) and window.holds(starts[index] + self.base_ns):
+            if is_copy(name):
                 asked += 1
                 unseen += index not in made and captures[thread] <= 0
         return asked, unseen
@@ -185,31 +185,31 @@ class _Builder:
         if not self.found.works["cuda_sync"].starts:
             yield "the stream that a wait was for"
 
-    def _waits(self, window: Window) -> Iterator[WaitingCall]:
+    def _waits(self) -> Iterator[WaitingCall]:
         rows = self.found.works["cuda_sync"]
         known = {call: index for index, call in self.owned["cuda_sync"] if call != _NONE}
         texts, devices = self.host.names.texts, self._devices()
         for index, number in enumerate(self.host.calls.names):
             kind = wait_of(call_name(texts[number]))
-            if kind is not None and window.holds(self.host.calls.starts[index] + self.base_ns):
+            if kind is not None:
                 row = known.get(index)
                 stream = None if row is None else _stream(rows, row)
                 yield WaitingCall(self._call(index), kind, stream, devices if row is None else rows.devices[row])
         for index, call in self.owned["cuda_sync"]:
             kind = WAITING_ROWS.get(texts[rows.names[index]])
             start = rows.starts[index] + self.base_ns
-            if call == _NONE and kind is not None and window.holds(start):
+            if call == _NONE and kind is not None:
                 # Of a driver call that the profiler does not record, such as ctypes' own.
                 made = Call(self._main_thread, kind.api(), start, rows.ends[index] + self.base_ns)
                 yield WaitingCall(made, kind, _stream(rows, index), rows.devices[index])
 
-    def _copies(self, window: Window, clock: StepClock) -> Iterator[CopyEvent]:
+    def _copies(self, clock: StepClock) -> Iterator[CopyEvent]:
         rows = self.found.works["gpu_memcpy"]
         for index, number in self.owned["gpu_memcpy"]:
             way = copy_of(self.host.names.texts[rows.names[index]])
             call = None if number == _NONE else self._call(number)
             start = rows.starts[index] + self.base_ns
-            if way is not None and window.holds(start if call is None else call.start_ns):
+            if way is not None:
                 yield CopyEvent(
                     step=None if call is None else clock.at(call.start_ns),
                     thread=self._main_thread if call is None else call.thread,
@@ -226,24 +226,22 @@ class _Builder:
                     device=rows.devices[index],
                 )
 
-    def _kernels(self, window: Window, clock: StepClock) -> Iterator[KernelEvent]:
+    def _kernels(self, clock: StepClock) -> Iterator[KernelEvent]:
         texts = self.host.names.texts
         for category in ("kernel", "gpu_memset"):
             rows = self.found.works[category]
             for index, number in self.owned[category]:
                 call = None if number == _NONE else self._call(number)
-                start = rows.starts[index] + self.base_ns
-                if window.holds(start if call is None else call.start_ns):
-                    yield KernelEvent(
-                        step=None if call is None else clock.at(call.start_ns),
-                        stream=max(0, rows.streams[index]),
-                        name=texts[rows.names[index]],
-                        start_ns=start,
-                        end_ns=rows.ends[index] + self.base_ns,
-                        call=call,
-                        device=rows.devices[index],
-                        memset_bytes=rows.bytes[index] if category == "gpu_memset" else None,
-                    )
+                yield KernelEvent(
+                    step=None if call is None else clock.at(call.start_ns),
+                    stream=max(0, rows.streams[index]),
+                    name=texts[rows.names[index]],
+                    start_ns=rows.starts[index] + self.base_ns,
+                    end_ns=rows.ends[index] + self.base_ns,
+                    call=call,
+                    device=rows.devices[index],
+                    memset_bytes=rows.bytes[index] if category == "gpu_memset" else None,
+                )
 
     def _call(self, index: int) -> Call:
         call = self._calls.get(index)
@@ -262,9 +260,8 @@ class _Builder:
 
 
 def _main_thread(host: Host) -> int:
-    """Return the thread of the sensor's window, else of the first step or range, else of the first call."""
-    windows = [each.thread for each in host.ranges if each.name == WINDOW_RANGE]
-    first: array[int] | list[int] = windows[-1:] or [each.thread for each in host.ranges[:1]] or host.threads
+    """Return the thread of the first step or range, else of the first call."""
+    first: array[int] | list[int] = [each.thread for each in host.ranges[:1]] or host.threads
     return first[0] if first else 0
 
 

@@ -6,51 +6,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
-import shlex
-import shutil
-import stat
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from syncwatch.errors import NotMeasuredError
+from syncwatch.sense.cplusplus import Library, folders, is_safe
 
 HERE = Path(__file__).parent
 SHIPPED = HERE / "built"
 """Libraries that come with the package; `make prebuilt` makes them."""
-CACHE = "SYNCWATCH_CACHE"
-"""The environment variable that names another folder to keep libraries in."""
 _BEGIN = "device-torch-"
-
-
-def folders() -> tuple[Path, ...]:
-    """Return where libraries are kept, the best first: the user's cache, and where that cannot be written, /tmp."""
-    kept = os.environ.get(CACHE) or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "syncwatch"
-    )
-    # Not by `tempfile.gettempdir`, which keeps its answer: the target may name another folder yet.
-    temporary = Path(os.environ.get("TMPDIR") or "/tmp") / f"syncwatch-native-{os.getuid()}"
-    return Path(kept) / "native", temporary
-
-
-def is_safe(folder: Path) -> bool:
-    """Return whether nobody else can have put a library into `folder`; where it is not there nobody has."""
-    if folder == folders()[0]:
-        return True
-    try:
-        seen = os.lstat(folder)
-    except OSError:
-        return True
-    return stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.getuid() and not seen.st_mode & 0o022
 
 
 def file_name() -> str:
@@ -101,83 +69,8 @@ def shipped_for() -> tuple[str, ...]:
     return tuple(sorted(path.name[len(_BEGIN) : -len(end)] for path in SHIPPED.glob(f"{_BEGIN}*{end}")))
 
 
-_COMPILERS = ("g++", "clang++", "c++")
-_TICK_S = 1.0
-"""How often a terminal is told that the compiler still runs."""
 _QUICK = ("-O1",)
 _SHIPPED = ("-O2", "-s", "-include", "older_glibc.h")
-
-
-def compiler() -> list[str]:
-    """Return the C++ compiler, with the options that CXX gives it.
-
-    Raises:
-        NotMeasuredError: if there is none.
-    """
-    asked = shlex.split(os.environ.get("CXX", ""))
-    found = [asked[0]] if asked else _COMPILERS
-    for name in found:
-        path = shutil.which(name)
-        if path is not None:
-            return [path, *asked[1:]]
-    named = f"CXX names {asked[0]}, which is not there. " if asked else ""
-    raise NotMeasuredError(
-        f"The virtual device needs a C++ compiler once, to build its library for torch {torch.__version__}. {named}"
-        f"Install g++ (apt install g++), or name a compiler in CXX.{_needing_none()}"
-    )
-
-
-def build(name: str, folders: Sequence[Path]) -> Path:
-    """Build the library called `name` into the first of `folders` that can be written, and return its path.
-
-    Raises:
-        NotMeasuredError: if there is no compiler, it fails, or no folder can be written.
-    """
-    chosen, refused = compiler(), []
-    for folder in folders:
-        reason = _refusal(folder)
-        if reason is None:
-            return _build_into(chosen, folder / name)
-        refused.append(f"{folder}: {reason}")
-    raise NotMeasuredError(
-        f"The virtual device's library can be kept nowhere ({'; '.join(refused)}). Name a folder in {CACHE}."
-    )
-
-
-def _refusal(folder: Path) -> str | None:
-    """Make `folder`; return why nothing can be kept there, or None."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return None if is_safe(folder) else "others can write there"
-    except OSError as error:
-        return error.strerror or str(error)
-
-
-def _build_into(chosen: Sequence[str], path: Path, options: Sequence[str] = _QUICK) -> Path:
-    with _alone(path.parent):
-        if path.exists():
-            # Another process has built it meanwhile.
-            return path
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            made = Path(folder) / path.name
-            _compile(command(chosen, made, options), path)
-            # Whoever looks for it finds all of it or nothing.
-            os.replace(made, path)
-    return path
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time build in `folder`; the compiler takes a core and a gigabyte."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        # Some network folders know no locks; then two build at once, and either file is as good.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def command(chosen: Sequence[str], output: Path, options: Sequence[str] = _QUICK) -> list[str]:
@@ -199,71 +92,24 @@ def command(chosen: Sequence[str], output: Path, options: Sequence[str] = _QUICK
     ]
 
 
-def _compile(arguments: Sequence[str], path: Path) -> None:
-    said = f"syncwatch: building the virtual device for torch {torch.__version__}, once, in about half a minute ..."
-    try:
-        status, errors = _run(arguments, said)
-    except OSError as error:
-        raise NotMeasuredError(f"The C++ compiler {arguments[0]} cannot be started ({error}).") from error
-    if status:
-        raise NotMeasuredError(
-            f"{arguments[0]} could not build the virtual device's library for torch {torch.__version__} "
-            f"(exit status {status}). If this machine has memory and disk left, that is a bug of syncwatch's: please "
-            f"report it with these lines and with torch's version.{_needing_none()}\n{_last_lines(errors)}"
-        )
-
-
-def _run(arguments: Sequence[str], said: str) -> tuple[int, str]:
-    """Run the compiler; say so once, and to a terminal every second."""
-    begun, live = time.monotonic(), _is_live()
-    _say(said, end="" if live else "\n")
-    with subprocess.Popen(
-        arguments,
-        env={**os.environ, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    ) as process:
-        try:
-            while True:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    _, errors = process.communicate(timeout=_TICK_S)
-                    break
-                if live:
-                    _say(f"\r{said} {time.monotonic() - begun:.0f} s", end="")
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            if live:
-                _say("", end="\n")
-    return process.returncode, errors
-
-
-def _is_live() -> bool:
-    try:
-        return sys.stderr.isatty()
-    except (AttributeError, ValueError):
-        return False
-
-
-def _say(text: str, end: str) -> None:
-    # The code that is watched may have closed it.
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        print(text, end=end, file=sys.stderr, flush=True)
-
-
-def _last_lines(errors: str) -> str:
-    lines = errors.strip().splitlines()
-    return "\n".join([line for line in lines if "error" in line][:4] or lines[-8:])
-
-
-def _needing_none() -> str:
-    """Return a sentence on which versions of torch need no compiler, empty where all do."""
+def wanted(options: Sequence[str] = _QUICK) -> Library:
+    """Return what is to be built for the torch that is installed."""
     shipped = shipped_for()
-    return f" With torch {' or '.join(shipped)} none is needed." if shipped else ""
+    return Library(
+        name=f"the virtual device's library for torch {torch.__version__}",
+        command=lambda chosen, output: command(chosen, output, options),
+        lasts="half a minute",
+        without=f" With torch {' or '.join(shipped)} none is needed." if shipped else "",
+    )
+
+
+def build(name: str, folders: Sequence[Path]) -> Path:
+    """Build the library called `name` into the first of `folders` that can be written, and return its path.
+
+    Raises:
+        NotMeasuredError: if there is no compiler, it fails, or no folder can be written.
+    """
+    return wanted().build(name, folders)
 
 
 def main() -> None:
@@ -272,7 +118,7 @@ def main() -> None:
     for path in SHIPPED.glob("*.so"):
         if not path.name.endswith(f"-{digest()}.so"):
             path.unlink()
-    print(_build_into(compiler(), SHIPPED / file_name(), _SHIPPED))
+    print(wanted(_SHIPPED).build(file_name(), (SHIPPED,)))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from syncwatch.errors import NotMeasuredError
+from syncwatch.sense.cplusplus import CACHE, folders
 from syncwatch.sense.virtual.clock.rates import Rates
 from syncwatch.sense.virtual.native import build
-from syncwatch.sense.virtual.native.build import CACHE, file_name, folders, present, shipped
+from syncwatch.sense.virtual.native.build import file_name, present, shipped
 
 
 @cache
@@ -69,7 +70,7 @@ def state() -> str:
     if found is not None:
         return f"{said} {'came with syncwatch' if found == shipped() else 'was built here'}: {found}"
     try:
-        compiler = " ".join(build.compiler())
+        compiler = " ".join(build.wanted().compiler())
     except NotMeasuredError as error:
         return str(error)
     return f"{said} will be built at its first use, by {compiler}, in about half a minute: {folders()[0] / file_name()}"
@@ -80,7 +81,7 @@ def missing() -> str | None:
     if present():
         return None
     try:
-        build.compiler()
+        build.wanted().compiler()
     except NotMeasuredError:
         return "no C++ compiler to build its library with"
     return None

@@ -1,0 +1,246 @@
+"""CUPTI as the sensor uses it: one subscription for the driver calls, and records of what the GPU did.
+
+CUPTI has one subscriber in a process. torch.profiler becomes it at its first use and stays it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+
+from syncwatch.compat.cupti import DRIVER_CALLS_REFUSED, MULTIPLE_SUBSCRIBERS, RecordKind, SyncType
+from syncwatch.errors import NotMeasuredError
+from syncwatch.sense.cuda.driver_calls import (
+    BEGIN_CAPTURE,
+    DRIVER_CALLS,
+    END_CAPTURE,
+    GRAPH_LAUNCHES,
+    LINEAR_COPIES,
+    MAY_BE_UNKNOWN,
+    STARTS_WORK,
+)
+from syncwatch.sense.cuda.native.library import CALL, OnCall, load
+
+_FLUSH_EVERY_MS = 500
+"""How often CUPTI hands over records of a buffer that is not full, so that none waits for the end of a long run."""
+_NAME_BYTES = 8192
+_NONE = -(1 << 63)
+"""What stands for None among the numbers of `records.cpp`."""
+_NO_STREAM = 0xFFFFFFFF
+"""CUPTI_SYNCHRONIZATION_INVALID_VALUE: the wait was for an event or for all streams."""
+
+
+class Role(IntEnum):
+    """What a driver call is watched for, as `records.cpp` counts it."""
+
+    TOLD = 0
+    STARTS_WORK = 1
+    BEGINS_CAPTURE = 2
+    ENDS_CAPTURE = 3
+    COPIES = 4
+
+
+_WATCHED = {
+    Role.TOLD: tuple(DRIVER_CALLS.keys() - LINEAR_COPIES),
+    Role.COPIES: tuple(LINEAR_COPIES),
+    Role.STARTS_WORK: tuple(STARTS_WORK),
+    Role.BEGINS_CAPTURE: BEGIN_CAPTURE,
+    Role.ENDS_CAPTURE: END_CAPTURE,
+}
+_LOOKED_AT = (Role.TOLD, Role.COPIES)
+"""Those whose line is looked up."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRecord:
+    """One copy, as the GPU's copy engine made it; times in epoch ns."""
+
+    id: int
+    """Its correlation id."""
+    start_ns: int
+    end_ns: int
+    device: int
+    stream: int
+    bytes: int
+    way: int
+    """CUpti_ActivityMemcpyKind."""
+    source: int
+    target: int
+    """CUpti_ActivityMemoryKind of both ends."""
+    thread: int | None
+    """The system's number of the thread that asked for it; None, like the rest, where its call went to Python."""
+    number: int | None
+    """The callback id of the call."""
+    called_ns: int | None
+    returned_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What many kernels have in common."""
+
+    stream: int
+    name: str
+    device: int
+    memset_bytes: int | None
+    thread: int | None
+    """The system's number of the thread that launched it; None where no call of it was seen."""
+    number: int | None
+    """The callback id of that call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What CUPTI recorded, in order of time, its kernels joined to their launches."""
+
+    kernels: array[int]
+    """Six numbers for each: place in `shared`, place of its step or -1, start, end, begin and end of its launch."""
+    shared: tuple[Shared, ...]
+    copies: tuple[CopyRecord, ...]
+    waits: dict[int, tuple[int | None, int | None]]
+    """The GPU and the stream that a call waited for, each None where it was not one, by the call's correlation id."""
+    kernels_alone: int
+    """Kernels and memsets whose launch was not seen."""
+    launches_alone: int
+    """Launches without a kernel: into a graph that was captured, or refused."""
+    lost: int
+    """Records that CUPTI dropped or that cannot be read."""
+    launches: int
+
+
+class Cupti:
+    """The one subscription of this process.
+
+    Raises:
+        NotMeasuredError: if CUPTI is not there, has a subscriber already, or does not know one of the calls.
+    """
+
+    def __init__(self, on_call: OnCall, *, records: bool) -> None:
+        """Subscribe.
+
+        Args:
+            on_call: called at the end of each of `DRIVER_CALLS`, on the thread that made it.
+            records: whether to keep what the GPU did, and which call launched it.
+        """
+        self._library = load()
+        self._kinds = tuple(RecordKind) if records else ()
+        # Held: CUPTI calls it.
+        self._on_call = CALL(on_call)
+        self._open()
+        self._check(self._library.syncwatch_subscribe(self._on_call))
+        try:
+            self._record()
+        except NotMeasuredError:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        version = torch.version.cuda
+        if version is None:
+            raise NotMeasuredError("This torch was built without CUDA.")
+        name = f"libcupti.so.{version.partition('.')[0]}"
+        status = self._library.syncwatch_open(name.encode())
+        if status:
+            why = "cannot be loaded" if status == 1 else "lacks a function that syncwatch needs"
+            raise NotMeasuredError(f"{name} {why}. Install the CUPTI of CUDA {version}.")
+
+    def _check(self, status: int) -> None:
+        if status == MULTIPLE_SUBSCRIBERS:
+            raise NotMeasuredError("CUPTI has a subscriber already: torch.profiler, nsys or another profiler.")
+        if status:
+            raise NotMeasuredError(f"CUPTI refused a subscriber (error {status}).")
+
+    def _record(self) -> None:
+        repeated = (ctypes.c_uint32 * len(GRAPH_LAUNCHES))(*GRAPH_LAUNCHES)
+        self._check(self._library.syncwatch_records(repeated, len(GRAPH_LAUNCHES)))
+        for role, calls in _WATCHED.items():
+            for number in calls if self._kinds or role in _LOOKED_AT else ():
+                status = self._library.syncwatch_callback(number, role.value)
+                if status and number not in MAY_BE_UNKNOWN:
+                    # Without it every wait of this call would be missing, and nobody would know.
+                    raise NotMeasuredError(DRIVER_CALLS_REFUSED.format(number=number, status=status))
+        for kind in self._kinds:
+            self._check(self._library.syncwatch_record(kind.value, 1))
+        self._library.syncwatch_flush_period(_FLUSH_EVERY_MS)
+
+    def ahead_ns(self) -> int:
+        """Return by how many ns CUPTI's clock is ahead of the system's; 0 where it is less than can be told."""
+        ahead, within = ctypes.c_int64(), ctypes.c_int64()
+        self._library.syncwatch_clock(ctypes.byref(ahead), ctypes.byref(within))
+        return ahead.value if abs(ahead.value) > within.value else 0
+
+    def close(self) -> None:
+        """End it; CUPTI is free again, and the records so far are kept until `records` is asked."""
+        for kind in self._kinds:
+            self._library.syncwatch_record(kind.value, 0)
+        self._library.syncwatch_flush(1)
+        self._library.syncwatch_unsubscribe()
+
+    def records(self, steps: Sequence[tuple[int, int]], ahead_ns: int) -> Records:
+        """Return what was recorded, once it is closed, and forget it.
+
+        Args:
+            steps: begin and end of each step in epoch ns, sorted by begin.
+            ahead_ns: by how much CUPTI's clock is ahead.
+        """
+        library = self._library
+        left = (ctypes.c_int64 * 6)()
+        library.syncwatch_finish(left)
+        begins, ends = (_numbers(column) for column in zip(*steps, strict=True)) if steps else (_numbers(()),) * 2
+        library.syncwatch_place(ahead_ns, begins, ends, len(steps))
+        try:
+            return Records(
+                kernels=self._rows(0),
+                shared=tuple(self._shared(number) for number in range(library.syncwatch_shared_count())),
+                copies=tuple(CopyRecord(*row[:9], *map(_known, row[9:])) for row in _cut(self._rows(1), 13)),
+                waits={
+                    row[0]: (_known(row[2]), None if row[3] == _NO_STREAM else row[3])
+                    for row in _cut(self._rows(2), 4)
+                    if row[1] != SyncType.STREAM_WAIT_EVENT
+                },
+                kernels_alone=left[0],
+                launches_alone=left[1],
+                lost=left[2] + left[3],
+                launches=left[5],
+            )
+        finally:
+            self.forget()
+
+    def forget(self) -> None:
+        """Let go of what was recorded, once it is closed."""
+        self._library.syncwatch_forget()
+
+    def _rows(self, which: int) -> array[int]:
+        """Return the rows of one kind, and let the library forget them piece by piece, so that none is held twice."""
+        found = array("q")
+        while size := self._library.syncwatch_front(which):
+            piece = array("q", bytes(8 * size))
+            self._library.syncwatch_take(which, piece.buffer_info()[0], size)
+            found.extend(piece)
+        return found
+
+    def _shared(self, number: int) -> Shared:
+        fields = (ctypes.c_int64 * 6)()
+        self._library.syncwatch_shared(number, fields)
+        stream, name, device, *rest = fields
+        text = ctypes.create_string_buffer(_NAME_BYTES)
+        self._library.syncwatch_name(name, text, _NAME_BYTES)
+        return Shared(stream, text.value.decode(errors="replace"), device, *map(_known, rest))
+
+
+def _numbers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+def _cut(numbers: array[int], width: int) -> Iterator[tuple[int, ...]]:
+    each = iter(numbers)
+    return zip(*[each] * width, strict=True)
+
+
+def _known(number: int) -> int | None:
+    return None if number == _NONE else number
