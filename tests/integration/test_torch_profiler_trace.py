@@ -1,14 +1,14 @@
 """Real traces of torch.profiler are read; what is found equals direct queries of the JSON.
 
 `torch_profiler_cpu.json.gz`: torch 2.13 on a machine without a GPU, two steps of forward, backward and `.item()`, with
-stacks. The other one is from an H200 (torch 2.11), without stacks, recorded by syncwatch's own sensor.
+stacks. `idioms_h200.json.gz` is from an H200 (torch 2.11), without stacks, of two steps of waiting idioms.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import replace
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,14 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from syncwatch.errors import NotMeasuredError, UsageError
-from syncwatch.model.events import SyncEvent, SyncKind
-from syncwatch.model.session import RecordedBy
-from syncwatch.sense.cuda.join import HookedWaits
-from syncwatch.sense.cuda.join_run import join_run
-from syncwatch.sense.cuda.runtime_trace import read_trace
+from syncwatch.model.events import Direction, HostMemory, SyncKind
+from syncwatch.model.session import RecordedBy, Recording
 from syncwatch.traces.kineto.load import collected, load, processes_in
 from syncwatch.traces.kineto.read_file import Trace
 from syncwatch.traces.process import TraceProcess
 
 CPU = Path(__file__).parents[1] / "data" / "torch_profiler_cpu.json.gz"
-H200 = Path(__file__).parents[1] / "unit" / "sense" / "data" / "idioms_h200.json.gz"
+H200 = CPU.with_name("idioms_h200.json.gz")
 Rows = list[dict[str, Any]]
 
 
@@ -119,12 +116,9 @@ def test_the_trace_of_an_h200_has_the_calls_kernels_and_copies_of_the_file() -> 
     rows, _ = rows_of(H200)
     session = load(H200)
     (recording,) = session.recordings
-    (window,) = (row for row in rows if row["name"] == "syncwatch.window")
-    calls = [
-        row
-        for row in named(rows, "cuda_runtime") + named(rows, "cuda_driver")
-        if window["ts"] <= row["ts"] <= window["ts"] + window["dur"]
-    ]
+    calls = sorted(named(rows, "cuda_runtime") + named(rows, "cuda_driver"), key=lambda row: row["ts"])
+    # torch.profiler itself waits when it stops.
+    assert calls.pop()["name"] == "cudaDeviceSynchronize"
     asked = {row["args"]["correlation"] for row in calls}
     waits = [each for each in recording.syncs if each.kind not in (SyncKind.COPY, SyncKind.ALLOCATION)]
     assert len(waits) == sum(row["name"].endswith("Synchronize") for row in calls) == 72
@@ -139,56 +133,39 @@ def test_the_trace_of_an_h200_has_the_calls_kernels_and_copies_of_the_file() -> 
     assert session.recorder is RecordedBy.TORCH_PROFILER
 
 
+@pytest.fixture(scope="module")
+def h200() -> Recording:
+    (recording,) = load(H200).recordings
+    return recording
+
+
+def test_waits_last_as_long_as_their_calls(h200: Recording) -> None:
+    rows, _ = rows_of(H200)
+    lasted = [row["dur"] for row in named(rows, "cuda_runtime") if row["name"] == "cudaEventSynchronize"]
+    waits = [each for each in h200.syncs if each.kind is SyncKind.EVENT]
+    assert lasted
+    assert [(each.end_ns or 0) - (each.start_ns or 0) for each in waits] == [round(each * 1000) for each in lasted]
+
+
+def test_the_backward_pass_waits_on_a_thread_of_its_own(h200: Recording) -> None:
+    threads = Counter(each.thread for each in h200.syncs if each.kind is not SyncKind.ALLOCATION)
+    assert sorted(threads.values()) == [2, 72]
+
+
+def test_a_pageable_read_back_blocks_also_when_asked_not_to(h200: Recording) -> None:
+    reads = [copy for copy in h200.copies or () if copy.direction is Direction.D2H]
+    pageable = [copy for copy in reads if copy.memory is HostMemory.PAGEABLE]
+    assert len(pageable) == 8 and all(copy.blocking for copy in pageable)
+    assert sum(each.kind is SyncKind.COPY for each in h200.syncs) == 2
+
+
+def test_a_small_pageable_upload_does_not_block_when_asked_not_to(h200: Recording) -> None:
+    uploads = Counter((copy.memory, copy.blocking) for copy in h200.copies or () if copy.direction is Direction.H2D)
+    assert uploads == {(HostMemory.PAGEABLE, True): 8, (HostMemory.PAGEABLE, False): 2, (HostMemory.PINNED, False): 2}
+
+
 RECORDED = sorted((Path(__file__).parents[1] / "data").glob("torch_profiler_cuda_*.json.gz"))
 """From a CUDA GPU, with and without stacks and rows of synchronizations."""
-
-
-def with_window(path: Path, folder: Path) -> Path:
-    """Return a copy of a recorded trace with a window around everything but the wait in which torch.profiler stops."""
-    rows, _ = rows_of(path)
-    calls = sorted(named(rows, "cuda_runtime") + named(rows, "cuda_driver"), key=lambda row: row["ts"])
-    assert calls[-1]["name"] == "cudaDeviceSynchronize"
-    first = min(row["ts"] for row in rows if row.get("ph") == "X")
-    window = {
-        "ph": "X",
-        "cat": "user_annotation",
-        "name": "syncwatch.window",
-        "pid": calls[0]["pid"],
-        "tid": calls[0]["tid"],
-    }
-    text = gzip.decompress(path.read_bytes()).decode()
-    about = json.dumps(window)[:-1] + f', "ts": {first}, "dur": {calls[-1]["ts"] - first - 1}}}'
-    copy = folder / "trace.json"
-    copy.write_text(text.replace('"traceEvents": [', f'"traceEvents": [{about},', 1))
-    return copy
-
-
-@pytest.mark.parametrize("path", [H200, *RECORDED], ids=lambda path: path.name.partition(".")[0])
-def test_an_import_and_the_live_sensor_give_the_same_events(path: Path, tmp_path: Path) -> None:
-    if path != H200:
-        path = with_window(path, tmp_path)
-    (recording,) = load(path).recordings
-    trace = read_trace(path)
-    native = {each.tid: number for number, each in enumerate(trace.threads) if each.tid is not None}
-    hooked = HookedWaits((), (), recording.steps, [each.name for each in trace.threads], native)
-    live = join_run(hooked, trace, 0)
-
-    def moment(event: SyncEvent) -> tuple[int, int]:
-        return event.thread, event.start_ns or 0
-
-    # Left out: stacks and ranges, which only the imported trace has, and `seen_by`, which only the live sensor knows.
-    imported = [
-        replace(each, stack=None, within=None, explicit=False, seen_by=("cupti",))
-        for each in sorted(recording.syncs, key=moment)
-    ]
-    assert [replace(each, explicit=False) for each in live.syncs] == imported
-    assert imported
-    assert [replace(each, stack=None) for each in recording.copies or () if each.call is not None] == list(live.copies)
-    assert live.copies
-    assert [each for each in recording.kernels or () if each.call is not None] == list(live.kernels)
-    assert live.kernels
-    assert live.threads == recording.threads
-    assert live.seen == recording.coverage.seen
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name.partition(".")[0])

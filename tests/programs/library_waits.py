@@ -21,7 +21,7 @@ def main() -> None:
     device = open_device(DeviceChoice.CUDA)
     inputs = (torch.eye(16, device="cuda"), torch.randint(0, 3, (50, 2), device="cuda"), ctypes.CDLL("libcuda.so.1"))
     work(*inputs)
-    with device.sense("libraries") as sensed:
+    with device.watch("libraries") as sensed:
         work(*inputs)
     assert sensed.recording is not None
     for sync, finding in zip(sensed.recording.syncs, attribute(sensed.recording), strict=True):

@@ -1,98 +1,260 @@
-"""Callbacks from CUPTI into Python: an error in one is reported and loses no wait. A fake takes CUPTI's place."""
+"""Each driver call that can hold the host is noted with the line that led to it; an error in that loses no call."""
 
 from __future__ import annotations
 
 import _thread
+import sys
 import threading
-from types import SimpleNamespace
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
 
-from syncwatch.errors import NotMeasuredError
 from syncwatch.model.events import SyncKind
-from syncwatch.sense.cuda import cupti_callbacks, runtime_calls
-from syncwatch.sense.cuda.cupti_callbacks import Subscription
-from syncwatch.sense.cuda.runtime_calls import RuntimeCalls
+from syncwatch.sense import active
+from syncwatch.sense.cuda import runtime_calls
+from syncwatch.sense.cuda.cupti import Cupti
+from syncwatch.sense.cuda.runtime_calls import NotedCall, RuntimeCalls, place_of
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import scope
-
-STREAM_SYNCHRONIZE, CONTEXT_SYNCHRONIZE_V2 = 126, 800
-
-
-class FakeCupti:
-    """Stands for libcupti.so, which refuses the calls in `refused`."""
-
-    def __init__(self, *refused: int) -> None:
-        self.refused = refused
-        self.closed = False
-
-    def subscribe(self, *_: Any) -> int:
-        return 0
-
-    def enable(self, _on: int, _handle: Any, _domain: int, call: int) -> int:
-        return 1 if call in self.refused else 0
-
-    def unsubscribe(self, _handle: Any) -> int:
-        self.closed = True
-        return 0
-
-    cuptiSubscribe, cuptiEnableCallback, cuptiUnsubscribe = subscribe, enable, unsubscribe  # noqa: N815
+from syncwatch.sense.scopes.ranges import annotate, step
+from tests.helpers.fake_cupti import BLOCKING_READ, EVENT, MALLOC, READ, STREAM, UPLOAD, FakeCupti, program
 
 
-def test_a_call_that_cupti_does_not_tell_of_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = FakeCupti(STREAM_SYNCHRONIZE)
-    monkeypatch.setattr(cupti_callbacks, "_load", lambda: library)
-
-    with pytest.raises(NotMeasuredError, match="does not tell of the driver call with callback id 126"):
-        Subscription((121, STREAM_SYNCHRONIZE), lambda *_: None)
-    assert library.closed
-
-
-def test_a_call_that_came_with_a_newer_cuda_may_be_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = FakeCupti(CONTEXT_SYNCHRONIZE_V2)
-    monkeypatch.setattr(cupti_callbacks, "_load", lambda: library)
-
-    Subscription((STREAM_SYNCHRONIZE, CONTEXT_SYNCHRONIZE_V2), lambda *_: None)
-    assert not library.closed
+@pytest.fixture
+def calls(cupti: FakeCupti) -> Iterator[RuntimeCalls]:
+    """What is noted of the calls that the test plays."""
+    recorder = Recorder(now_ns=cupti.now)
+    noted = RuntimeCalls(recorder, native_stack=lambda: (1, 2, 3))
+    subscription = Cupti(noted.handler(), records=False)
+    active.push(recorder)
+    yield noted
+    active.pop(recorder)
+    subscription.close()
 
 
-def handler(monkeypatch: pytest.MonkeyPatch, failures: list[str]) -> tuple[Recorder, RuntimeCalls, Any]:
-    recorder = Recorder(now_ns=lambda: 0)
-    sensor = RuntimeCalls(failures)
-    sensor._recorder = recorder
-    monkeypatch.setattr(runtime_calls, "returns", bool)
-    return recorder, sensor, sensor._handler(recorder)
+def lines(calls: RuntimeCalls) -> list[str | None]:
+    """Return the innermost line of each call."""
+    frames, stacks = calls.recorder._stacks.freeze()
+    return [None if each.stack < 0 else frames[stacks[each.stack][0]].code for each in calls.noted()]
 
 
-def test_what_fails_while_a_wait_is_looked_at_leaves_the_wait_without_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    failures: list[str] = []
-    recorder, sensor, on_call = handler(monkeypatch, failures)
-    monkeypatch.setattr(runtime_calls, "nearest_frame", lambda frame: SimpleNamespace(f_lasti=0).no_such_attribute)
-
-    on_call(None, 1, STREAM_SYNCHRONIZE, 0)
-    on_call(None, 1, STREAM_SYNCHRONIZE, 1)
-    sensor._flush()
-
-    (wait,) = recorder.syncs
-    assert (wait.kind, wait.stack) == (SyncKind.STREAM, None)
-    assert failures == ["AttributeError: 'types.SimpleNamespace' object has no attribute 'no_such_attribute'"]
+def noted(calls: RuntimeCalls) -> list[NotedCall]:
+    return list(calls.noted())
 
 
-def test_ctrl_c_in_a_wait_is_handed_on_and_the_wait_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder, sensor, on_call = handler(monkeypatch, [])
+def test_a_call_has_the_line_that_led_to_it(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    waits = program((STREAM, 7))
+    cupti.play(waits)  # here
+    cupti.play(waits)  # and there
+
+    assert lines(calls) == ["cupti.play(waits)  # here", "cupti.play(waits)  # and there"]
+    assert [each.id for each in noted(calls)] == [7, 7]
+    assert all(each.begin_ns < each.end_ns for each in noted(calls))
+
+
+def test_a_call_has_its_step_range_and_thread(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    with step(), annotate("inside"):
+        cupti.play(program((STREAM, 1)))
+    other = threading.Thread(target=cupti.play, args=(program((STREAM, 2)),), name="other")
+    other.start()
+    other.join()
+
+    inside, outside = (each.around for each in calls.noted())
+    assert (inside[0], outside[0]) == (0, None)
+    assert inside[3] is not None and outside[3] is None
+    assert [calls.recorder._thread_names[each[1]] for each in (inside, outside)] == ["MainThread", "other"]
+
+
+def test_a_wait_behind_a_copy_at_one_instruction_is_that_of_the_copy(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    cupti.play(program((READ, 1, 8), (STREAM, 2)))
+
+    copy, wait = noted(calls)
+    assert (copy.copy, wait.copy, wait.stack, wait.around) == (-1, 1, copy.stack, copy.around)
+    assert (copy.bytes, wait.bytes) == (8, 0)
+
+
+def test_two_copies_before_one_wait_are_a_chain(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    cupti.play(program((UPLOAD, 1), (READ, 2), (STREAM, 3), (STREAM, 4)))
+
+    assert [(each.id, each.copy) for each in noted(calls)] == [(1, -1), (2, 1), (3, 2), (4, -1)]
+
+
+def test_a_wait_at_another_instruction_is_not_of_the_copy(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    cupti.play(program((UPLOAD, 1)))
+    cupti.play(program((STREAM, 2)))
+    cupti.play(program((UPLOAD, 3)))
+    other = threading.Thread(target=cupti.play, args=(program((STREAM, 4)),))
+    other.start()
+    other.join()
+
+    assert [each.copy for each in noted(calls)] == [-1] * 4
+
+
+def test_a_copy_of_the_next_step_at_the_same_line_follows_none_of_the_last(
+    calls: RuntimeCalls, cupti: FakeCupti
+) -> None:
+    for number in (1, 2):
+        with step():
+            cupti.play(program((UPLOAD, number)))
+
+    assert [(each.around[0], each.copy) for each in noted(calls)] == [(0, -1), (1, -1)]
+
+
+def test_a_wait_of_the_next_step_at_the_same_line_is_not_that_of_the_last_steps_copy(
+    calls: RuntimeCalls, cupti: FakeCupti
+) -> None:
+    for number in (10, 20):
+        with step():
+            cupti.play(program((STREAM, number), (UPLOAD, number + 1)))
+
+    assert [(each.id, each.around[0], each.copy) for each in noted(calls)] == [
+        (10, 0, -1),
+        (11, 0, -1),
+        (20, 1, -1),
+        (21, 1, -1),
+    ]
+
+
+def test_only_what_torch_itself_synchronizes_was_asked_for(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    code = "def synchronize(play, calls):\n    play(calls)"
+    torchs: dict[str, Any] = {"__name__": "torch.cuda.streams"}
+    users: dict[str, Any] = {"__name__": "train"}
+    for names in (torchs, users):
+        exec(code, names)
+    torchs["synchronize"](cupti.play, program((EVENT, 1)))
+    users["synchronize"](cupti.play, program((EVENT, 2)))
+    torchs["synchronize"](cupti.play, program((READ, 3), (STREAM, 4)))
+
+    assert [(each.id, each.explicit) for each in noted(calls)] == [(1, True), (2, False), (3, False), (4, False)]
+
+
+def test_the_waits_of_an_instruction_are_counted_and_its_copies_not(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    for _ in range(3):
+        cupti.play(program((READ, 1), (STREAM, 2), (EVENT, 3), (BLOCKING_READ, 4)))
+
+    ((_, count),) = calls.waits_at.items()
+    assert count == 6
+
+
+def test_what_the_allocator_does_is_no_wait_of_its_instruction(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    """Else it would stand for a wait that torch warned of and nobody saw."""
+    cupti.play(program((MALLOC, 1)))
+
+    assert [each.call.kind for each in noted(calls)] == [SyncKind.ALLOCATION]
+    assert calls.waits_at == {}
+
+
+def test_the_native_stack_is_taken_once_for_each_call_of_a_line(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    for _ in range(3):
+        cupti.play(program((STREAM, 1), (MALLOC, 2)))
+
+    assert [each.native for each in noted(calls)] == [0, 1, -1, -1, -1, -1]
+    assert calls.native_stacks == [(1, 2, 3)] * 2
+
+
+def test_on_a_thread_without_python_a_call_has_no_line_and_its_native_stack(
+    calls: RuntimeCalls, cupti: FakeCupti
+) -> None:
+    cupti.play_elsewhere(program((READ, 1), (STREAM, 2)))
+
+    assert lines(calls) == [None, None]
+    assert [each.native for each in noted(calls)] == [0, 1]
+    assert {each.around[1] for each in noted(calls)} == {0}
+
+
+def test_on_autograds_thread_a_call_has_the_line_of_backward(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    def _engine_run_backward() -> None:
+        cupti.play_elsewhere(program((STREAM, 1)))
+
+    _engine_run_backward()
+
+    assert lines(calls) == ["cupti.play_elsewhere(program((STREAM, 1)))"]
+
+
+def test_a_call_that_was_not_asked_for_is_a_wait_too() -> None:
+    call = NotedCall(9999, 1, 2, 3, 0, (None, 0, False, None, None), -1, -1, -1, False).call
+
+    assert (call.api, call.kind) == ("a driver call", SyncKind.STREAM)
+
+
+def test_many_calls_are_packed_and_come_back_as_they_were(
+    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_calls, "_MANY", 10)
+    expected = []
+    for number in range(12):
+        with step():
+            cupti.play(program((READ, 10 * number, 8), (STREAM, 10 * number + 1)))
+        expected += [(READ, 10 * number, 8, number, -1), (STREAM, 10 * number + 1, 0, number, 10 * number)]
+    fresh = len(calls._fresh)
+    found = noted(calls)
+
+    assert [(each.number, each.id, each.bytes, each.around[0], each.copy) for each in found] == expected
+    assert 0 < fresh < len(found)
+    assert len({each.stack for each in found}) == 1
+    assert {type(each.explicit) for each in found} == {bool}
+
+
+@pytest.mark.parametrize("number", [READ, STREAM])
+def test_calls_of_every_kind_are_packed(
+    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(runtime_calls, "_MANY", 10)
+    cupti.play_elsewhere(program(*((number, each) for each in range(1, 31))))
+    for each in range(31, 61):
+        cupti.play(program((number, each)))
+
+    assert len(calls._fresh) <= 11
+    assert [each.id for each in noted(calls)] == list(range(1, 61))
+
+
+def test_after_the_end_nothing_is_noted(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    before = calls.has_ended
+    calls.end()
+    cupti.play(program((STREAM, 1)))
+
+    assert (before, calls.has_ended, noted(calls)) == (False, True, [])
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fails(_frame: FrameType | None) -> FrameType | None:
+        raise error
+
+    monkeypatch.setattr(runtime_calls, "nearest_frame", fails)
+
+
+def test_what_fails_while_a_call_is_looked_at_leaves_it_without_a_line(
+    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, AttributeError("no such attribute"))
+    cupti.play(program((STREAM, 5)))
+
+    (wait,) = noted(calls)
+    assert (wait.id, wait.call.kind, wait.stack, wait.begin_ns < wait.end_ns) == (5, SyncKind.STREAM, -1, True)
+    assert calls.failures == ["AttributeError: no such attribute"]
+
+
+def test_ctrl_c_in_a_call_is_handed_on_and_the_call_kept(
+    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handed: list[bool] = []
     monkeypatch.setattr(_thread, "interrupt_main", lambda: handed.append(True))
-
-    def interrupted(_frame: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(runtime_calls, "nearest_frame", interrupted)
-    on_call(None, 1, STREAM_SYNCHRONIZE, 1)
-    sensor._flush()
+    failing(monkeypatch, KeyboardInterrupt())
+    cupti.play(program((STREAM, 5)))
 
     assert handed == [True]
-    assert len(list(recorder.syncs)) == 1
+    assert [each.id for each in noted(calls)] == [5]
+    assert calls.failures == []
+
+
+def test_a_place_tells_instructions_apart_and_is_the_same_for_every_call() -> None:
+    def here() -> tuple[int, int]:
+        return place_of(sys._getframe()), place_of(sys._getframe())
+
+    assert here() == here()
+    assert len(set(here())) == 2
 
 
 def test_two_threads_never_share_the_number_of_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ import torch
 
 from syncwatch.compat.tried import NEWEST_TORCH
 from syncwatch.errors import NotMeasuredError
+from syncwatch.sense import cplusplus
 from syncwatch.sense.virtual.native import build, library
 from tests.helpers.command import ROOT, syncwatch
 
@@ -87,7 +88,7 @@ def test_without_a_compiler_a_sentence_says_what_to_install(kept: Path, monkeypa
     monkeypatch.setenv("PATH", str(kept))
 
     with pytest.raises(NotMeasuredError, match=r"C\+\+ compiler .*apt install g\+\+.* CXX") as refused:
-        build.build("device.so", build.folders())
+        build.build("device.so", cplusplus.folders())
 
     assert torch.__version__ in str(refused.value)
     assert "none is needed" not in str(refused.value)
@@ -102,19 +103,19 @@ def test_the_sentence_names_the_versions_that_need_none(kept: Path, monkeypatch:
     (build.SHIPPED / "device-torch-2.98.0+cpu-000000000000.so").touch()
 
     with pytest.raises(NotMeasuredError, match=r"With torch 2\.99\.0\+cpu none is needed\.") as refused:
-        build.compiler()
+        build.wanted().compiler()
 
     assert "2.98.0" not in str(refused.value)
 
 
 def test_cxx_may_have_options_and_is_named_when_it_is_not_there(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "sh -e")
-    chosen = build.compiler()
+    chosen = build.wanted().compiler()
     monkeypatch.setenv("CXX", "no-such-compiler")
 
     assert chosen == [shutil.which("sh"), "-e"]
     with pytest.raises(NotMeasuredError, match="CXX names no-such-compiler, which is not there"):
-        build.compiler()
+        build.wanted().compiler()
 
 
 def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
@@ -124,7 +125,7 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
     monkeypatch.setenv("CXX", str(fails))
 
     with pytest.raises(NotMeasuredError, match="report it with these lines") as refused:
-        build.build("device.so", build.folders())
+        build.build("device.so", cplusplus.folders())
 
     assert str(refused.value).endswith("\na.h:3: error: no such thing")
     assert f"torch {torch.__version__}" in str(refused.value)
@@ -135,7 +136,7 @@ def test_a_compiler_that_is_killed_leaves_nothing(kept: Path, tmp_path: Path, mo
     monkeypatch.setenv("CXX", str(compiler(tmp_path, 'printf half > "$out"; kill -9 $$')))
 
     with pytest.raises(NotMeasuredError, match="exit status -9"):
-        build.build("device.so", build.folders())
+        build.build("device.so", cplusplus.folders())
 
     assert not list(kept.iterdir())
 
@@ -145,7 +146,7 @@ def test_nobody_finds_half_a_library(kept: Path, tmp_path: Path, monkeypatch: py
     looking = compiler(tmp_path, f'printf half > "$out"; ls {kept}/*.so > {seen} 2>/dev/null; printf whole > "$out"')
     monkeypatch.setenv("CXX", str(looking))
 
-    made = build.build("device.so", build.folders())
+    made = build.build("device.so", cplusplus.folders())
 
     assert not seen.read_text(encoding="utf-8")
     assert made == kept / "device.so"
@@ -158,7 +159,7 @@ def test_of_several_at_once_one_builds(kept: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("CXX", str(compiler(tmp_path, f'echo built >> {log}; printf whole > "$out"')))
 
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: build.build("device.so", build.folders()), range(4)))
+        made = list(pool.map(lambda _: build.build("device.so", cplusplus.folders()), range(4)))
 
     assert set(made) == {kept / "device.so"}
     assert log.read_text(encoding="utf-8").splitlines() == ["built"]
@@ -171,7 +172,7 @@ def test_where_the_cache_cannot_be_written_it_is_kept_in_tmp(
     (tmp_path / "cache").write_text("", encoding="utf-8")
     monkeypatch.setenv("CXX", str(compiler(tmp_path, 'printf whole > "$out"')))
 
-    made = build.build(build.file_name(), build.folders())
+    made = build.build(build.file_name(), cplusplus.folders())
 
     assert made.parent.parent == tmp_path / "tmp"
     assert stat.S_IMODE(made.parent.stat().st_mode) == 0o700
@@ -183,13 +184,13 @@ def test_what_others_could_have_put_into_tmp_is_not_loaded(
 ) -> None:
     (tmp_path / "cache").write_text("", encoding="utf-8")
     monkeypatch.setenv("CXX", str(compiler(tmp_path, 'printf whole > "$out"')))
-    made = build.build(build.file_name(), build.folders())
+    made = build.build(build.file_name(), cplusplus.folders())
 
     made.parent.chmod(0o777)
 
     assert not build.present()
     with pytest.raises(NotMeasuredError, match=r"others can write there.*Name a folder in SYNCWATCH_CACHE"):
-        build.build(build.file_name(), build.folders())
+        build.build(build.file_name(), cplusplus.folders())
 
 
 def test_one_that_cannot_be_loaded_is_built_anew(
@@ -248,7 +249,7 @@ def test_a_terminal_sees_that_the_compiler_still_runs(
     monkeypatch.setattr(subprocess, "Popen", _SlowCompiler)
     monkeypatch.setattr(sys, "stderr", stream)
 
-    build._run(["compiler"], "building ...")
+    cplusplus.run(["compiler"], "building ...")
 
     assert stream.getvalue().startswith("building ...")
     assert len(re.findall(r"\rbuilding \.\.\. \d+ s", stream.getvalue())) == ticks
@@ -262,7 +263,7 @@ def test_progress_needs_no_stderr(stream: io.StringIO | None, monkeypatch: pytes
     monkeypatch.setattr(subprocess, "Popen", _SlowCompiler)
     monkeypatch.setattr(sys, "stderr", stream)
 
-    assert build._run(["compiler"], "building ...") == (0, "")
+    assert cplusplus.run(["compiler"], "building ...") == (0, "")
 
 
 def test_doctor_tells_the_three_states_and_builds_nothing(

@@ -50,20 +50,12 @@ class Device:
         return ENVIRONMENT
 
     @contextlib.contextmanager
-    def sense(self, variant: str) -> Iterator[Sensed]:
+    def watch(self, variant: str, *, times: bool = True) -> Iterator[Sensed]:
         raise AssertionError(variant)
         yield
 
-    @contextlib.contextmanager
-    def price(self, sensed: Sensed) -> Iterator[None]:
-        raise AssertionError(sensed)
-        yield
-
-    def watch(self, variant: str) -> contextlib.AbstractContextManager[Sensed]:
-        return self.sense(variant)
-
     def lines(self, variant: str) -> contextlib.AbstractContextManager[Sensed]:
-        return self.sense(variant)
+        return self.watch(variant)
 
     def used(self) -> int | None:
         return None
