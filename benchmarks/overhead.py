@@ -1,9 +1,10 @@
-"""Measures how much watching slows a step down, beside torch's bare debug mode and torch.profiler.
+"""Measures how much watching slows a program down, beside torch's bare debug mode and torch.profiler.
 
     python benchmarks/overhead.py OUT.json
 
-Variants are interleaved in rounds. torch.profiler comes last, beside plain rounds of its own: once it has run, it keeps
-CUPTI's callbacks for the rest of the process.
+Ways to watch are interleaved in rounds. torch.profiler comes last, beside plain rounds of its own: once it has run, it
+keeps CUPTI for the rest of the process. Of the reads of a watch torch's sync debug mode bears witness to the first
+1,000. What was measured is written as soon as it is there.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ sys.path.insert(0, str(ROOT))
 from syncwatch.sense.choose_device import DeviceChoice, open_device  # noqa: E402
 from syncwatch.sense.scopes.ranges import step  # noqa: E402
 
-_ROUNDS, _STEPS, _READS = 9, 3, 2000
-_PROFILED_ROUNDS = 5
+_ROUNDS, _PROFILED_ROUNDS = 5, 3
+_STEPS, _LOOPS, _LAUNCHES, _READS = 3, 60, 20_000, 4000
+_LAYERS, _TOKENS, _WIDTH = 24, 64, 2048
+_LOOP = f"host-bound step: {_LAYERS} layers of a {_TOKENS}x{_WIDTH} matmul and SiLU, one read"
+_LLAMA = "`generate` of a small Llama, 16 tokens"
 _DEPTH = 32
 
 Watcher = Callable[[], AbstractContextManager[object]]
@@ -62,41 +66,76 @@ class Results(msgspec.Struct, frozen=True):
 def main(output: Path, preset: str = "qwen3.5-397b", tokens: int = 8192) -> None:
     """Measure, print and write."""
     device = open_device(DeviceChoice.CUDA)
-    workload = SCENARIO.build(PrefillOptions(preset=preset, tokens=tokens), torch.device("cuda"))
     number = iter(range(1_000_000))
-
-    def steps() -> float:
-        return _timed(lambda: _step(workload.step, next(number)), _STEPS)
-
-    one = torch.ones(1, device="cuda")
-
-    def reads() -> float:
-        return _timed(lambda: _deep(one.item, _DEPTH), _READS)
-
-    sensing: dict[str, Watcher] = {
+    ours: dict[str, Watcher] = {
+        "syncwatch": lambda: device.watch(f"overhead {next(number)}"),
+        "syncwatch without times": lambda: device.watch(f"overhead {next(number)}", times=False),
+        "syncwatch with torch's hooks alone": lambda: device.lines(f"overhead {next(number)}"),
         "debug mode with a warnings hook": _debug_mode,
-        "sense pass": lambda: device.sense(f"overhead {next(number)}"),
     }
-    pricing: dict[str, Watcher] = {"price pass": _price(device, number), "torch.profiler": _profiler}
-    steps(), reads()
+    works = _works(preset, tokens)
+    for work in works.values():
+        work()
     rows: list[Row] = []
-    for watchers, rounds in ((sensing, _ROUNDS), (pricing, _PROFILED_ROUNDS)):
-        rows += _compare(f"prefill step, {preset}, {tokens} tokens, precomputed", steps, watchers, rounds)
-        rows += _compare(f"read of an idle stream under {_DEPTH} frames", reads, watchers, rounds)
-    results = Results(torch.cuda.get_device_name(), date.today().isoformat(), str(torch.__version__), rows)
-    output.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+    for what, work in works.items():
+        rows += _compare(what, work, ours, _ROUNDS)
+        _write(rows, output)
+    # Of a watch with stacks torch.profiler itself takes seconds to end, so it watches the two loops alone.
+    for what in (_LOOP, _LLAMA):
+        rows += _compare(what, works[what], {"torch.profiler with stacks": _profiler}, _PROFILED_ROUNDS)
+        _write(rows, output)
     _print(rows)
 
 
-def _price(device: object, number: Iterator[int]) -> Watcher:
-    @contextlib.contextmanager
-    def priced() -> Iterator[None]:
-        with device.sense(f"overhead {next(number)}") as sensed:  # type: ignore[attr-defined]
-            pass
-        with device.price(sensed):  # type: ignore[attr-defined]
-            yield
+def _write(rows: list[Row], output: Path) -> None:
+    results = Results(torch.cuda.get_device_name(), date.today().isoformat(), str(torch.__version__), rows)
+    output.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
 
-    return priced
+
+def _works(preset: str, tokens: int) -> dict[str, Callable[[], float]]:
+    """Return what is measured; each gives the microseconds of one step, launch or read."""
+    workload = SCENARIO.build(PrefillOptions(preset=preset, tokens=tokens), torch.device("cuda"))
+    one, few = torch.ones(1, device="cuda"), torch.ones(16, device="cuda")
+    weights = [torch.randn(_WIDTH, _WIDTH, device="cuda", dtype=torch.bfloat16) for _ in range(_LAYERS)]
+    indices = iter(range(1_000_000))
+
+    def loop() -> None:
+        hidden = torch.ones(_TOKENS, _WIDTH, device="cuda", dtype=torch.bfloat16)
+        for weight in weights:
+            hidden = torch.nn.functional.silu(hidden @ weight)
+        hidden.sum().item()
+
+    def read() -> object:
+        return _deep(one.item, _DEPTH)
+
+    return {
+        _LOOP: lambda: _timed(loop, _LOOPS),
+        _LLAMA: _generate(),
+        "a launch": lambda: _timed(lambda: few.add_(1), _LAUNCHES),
+        f"a read of an idle stream under {_DEPTH} frames, {_READS:,} in a row": lambda: _timed(read, _READS),
+        f"prefill step, {preset}, {tokens} tokens, precomputed": lambda: _timed(
+            lambda: _step(workload.step, next(indices)), _STEPS
+        ),
+    }
+
+
+def _generate() -> Callable[[], float]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=512, intermediate_size=1024, num_hidden_layers=8, num_attention_heads=8, vocab_size=8192
+    )
+    model = LlamaForCausalLM(config).cuda().to(torch.bfloat16).eval()
+    prompt = torch.randint(0, 8192, (2, 64), device="cuda")
+    everything = torch.ones_like(prompt)
+
+    def generate() -> object:
+        return model.generate(
+            prompt, attention_mask=everything, max_new_tokens=16, min_new_tokens=16, do_sample=False, pad_token_id=0
+        )
+
+    return lambda: _timed(generate, 2)
 
 
 def _step(run: Callable[[str, int], torch.Tensor], index: int) -> None:
@@ -144,7 +183,8 @@ def _profiler() -> Iterator[None]:
 def _compare(what: str, measure: Callable[[], float], watchers: dict[str, Watcher], rounds: int) -> list[Row]:
     times: dict[str, list[float]] = {"plain": [], **{name: [] for name in watchers}}
     for index in range(rounds):
-        order = list(times) if index % 2 == 0 else list(times)[::-1]
+        # Turned on by one each round, so that none always follows the same other.
+        order = [*list(times)[index % len(times) :], *list(times)[: index % len(times)]]
         for name in order:
             with watchers[name]() if name in watchers else contextlib.nullcontext():
                 times[name].append(measure())

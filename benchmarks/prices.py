@@ -66,10 +66,7 @@ def main(output: Path) -> None:
     stalls: dict[str, list[Stall]] = {}
     sensed: dict[str, Sensed] = {}
     for name, program in programs.items():
-        with device.sense(name) as sensed[name]:
-            _run(program)
-    for name, program in programs.items():
-        with device.price(sensed[name]):
+        with device.watch(name) as sensed[name]:
             stalls[name] = _run(program)
     rows = [_row(name, stalls[name], _variant(sensed[name], device.environment())) for name in programs]
     results = Results(torch.cuda.get_device_name(), date.today().isoformat(), str(torch.__version__), rows)

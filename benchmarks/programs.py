@@ -273,7 +273,7 @@ def _report(
         with syncwatch.watch("virtual", target=name) as watch:
             _seeded(function)
         return watch.report, []
-    with device.sense("watched") as sensed:
+    with device.watch("watched", times=False) as sensed:
         _seeded(function)
     recording = sensed.recording
     assert recording is not None

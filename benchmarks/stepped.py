@@ -30,7 +30,7 @@ class Stepped:
         if self.device is not None:
             sensed = None
             try:
-                with self.device.sense("watched") as sensed:
+                with self.device.watch("watched", times=False) as sensed:
                     yield
             finally:
                 if sensed is not None and sensed.recording is not None:
