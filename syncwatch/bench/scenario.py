@@ -31,7 +31,7 @@ class Plan:
     rounds: int | None = None
     """Interleaved rounds of the time pass; None for `ROUNDS`."""
     prices: bool = True
-    """Whether the price pass is run."""
+    """Whether times and kernels are recorded."""
     lines_of: Callable[[Recording], Sequence[Line]] | None = None
     """Finds the lines to ask "what if it did not wait?" of, the worst first; None where that was not asked."""
 

@@ -69,7 +69,7 @@ ForStepsOption = Annotated[
 ]
 SecondsOption = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option(help="Watch for so many seconds at most; the program runs on."),
+    typer.Option(help="Watch for so many seconds, and to the end of the step that runs then; the program runs on."),
 ]
 SignalOption = Annotated[
     Optional[str],  # noqa: UP045

@@ -84,7 +84,7 @@ def run(
         Optional[bool],  # noqa: UP045
         typer.Option(
             "--prices/--no-prices",
-            help="Exit 3 where idle times could not be measured; or leave the price pass out.",
+            help="Exit 3 where idle times could not be measured; or leave times and kernels out.",
             show_default="taken where they can be",
         ),
     ] = None,

@@ -137,7 +137,7 @@ def judge(
     )
     rulings += _not_measured(report, variants)
     rulings += _unwatched(report, policy)
-    whole = not rulings
+    whole = not rulings and report.window is None
     used: set[Allow] = set()
     shared = Counter(variant_scope(variant) for variant in variants)
     for variant in variants:
@@ -151,13 +151,14 @@ def judge(
                 continue
             known = entries_for(baseline, report.target, part.scope)
             rulings += by_baseline(part, known, report.target)
-            # What part of a run did not reach is not gone, nor what another process of one entry still does.
+            # What a window or a part of a run did not reach is not gone, nor what another process of its entry does.
             if whole and shared[variant_scope(variant)] == 1:
                 rulings += gone_sites(part, known, report.target, strict=policy.strict)
         rulings += judge_budgets(variant, policy, report.device, found.syncs, found.most_syncs)
     if variants:
         rulings += judge_rules(report, variants, policy, files)
-    rulings += (_unused(allow, today) for allow in allows if allow not in used)
+    if report.window is None:
+        rulings += (_unused(allow, today) for allow in allows if allow not in used)
     rulings += (Ruling(Severity.WARN, Reason.REMARK, note, note) for note in report.notes)
     ordered = sorted(rulings, key=lambda ruling: _ORDER.index(ruling.severity))
     return Verdict(_outcome(ordered), report.device, tuple(variant.name for variant in variants), tuple(ordered))

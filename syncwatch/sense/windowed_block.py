@@ -56,7 +56,7 @@ class WindowedBlock(WatchedBlock):
         self._now_ns = now_ns
         self._program = ExitStack()
         """What is on while the program runs; what ends with the window, `WatchedBlock` holds."""
-        self._words = WindowWords(window.signal, window.seconds, self._on_signal, self._end_window)
+        self._words = WindowWords(window.signal, window.seconds, self._on_signal, self._end_between_steps)
         self._steps = _Steps(window.for_steps)
         self._start_ns = 0
         self._opened_ns = 0
@@ -168,6 +168,12 @@ class WindowedBlock(WatchedBlock):
             if self._sensed is None:
                 self._begin_window()
             else:
+                self._end_between_steps()
+
+    def _end_between_steps(self) -> None:
+        """End the window with the steps that run now, since a step that is cut would be none, and its waits outside."""
+        with self._lock:
+            if not self._steps.ends_soon():
                 self._end_window()
 
     def _begin_window(self) -> None:
@@ -262,6 +268,9 @@ class _Steps:
 
     def __init__(self, for_steps: int | None) -> None:
         self.begun = 0
+        self._running: set[int] = set()
+        self._last: set[int] | None = None
+        """Those that the window ends with, of which some run still; None while its end is not asked for."""
         self.first = 0
         """The number of the first that began in the window."""
         self._wanted = for_steps
@@ -270,8 +279,14 @@ class _Steps:
 
     def begins(self) -> int:
         """Return the number of a step that begins."""
+        self._running.add(self.begun)
         self.begun += 1
         return self.begun - 1
+
+    def ends_soon(self) -> bool:
+        """Return whether steps of the window run now; it is to end with the last of them."""
+        self._last = {number for number in self._running if number >= self.first}
+        return bool(self._last)
 
     def window_begins(self) -> None:
         """Count those that begin from now on as the window's."""
@@ -279,6 +294,10 @@ class _Steps:
 
     def ended(self, number: int) -> bool:
         """Note that the step `number` has ended, and return whether it was the last that the window is to have."""
+        self._running.discard(number)
+        if self._last is not None:
+            self._last.discard(number)
+            return not self._last
         if self._ended is None or self._wanted is None or not self.first <= number < self.first + self._wanted:
             return False
         self._ended += 1

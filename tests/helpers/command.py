@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 300
 
@@ -36,3 +38,8 @@ def syncwatch(*arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None =
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+not_under_coverage = pytest.mark.skipif(
+    "COVERAGE_PROCESS_CONFIG" in os.environ, reason="coverage traces the command too, which changes what is tested"
+)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.command import Ended, syncwatch
+from tests.helpers.command import Ended, not_under_coverage, syncwatch
 
 TRAIN = """\
 import torch
@@ -214,6 +214,7 @@ def test_two_gates_at_once_keep_each_others_entries(repository: Repository) -> N
     assert [repository.gate(target=target).code for target in targets] == [0, 0, 0]
 
 
+@not_under_coverage
 def test_what_could_not_be_measured_is_exit_3(repository: Repository) -> None:
     ended = repository.gate(device="cuda")
     assert (ended.code, ended.out) == (3, "")

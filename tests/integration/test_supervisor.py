@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command import ROOT, syncwatch
+from tests.helpers.command import ROOT, not_under_coverage, syncwatch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs what Linux tells of processes")
 
@@ -104,6 +104,7 @@ def test_a_handler_of_the_targets_own_is_asked_once(tmp_path: Path) -> None:
     assert out.count("heard 15") == 1 and "clean: prog.py" in out
 
 
+@not_under_coverage
 def test_what_a_library_holds_in_a_cycle_is_written_though_python_looks_for_none(tmp_path: Path) -> None:
     (tmp_path / "prog.py").write_text(
         "import gc, json, torch\n"

@@ -11,6 +11,7 @@ from syncwatch.judge.gate import baseline_of, judge
 from syncwatch.model.report import NO_LINE, Process, RecordingSummary, Report, Site, Variant
 from syncwatch.model.session import RecordedBy
 from syncwatch.model.verdict import Budgets, KnownSite, Level, Outcome, Policy, Reason, Rule, Severity
+from syncwatch.model.window import RunWindow
 from tests.helpers.judging import TODAY, report, said, site, verdict_on
 
 FAIL, WARN, NOTE = Severity.FAIL, Severity.WARN, Severity.NOTE
@@ -81,6 +82,12 @@ def test_part_of_a_run_says_nothing_about_what_is_gone() -> None:
     partial = replace(report(), complete=False)
     verdict = judge(partial, Policy(), baseline=baseline(site()), today=TODAY)
     assert [ruling.reason for ruling in verdict.rulings] == [Reason.UNMEASURED]
+
+
+def test_a_window_of_a_run_says_nothing_about_what_is_gone() -> None:
+    windowed = replace(report(), window=RunWindow(0, 1, 2, 3))
+    verdict = judge(windowed, Policy(strict=True), baseline=baseline(site()), today=TODAY)
+    assert (verdict.outcome, verdict.rulings) == (Outcome.CLEAN, ())
 
 
 def test_what_a_rule_or_an_allow_lets_pass_is_not_written() -> None:

@@ -140,14 +140,31 @@ def test_steps_may_end_what_a_signal_began() -> None:
 def test_seconds_end_it_while_the_program_runs_on() -> None:
     with block(skip_steps=0, seconds=1e-3) as program:
         inside = 0
-        with syncwatch.step():
-            while not program.has_ended:
+        while not program.has_ended:
+            with syncwatch.step():
                 inside += 1
                 wait()
         wait()
 
-    assert waits(program.session) <= inside and program.session.complete
+    assert waits(program.session) == inside and program.session.complete
     assert not program.session.notes and program.session.window is not None
+
+
+def test_what_the_clock_ends_is_no_half_of_a_step() -> None:
+    with block(skip_steps=0, seconds=1e-3) as program:
+        with syncwatch.step():
+            wait()
+            # The clock has asked for the end, and the step goes on.
+            until(lambda: program._steps._last is not None)
+            ended = program.has_ended
+            wait()
+        behind = program.has_ended
+        with syncwatch.step():
+            wait()
+
+    session = program.session
+    assert (ended, behind) == (False, True)
+    assert [len(each.steps) for each in session.recordings] == [1] and waits(session) == 2
 
 
 def test_seconds_count_from_the_beginning_of_the_window() -> None:
