@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+from collections.abc import Sequence
+
+from syncwatch.errors import SyncwatchError
 from syncwatch.model.report import Report
 from syncwatch.pipeline import report_of
 from syncwatch.sense.watched_block import WatchedBlock
@@ -23,6 +28,25 @@ class watch(WatchedBlock):  # noqa: N801  # used as `with syncwatch.watch() as w
         UsageError: if there is no such choice of device.
         NotMeasuredError: on entry and by `start`, if the device cannot be watched here.
     """
+
+    def start(self) -> None:
+        """Watch everything from now on, in every thread, until `stop`, or until Python ends.
+
+        Raises:
+            UsageError: if it was started before.
+            NotMeasuredError: if the device cannot be watched here.
+        """
+        super().start()
+        # What is taken off later finds half of Python gone.
+        atexit.register(self._stop_at_exit)
+
+    def _end(self, missing: Sequence[str]) -> None:
+        atexit.unregister(self._stop_at_exit)
+        super()._end(missing)
+
+    def _stop_at_exit(self) -> None:
+        with contextlib.suppress(SyncwatchError):
+            self.stop()
 
     @property
     def report(self) -> Report:

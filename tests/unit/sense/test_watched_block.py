@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import syncwatch
 from syncwatch.errors import UsageError
 from syncwatch.model.session import Recording
 from syncwatch.sense.recorder import Recorder
+from tests.helpers.command import ROOT
 from tests.helpers.waits import sites_that_wait, waits_of
 
 
@@ -153,3 +155,14 @@ def test_a_recording_that_cannot_be_made_at_all_is_no_clean_run(monkeypatch: pyt
 
     assert not watch.session.recordings and not watch.session.complete
     assert "could not be read" in watch.session.missing[0]
+
+
+def test_a_watch_that_is_never_stopped_is_taken_off_before_python_ends() -> None:
+    code = (
+        "import torch, syncwatch\nwatch = syncwatch.watch('virtual')\nwatch.start()\n"
+        "print(torch.ones(3, device='cuda').sum().item())\n"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "3.0\n", "")
