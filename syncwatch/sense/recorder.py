@@ -7,6 +7,7 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -59,7 +60,8 @@ class Recorder:
     native_threads: dict[int, int] = field(default_factory=dict)
     """System thread id to thread number, to join with what CUPTI saw; not saved."""
     _range_stacks: dict[tuple[str, ...], int] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: AbstractContextManager[object] = field(default_factory=threading.RLock)
+    """Taken again by its own thread where Python collects garbage inside, which may free memory of the GPU."""
 
     @property
     def kernels(self) -> CompactKernels:

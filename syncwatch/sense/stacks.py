@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+import itertools
 import linecache
 import os
 import re
@@ -76,10 +77,9 @@ class StackTable:
 
     root: Path | None = field(default_factory=current_root)
     """The folder that paths start from: the watched code may leave its own before they are needed."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    """Taken for a stack that is new, and not to look one up."""
     _ids: dict[tuple[int, ...], int] = field(default_factory=dict)
-    _stacks: list[tuple[tuple[CodeType, int, int], ...]] = field(default_factory=list)
+    _stacks: dict[int, tuple[tuple[CodeType, int, int], ...]] = field(default_factory=dict)
+    _fresh: Iterator[int] = field(default_factory=itertools.count)
     _is_library: dict[int, tuple[bool, CodeType]] = field(default_factory=dict)
     """By the id of a code object, since its hash is of all its bytes; held, so that no id is given again."""
 
@@ -101,19 +101,21 @@ class StackTable:
         number = self._ids.get(place)
         if number is not None:
             return number
-        with self._lock:
-            number = self._ids.get(place)
-            if number is None:
-                self._stacks.append(_walked(innermost))
-                number = self._ids[place] = len(self._stacks) - 1
-            return number
+        # No lock: Python may collect garbage here, and to free memory of the GPU is a driver call with a stack too.
+        fresh = next(self._fresh)
+        self._stacks[fresh] = _walked(innermost)
+        return self._ids.setdefault(place, fresh)
 
     def freeze(self) -> tuple[tuple[Frame, ...], tuple[tuple[int, ...], ...]]:
         """Return every distinct frame, and each stack as indices into them, innermost first."""
         indices: dict[Frame, int] = {}
+        known = dict(self._stacks)
         stacks = tuple(
-            tuple(indices.setdefault(_frame(code, line, lasti, self.root), len(indices)) for code, line, lasti in raw)
-            for raw in self._stacks
+            tuple(
+                indices.setdefault(_frame(code, line, lasti, self.root), len(indices))
+                for code, line, lasti in known.get(number, ())
+            )
+            for number in range(max(known, default=-1) + 1)
         )
         return tuple(indices), stacks
 

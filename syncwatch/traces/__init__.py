@@ -1,1 +1,1 @@
-"""Reads and writes the traces of other programs, a folder for each format: for import, export and the CUDA sensor."""
+"""Reads and writes the traces of other programs, a folder for each format: for import and export."""

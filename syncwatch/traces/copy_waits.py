@@ -2,8 +2,7 @@
 
 Torch reads a value by two calls, the copy and the synchronization of its stream, and they are one wait, which begins
 with the copy: a copy to pageable memory returns only when it is done. Where torch's operators are known, calls of one
-operator belong together. Where not, a synchronization belongs to the copy before it if it follows at once. The import
-and the CUDA sensor both ask here.
+operator belong together. Where not, a synchronization belongs to the copy before it if it follows at once.
 """
 
 from __future__ import annotations

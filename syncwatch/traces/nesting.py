@@ -1,4 +1,4 @@
-"""Tells which ranges, operators and step of a trace lie around a moment, for the imports and the CUDA sensor."""
+"""Tells which ranges, operators and step of a trace lie around a moment, for the imports."""
 
 from __future__ import annotations
 

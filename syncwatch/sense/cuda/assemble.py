@@ -18,8 +18,8 @@ from syncwatch.traces.nesting import StepClock
 
 RECORDS = "cupti"
 """What CUPTI's records are called in `seen_by` and in the coverage."""
-_WAYS = {CopyWay.HOST_TO_DEVICE: Direction.H2D, CopyWay.DEVICE_TO_HOST: Direction.D2H}
-_MEMORY = {MemoryKind.PAGEABLE: HostMemory.PAGEABLE, MemoryKind.PINNED: HostMemory.PINNED}
+_WAYS: dict[int, Direction] = {CopyWay.HOST_TO_DEVICE: Direction.H2D, CopyWay.DEVICE_TO_HOST: Direction.D2H}
+_MEMORY: dict[int, HostMemory] = {MemoryKind.PAGEABLE: HostMemory.PAGEABLE, MemoryKind.PINNED: HostMemory.PINNED}
 
 
 @dataclass(slots=True)
@@ -190,8 +190,7 @@ class Assembly:
 
 def ends_of(record: CopyRecord) -> tuple[Direction, HostMemory | None]:
     """Return where the bytes of a copy went, and what kind of host memory it touched; None where it touched none."""
-    direction = _WAYS.get(CopyWay(record.way), Direction.D2D) if record.way in set(CopyWay) else Direction.D2D
+    direction = _WAYS.get(record.way, Direction.D2D)
     if direction is Direction.D2D:
         return direction, None
-    kind = record.source if direction is Direction.H2D else record.target
-    return direction, _MEMORY.get(MemoryKind(kind)) if kind in set(MemoryKind) else None
+    return direction, _MEMORY.get(record.source if direction is Direction.H2D else record.target)

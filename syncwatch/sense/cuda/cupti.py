@@ -189,7 +189,7 @@ class Cupti:
             ahead_ns: by how much CUPTI's clock is ahead.
         """
         library = self._library
-        left = (ctypes.c_int64 * 6)()
+        left = (ctypes.c_int64 * 5)()
         library.syncwatch_finish(left)
         begins, ends = (_numbers(column) for column in zip(*steps, strict=True)) if steps else (_numbers(()),) * 2
         library.syncwatch_place(ahead_ns, begins, ends, len(steps))
@@ -206,7 +206,7 @@ class Cupti:
                 kernels_alone=left[0],
                 launches_alone=left[1],
                 lost=left[2] + left[3],
-                launches=left[5],
+                launches=left[4],
             )
         finally:
             self.forget()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import sys
 import threading
 from array import array
@@ -68,7 +69,7 @@ class RuntimeCalls:
     recorder: Recorder
     native_stack: Callable[[], tuple[int, ...]]
     """Takes the return addresses of the calling thread's native stack."""
-    native_stacks: list[tuple[int, ...]] = field(default_factory=list)
+    native_stacks: dict[int, tuple[int, ...]] = field(default_factory=dict)
     waits_at: dict[int, int] = field(default_factory=dict)
     """How many waits each instruction of Python led to, by `place_of`; what the allocator asks for is none."""
     failures: list[str] = field(default_factory=list)
@@ -80,6 +81,8 @@ class RuntimeCalls:
     _around: dict[Surroundings, int] = field(default_factory=dict)
     """The place of what is around a call, in the packed ones."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    """Not taken by a call that comes while its own thread holds it: to collect garbage may free memory of the GPU."""
+    _fresh_native: Iterator[int] = field(default_factory=itertools.count)
     _over: list[bool] = field(default_factory=list)
     """Not empty once the watch has ended; a list, which the handler looks into faster than at an attribute."""
 
@@ -95,13 +98,17 @@ class RuntimeCalls:
         yield from map(NotedCall._make, fresh)
 
     def _pack(self) -> None:
-        """Keep what is noted in less memory, once there is much of it."""
-        with self._lock:
+        """Keep what is noted in less memory, once there is much of it; later where that is done already."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             count = len(self._fresh)
             for number, identity, begin, end, size, around, *rest in self._fresh[:count]:
                 place = self._around.setdefault(around, len(self._around))
                 self._packed.extend((number, identity, begin, end, size, place, *rest))
             del self._fresh[:count]
+        finally:
+            self._lock.release()
 
     @property
     def has_ended(self) -> bool:
@@ -171,10 +178,9 @@ class RuntimeCalls:
         return on_call
 
     def _native(self) -> int:
-        stack = self.native_stack()
-        with self._lock:
-            self.native_stacks.append(stack)
-            return len(self.native_stacks) - 1
+        place = next(self._fresh_native)
+        self.native_stacks[place] = self.native_stack()
+        return place
 
     def _keep(self, number: int, identity: int, begin: int, end: int) -> None:
         """Note the call without a line, so that it is not lost."""

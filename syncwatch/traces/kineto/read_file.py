@@ -3,7 +3,7 @@
 What old kineto wrote is mended line by line where it is no JSON: names with `"` were not escaped before
 pytorch/kineto#1459, and a copy of no length had a bandwidth of `inf`.
 
-Imports of torch.profiler's traces, exports of ours on their way back and the CUDA sensor are all read here.
+Imports of torch.profiler's traces and exports of ours on their way back are both read here.
 """
 
 from __future__ import annotations

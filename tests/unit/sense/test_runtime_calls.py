@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -151,7 +151,7 @@ def test_the_native_stack_is_taken_once_for_each_call_of_a_line(calls: RuntimeCa
         cupti.play(program((STREAM, 1), (MALLOC, 2)))
 
     assert [each.native for each in noted(calls)] == [0, 1, -1, -1, -1, -1]
-    assert calls.native_stacks == [(1, 2, 3)] * 2
+    assert list(calls.native_stacks.values()) == [(1, 2, 3)] * 2
 
 
 def test_on_a_thread_without_python_a_call_has_no_line_and_its_native_stack(
@@ -210,6 +210,30 @@ def test_calls_of_every_kind_are_packed(
     assert [each.id for each in noted(calls)] == list(range(1, 61))
 
 
+def test_a_call_that_comes_while_calls_are_packed_is_noted_and_does_not_wait(
+    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Python collects garbage meanwhile, and what frees memory of the GPU is a driver call."""
+    monkeypatch.setattr(runtime_calls, "_MANY", 3)
+
+    class Collecting(dict[runtime_calls.Surroundings, int]):
+        """Lets a call come where the first surroundings are kept."""
+
+        def setdefault(self, key: runtime_calls.Surroundings, default: int) -> int:
+            if not self:
+                super().setdefault(key, default)
+                cupti.play(program((STREAM, 100)))
+            return super().setdefault(key, default)
+
+    calls._around = Collecting()
+    thread = threading.Thread(target=lambda: [cupti.play(program((STREAM, each))) for each in range(1, 8)], daemon=True)
+    thread.start()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert sorted(each.id for each in noted(calls)) == [*range(1, 8), 100]
+
+
 def test_after_the_end_nothing_is_noted(calls: RuntimeCalls, cupti: FakeCupti) -> None:
     before = calls.has_ended
     calls.end()
@@ -266,7 +290,7 @@ def test_two_threads_never_share_the_number_of_their_ranges(monkeypatch: pytest.
 
         def __len__(self) -> int:
             found = super().__len__()
-            if not recorder._lock.locked():
+            if not cast(Any, recorder._lock)._is_owned():
                 both_ask.wait(timeout=60)
             return found
 

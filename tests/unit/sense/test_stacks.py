@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import types
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from syncwatch.attribute.stacks import is_user
 from syncwatch.model.events import Frame
+from syncwatch.sense import stacks
 from syncwatch.sense.stacks import StackTable, display_path
 
 ROOT = Path(__file__).parents[3]
@@ -166,3 +169,28 @@ def test_a_folder_that_is_gone_takes_no_path_with_it(tmp_path: Path, monkeypatch
     (tmp_path / "gone").rmdir()
     assert StackTable().root is None
     assert display_path("a.py", None) == "a.py"
+
+
+def test_a_stack_that_is_taken_while_another_is_new_has_a_number_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where Python collects garbage meanwhile, and what frees memory of the GPU is a driver call."""
+    table, inner = StackTable(), list[int]()
+    walked = stacks._walked
+
+    def collecting(frame: FrameType | None) -> object:
+        if not inner:
+            inner.append(-1)
+            inner[0] = table.intern(sys._getframe())
+        return walked(frame)
+
+    monkeypatch.setattr(stacks, "_walked", collecting)
+    outer: list[int] = []
+    thread = threading.Thread(target=lambda: outer.append(table.intern(sys._getframe())), daemon=True)
+    thread.start()
+    thread.join(60)
+
+    assert outer and outer[0] != inner[0]
+    frames, found = table.freeze()
+    assert [frames[found[number][0]].function.rpartition(".")[2] for number in (outer[0], inner[0])] == [
+        "<lambda>",
+        "collecting",
+    ]

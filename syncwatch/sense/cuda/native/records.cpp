@@ -135,7 +135,7 @@ struct Records {
   std::unordered_map<const char*, int64_t> name_pointers;
   std::unordered_map<int64_t, int64_t> devices;  // by the number of a context
   std::vector<uint32_t> repeated;  // numbers of calls that start several works, such as a graph's launch
-  int64_t unreadable = 0, dropped = 0, works = 0, launches = 0;
+  int64_t unreadable = 0, dropped = 0, launches = 0;
 
   int64_t name(const char* text) {
     if (text == nullptr) text = "";
@@ -165,7 +165,6 @@ struct Records {
   }
 
   void on_work(uint32_t id, const Work& work) {
-    ++works;
     auto call = calls.find(id);
     if (call == calls.end()) {
       waiting.emplace(id, work);
@@ -419,7 +418,7 @@ void syncwatch_clock(int64_t* ahead, int64_t* within) {
 // Ends the keeping: gives copies the calls that were kept here and waits the device of their context, and takes work
 // whose call never came.
 // `left` becomes: work without a call, calls without work, records that cannot be read, records that were dropped, all
-// kernels and memsets, all calls that start work.
+// calls that start work.
 void syncwatch_finish(int64_t* left) {
   Records& all = *records.load();
   std::lock_guard<std::mutex> held(all.lock);
@@ -445,8 +444,7 @@ void syncwatch_finish(int64_t* left) {
   for (const auto& [id, call] : all.calls) left[1] += all.starts_several(call) ? 0 : 1;
   left[2] = all.unreadable;
   left[3] = all.dropped;
-  left[4] = all.works;
-  left[5] = all.launches;
+  left[4] = all.launches;
 }
 
 // Subtracts `ahead` from every time of a record, and gives each kernel the place of the step that its launch lies in, as -1 or an
