@@ -187,9 +187,15 @@ class _Read:
 
 
 def _in_order(timed: list[_Event], untimed: list[tuple[int, _Event]]) -> tuple[_Event, ...]:
-    """Return all events, those without a time at their places."""
+    """Return all events, those without a time at their places.
+
+    Raises:
+        ValueError: if a place lies outside the list; also a number that a list's index cannot be.
+    """
     found = timed
     for place, event in sorted(untimed, key=lambda each: each[0]):
+        if not 0 <= place <= len(found):
+            raise ValueError(f"an event has place {place} in a list of {len(found)}")
         found.insert(place, event)
     return tuple(found)
 

@@ -18,6 +18,7 @@ from syncwatch.errors import UsageError
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, SyncKind
 from syncwatch.model.session import Session
 from syncwatch.pipeline import analysed
+from syncwatch.errors import SessionError
 from syncwatch.traces.kineto.dump import dump
 from syncwatch.traces.kineto.load import load
 from syncwatch.traces.kineto.notation import microseconds, nanoseconds
@@ -249,3 +250,12 @@ def test_a_step_keeps_its_number_and_whether_it_warms_up(tmp_path: Path) -> None
         ("step 0 (warm-up)", {"step": 0, "warmup": True}, Decimal(4 * MS) / 1000),
         ("step 1", {"step": 1, "warmup": False}, Decimal(4 * MS) / 1000),
     ]
+
+
+@pytest.mark.parametrize("place", [-1, 4, 2**63])
+def test_a_place_outside_the_list_is_refused_with_a_sentence(tmp_path: Path, place: int) -> None:
+    document = written(tmp_path, timeline())
+    document["syncwatch"]["recordings"][0]["untimed_syncs"][0][0] = place
+    (tmp_path / "run.json").write_text(json.dumps(document, default=float))
+    with pytest.raises(SessionError, match=r"\.$"):
+        load(tmp_path / "run.json")
