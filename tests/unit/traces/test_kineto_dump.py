@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from syncwatch.app.export import labels_of
-from syncwatch.errors import UsageError
+from syncwatch.errors import SessionError, UsageError
 from syncwatch.model.events import Call, CopyEvent, Direction, HostMemory, KernelEvent, RangeEvent, SyncKind
 from syncwatch.model.session import Session
 from syncwatch.pipeline import analysed
-from syncwatch.errors import SessionError
 from syncwatch.traces.kineto.dump import dump
 from syncwatch.traces.kineto.load import load
 from syncwatch.traces.kineto.notation import microseconds, nanoseconds
