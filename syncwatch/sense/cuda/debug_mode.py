@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from types import FrameType
 
-from syncwatch.compat.torch_cuda import debug_mode, set_debug_mode
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda.start import has_gpu
 from syncwatch.sense.cuda.sync_warnings import SyncWarnings
+from syncwatch.sense.cuda.warn_mode import hold, release, takes_warnings
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.stacks import AUTOGRAD, in_backward, is_explicit
-
-_DEFAULT, _WARN = 0, 1
-"""Sync debug modes: the one that says nothing, and `"warn"`."""
-
-
-_on: list[DebugMode] = []
-"""Those that listen, the outermost first: Python asks the innermost first, and stops where a warning is taken."""
-_users_mode = _DEFAULT
-"""The mode that the program had when the first of them began; it is put back with the last, whichever that is."""
 
 
 class DebugMode:
@@ -47,28 +38,22 @@ class DebugMode:
 
     def start(self, recorder: Recorder) -> None:
         """Switch the mode to "warn" and listen to the warnings."""
-        global _users_mode
         self._recorder = recorder
-        if not _on:
-            _users_mode = debug_mode()
-        _on.append(self)
+        hold(self)
         self._warnings.start()
-        set_debug_mode(_WARN)
 
     def stop(self) -> None:
         """Restore the mode and the filters."""
-        if self not in _on:
+        if self._recorder is None:
             return
-        _on.remove(self)
-        if not _on:
-            set_debug_mode(_users_mode)
+        release(self)
         self._warnings.stop()
         self._recorder = None
 
     def _on_warning(self, frame: FrameType | None) -> bool:
         """Record the wait; the outermost keeps the warning from a user who did not ask for it."""
         recorder = self._recorder
-        last = _on[:1] == [self] and _users_mode == _DEFAULT
+        last = takes_warnings(self)
         if recorder is None or frame is None:
             return last
         heard = recorder.now_ns()

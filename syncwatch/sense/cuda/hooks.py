@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,8 +47,8 @@ class Hooks:
             try:
                 yield
             finally:
-                if os.getpid() != owner:
-                    # The child of a fork ends with what its parent put on, and torch may be half gone by then.
+                if os.getpid() != owner or sys.is_finalizing():
+                    # A process that ends, or the child of a fork with what its parent put on: torch may be half gone.
                     sensors.pop_all()
 
     def recording(self, variant: str) -> Recording:

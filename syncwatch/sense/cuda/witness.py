@@ -6,20 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 
-from syncwatch.compat.torch_cuda import debug_mode, set_debug_mode
 from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.cuda.runtime_calls import place_of
 from syncwatch.sense.cuda.sync_warnings import SyncWarnings
+from syncwatch.sense.cuda.warn_mode import DEFAULT, hold, programs_mode, release, takes_warnings
 
 NAME = "debug_mode"
 """What the mode is called in the coverage."""
 ENOUGH = 1000
 """After so many warnings the mode goes off: each costs a read 3 us on an H200, and the next say what these did."""
-_DEFAULT, _WARN = 0, 1
-"""Sync debug modes."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Witness:
     """Runs `torch.cuda.set_sync_debug_mode("warn")` beside the callbacks, and counts what it warns of.
 
@@ -36,21 +34,20 @@ class Witness:
     def start(self) -> None:
         """Switch the mode on where the program did not set it."""
         try:
-            self._set = debug_mode() == _DEFAULT
+            self._set = programs_mode() == DEFAULT
         except NotMeasuredError:
             return
         self._begun = True
         self._warnings = SyncWarnings(self._on_warning)
         self._warnings.start()
         if self._set:
-            set_debug_mode(_WARN)
+            hold(self)
 
     def stop(self) -> None:
         """Put the mode and the filters of warnings back."""
         if self._warnings is None:
             return
-        if self._set:
-            self._switch_off()
+        release(self)
         self._warnings.stop()
         self._warnings = None
 
@@ -60,13 +57,9 @@ class Witness:
             place = place_of(frame)
             self.warned_at[place] = self.warned_at.get(place, 0) + 1
             self._count += 1
-            if self._count == ENOUGH and self._set:
-                self._switch_off()
-        return self._set
-
-    def _switch_off(self) -> None:
-        if debug_mode() == _WARN:
-            set_debug_mode(_DEFAULT)
+            if self._count == ENOUGH:
+                release(self)
+        return self._set and takes_warnings(self)
 
     def warned(self) -> int | None:
         """Return how many waits torch warned of; None where it was never asked."""

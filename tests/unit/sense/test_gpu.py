@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.session import Recording
 from syncwatch.sense import active
-from syncwatch.sense.cuda import gpu, runtime_calls
+from syncwatch.sense.cuda import gpu, runtime_calls, warn_mode
 from syncwatch.sense.cuda.gpu import CudaDevice
 from syncwatch.sense.cuda.hooks import BLIND_TO
 from syncwatch.sense.cuda.sync_warnings import MESSAGE
@@ -133,3 +134,34 @@ def test_the_child_of_a_fork_takes_nothing_off_and_records_nothing(
     assert status == 0
     assert modes[-1] == 0
     assert sensed.recording is not None
+
+
+def test_who_stays_until_the_process_ends_hears_of_waits_after_the_watch(
+    device: CudaDevice, cupti: FakeCupti, modes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[object] = []
+    with device.watch("one") as sensed:
+        device.watch_until_exit(waits.append)
+        cupti.play(program((STREAM, 1)))
+    after = modes[-1]
+    before = len(waits)
+    warnings.warn(MESSAGE, UserWarning, stacklevel=1)
+    gpu._STAYING.pop().__exit__(None, None, None)
+
+    assert (after, len(waits) - before, modes[-1]) == (1, 1, 0)
+    assert sensed.recording is not None and len(sensed.recording.syncs) == 1
+
+
+def test_nothing_is_taken_off_while_python_ends(
+    device: CudaDevice, modes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = device.lines("one")
+    watching.__enter__()
+    with monkeypatch.context() as ending:
+        ending.setattr(sys, "is_finalizing", lambda: True)
+        watching.__exit__(None, None, None)
+    kept = list(modes)
+    while warn_mode._holders:
+        warn_mode._holders[0].stop()  # type: ignore[attr-defined]
+
+    assert (kept[-1], modes[-1]) == (1, 0)
