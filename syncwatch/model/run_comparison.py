@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from syncwatch.model.report import PerStep, StepTime, StepTimeComparison
+from syncwatch.model.report import PerStep, ReplayCheck, StepTime, StepTimeComparison
 from syncwatch.model.session import DeviceKind, Environment
 
 RUN_COMPARISON_SCHEMA = "syncwatch.difference/1"
@@ -30,6 +30,8 @@ class LineFigures:
     calls_per_step: float
     host_blocked_us: float | None
     gpu_idle_us: float | None
+    gain_us: float | None = None
+    """What removing each of them alone gains, added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class StepFigures:
     steps: int
     per_step: PerStep
     step_ms: StepTime | None
+    replay: ReplayCheck | None = None
+    """What the gains rest on, or why none is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from syncwatch.model.report import NO_LINE, RecordingSummary, Report, Site
-from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Reason, Severity, Verdict
+from syncwatch.report.gain import remarks_of, step_named
 from syncwatch.report.site import block
 from syncwatch.report.text import Page
 
@@ -43,12 +43,14 @@ def entries_of(report: Report, verdict: Verdict | None) -> tuple[Entry, ...]:
     return tuple(_judged(report, verdict) if verdict is not None else _unjudged(report))
 
 
-def block_of(site: Site, report: Report, *, outside: bool) -> str:
-    """Return `site` as the terminal shows it, in plain text."""
+def block_of(entry: Entry, report: Report) -> str | None:
+    """Return the site of `entry` as the terminal shows it, in plain text; None where it has none."""
+    site = entry.site
+    if site is None:
+        return None
+    step = step_named(entry.variant, report)
     page = Page(_COLUMNS, color=False, unicode=True)
-    return page.render(
-        lambda console: block(site, console, modelled=report.device is DeviceKind.VIRTUAL, outside=outside)
-    )
+    return page.render(lambda console: block(site, console, step, outside=entry.outside))
 
 
 def _judged(report: Report, verdict: Verdict) -> Iterator[Entry]:
@@ -70,7 +72,7 @@ def _judged(report: Report, verdict: Verdict) -> Iterator[Entry]:
 
 def _remarks(variant: RecordingSummary) -> Iterator[Entry]:
     """Yield what a reader should know beside the figures of `variant`."""
-    for sentence in variant.notes:
+    for sentence in remarks_of(variant):
         yield Entry(Severity.NOTE, Reason.REMARK, sentence, variant.name, None, None, None)
 
 

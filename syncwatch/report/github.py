@@ -11,7 +11,8 @@ from syncwatch.model.report import NO_LINE, Report, Site
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, entries_of
-from syncwatch.report.site import calls_of
+from syncwatch.report.gain import StepLength, step_named
+from syncwatch.report.site import cost_sentence
 
 MAX_ANNOTATIONS = 10
 """GitHub drops what a step writes above ten of one kind.
@@ -49,7 +50,7 @@ class GithubReporter:
             # Ten are few: what is beside the lines is in the other formats.
             entries = [entry for entry in entries if entry.site is not None or entry.severity is not Severity.NOTE]
         shown = entries if len(entries) <= MAX_ANNOTATIONS else entries[: MAX_ANNOTATIONS - 1]
-        lines = [_command(entry) for entry in shown]
+        lines = [_command(entry, step_named(entry.variant, report)) for entry in shown]
         lines += _rest(entries[len(shown) :])
         return "".join(f"{line}\n" for line in lines)
 
@@ -74,7 +75,7 @@ def _rest(entries: Sequence[Entry]) -> Iterator[str]:
         yield f"::{kind} title={_property(title)}::{_data('Write them all with --format json, sarif or junit.')}"
 
 
-def _command(entry: Entry) -> str:
+def _command(entry: Entry, step: StepLength) -> str:
     properties = {}
     if entry.file is not None:
         properties["file"] = text.shown(entry.file)
@@ -85,17 +86,16 @@ def _command(entry: Entry) -> str:
     else:
         properties["title"] = f"syncwatch: {entry.rule.replace('-', ' ')}"
     pairs = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{_kind(entry.severity)} {pairs}::{_data(_message(entry))}"
+    return f"::{_kind(entry.severity)} {pairs}::{_data(_message(entry, step))}"
 
 
-def _message(entry: Entry) -> str:
+def _message(entry: Entry, step: StepLength) -> str:
     site = entry.site
     said = text.crop_right(text.shown(entry.message), _MAX_MESSAGE)
     if site is None:
         return said
-    cost = f"{calls_of(site, outside=entry.outside)}, host blocked {text.micros(site.host_blocked_us)}"
     source = f"\n    {text.crop_right(text.shown(site.source), _MAX_NAME)}" if site.source else ""
-    return f"{said}{source}\nCost: {cost}.\nHelp: {site.hint}"
+    return f"{said}{source}\nCost: {cost_sentence(site, step, outside=entry.outside)}.\nHelp: {site.hint}"
 
 
 def _kind(severity: Severity) -> str:

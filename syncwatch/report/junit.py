@@ -85,7 +85,7 @@ def _passed() -> ET.Element:
 
 def _case(entry: Entry, report: Report) -> ET.Element:
     case = ET.Element("testcase", name=_name(_title(entry)), classname=_name(entry.file or "syncwatch"))
-    body = block_of(entry.site, report, outside=entry.outside) if entry.site is not None else None
+    body = block_of(entry, report)
     tag = _tag(entry)
     if tag is not None:
         message = text.crop_right(text.shown(entry.message), _MAX_MESSAGE)

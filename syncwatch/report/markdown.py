@@ -11,6 +11,7 @@ from syncwatch.model.session import DeviceKind, RecordedBy
 from syncwatch.model.verdict import Severity, Verdict
 from syncwatch.report import text
 from syncwatch.report.entries import Entry, entries_of
+from syncwatch.report.gain import StepLength, gain_sentence, step_named
 from syncwatch.report.terminal import provenance
 from syncwatch.report.verdict import verdict_sentence
 
@@ -22,6 +23,7 @@ _ROWS: tuple[tuple[str, bool, Callable[[RecordingSummary], str]], ...] = (
     ("syncs", False, lambda variant: text.count(variant.per_step.syncs)),
     ("D2H copies", False, lambda variant: text.count(variant.per_step.d2h_copies)),
     ("D2H bytes", False, lambda variant: text.size(variant.per_step.d2h_bytes)),
+    ("gain without implicit waits", True, lambda variant: text.micros(variant.per_step.gain_us)),
     ("host blocked", True, lambda variant: text.micros(variant.per_step.host_blocked_us)),
     ("GPU idle", True, lambda variant: text.micros(variant.per_step.gpu_idle_us)),
     ("step time", True, lambda variant: text.micros(None if variant.step_ms is None else variant.step_ms.median * 1e3)),
@@ -55,29 +57,29 @@ class MarkdownReporter:
             yield f"**{escaped(verdict_sentence(report, self._verdict))}**"
             yield ""
         entries = entries_of(report, self._verdict)
-        yield from self._findings(entries)
+        yield from self._findings(entries, report)
         yield from _said(entries)
         if report.variants:
             yield from _figures(report)
         yield _where(report)
 
-    def _findings(self, entries: Sequence[Entry]) -> Iterator[str]:
+    def _findings(self, entries: Sequence[Entry], report: Report) -> Iterator[str]:
         found = [(entry, entry.site) for entry in entries if entry.site is not None]
         if not found:
             yield "No line waits."
             yield ""
             return
-        yield "| | cause | line | code | calls a step | host blocked | GPU idle |"
-        yield "|---|---|---|---|---:|---:|---:|"
+        yield "| | cause | line | code | gain | calls a step | host blocked | GPU idle |"
+        yield "|---|---|---|---|---|---:|---:|---:|"
         for entry, site in found[: self._max_sites]:
-            yield _row(entry, site)
+            yield _row(entry, site, step_named(entry.variant, report))
         yield ""
         if len(found) > self._max_sites:
             yield f"and {text.plural(len(found) - self._max_sites, 'more line')}; `--format json` has them all"
             yield ""
 
 
-def _row(entry: Entry, site: Site) -> str:
+def _row(entry: Entry, site: Site, step: StepLength) -> str:
     place = f"no Python line; seen as {site.waiter}" if site.file == NO_LINE else f"{entry.file}:{entry.line}"
     place = place if site.exact_line else f"in function {site.function} (defined at {place})"
     mark = _MARKS[entry.severity] if entry.reason is None else entry.reason.value.replace("-", " ")
@@ -86,6 +88,7 @@ def _row(entry: Entry, site: Site) -> str:
         escaped(f"{site.code} {site.title}"),
         _code(place),
         _code(site.source) if site.source else "",
+        "" if entry.outside else escaped(gain_sentence(site, step)),
         text.number(site.calls_per_step) + (" in the run, outside every step" if entry.outside else ""),
         text.micros(site.host_blocked_us),
         text.micros(site.gpu_idle_us),

@@ -17,10 +17,12 @@ from syncwatch.model.run_comparison import (
     LineFigures,
     RunComparison,
     RunFacts,
+    StepFigures,
     VariantComparison,
 )
 from syncwatch.model.session import DeviceKind
 from syncwatch.report import text
+from syncwatch.report.gain import gain_cell, step_length
 from syncwatch.report.site import filled, hanging
 from syncwatch.report.table import Column, counts
 from syncwatch.report.terminal import comparison_sentence, device_words, note_lines, side_by_side
@@ -62,6 +64,8 @@ class RunComparisonReporter:
             yield from _steps(variant, comparison, console)
             yield ""
             yield from hanging(Text(), comparison_sentence(replace(variant.comparison, candidate="after")), console)
+            if comparison.same_clock:
+                yield from _gains(variant, console, modelled=_modelled(comparison))
 
     def _lines(
         self, variant: VariantComparison, change: Change, comparison: RunComparison, console: Console
@@ -69,7 +73,7 @@ class RunComparisonReporter:
         found = [line for line in variant.lines if line.change is change]
         for line in found[: self._max_lines]:
             yield ""
-            yield from _block(line, comparison, console)
+            yield from _block(line, variant, comparison, console)
         rest = len(found) - self._max_lines
         if rest > 0:
             yield ""
@@ -93,17 +97,22 @@ def _headline(variant: VariantComparison) -> Text:
     return Text.assemble((name, "bold"), f": {lines}")
 
 
-def _block(line: LineComparison, comparison: RunComparison, console: Console) -> Iterator[Text]:
+def _block(
+    line: LineComparison, variant: VariantComparison, comparison: RunComparison, console: Console
+) -> Iterator[Text]:
     colour = _colour(line.change)
     first = Text.assemble((f"{line.change.value:<{_WORD}} ", f"bold {colour}"), (line.code, "bold"), " ")
     yield from hanging(first, Text(line.title, "bold"), console)
     yield from hanging(Text("  --> ", "blue"), Text(_place(line, console.width - 6), "cyan"), console)
     if line.source:
         yield Text.assemble(("   | ", "blue"), text.crop_right(text.shown(line.source), console.width - 5))
-    for label, figures in (("before: ", line.before), ("after:  ", line.after)):
+    for label, figures, step in (
+        ("before: ", line.before, variant.before),
+        ("after:  ", line.after, variant.after),
+    ):
         if figures is not None:
             bar = Text.assemble(("   = ", "blue"), label)
-            yield from filled(bar, _cost(figures, comparison), console, modelled=_modelled(comparison))
+            yield from filled(bar, _cost(figures, step, comparison), console, modelled=_modelled(comparison))
 
 
 def _colour(change: Change) -> str:
@@ -136,17 +145,50 @@ def _numbers(figures: LineFigures) -> str:
     return shown if len(figures.lines) <= 4 else f"{shown} and {len(figures.lines) - 4} more"
 
 
-def _cost(figures: LineFigures, comparison: RunComparison) -> list[str]:
+def _cost(figures: LineFigures, step: StepFigures, comparison: RunComparison) -> list[str]:
     parts = [f"{text.plural(figures.calls_per_step, 'call')} a step"]
     if comparison.same_clock:
+        length = step_length(step.replay, modelled=_modelled(comparison))
+        parts.insert(0, f"gain {gain_cell(figures.gain_us, length)}")
         parts.append(f"host blocked {text.micros(figures.host_blocked_us)}")
         parts.append(f"GPU idle {text.micros(figures.gpu_idle_us)}")
     return parts
 
 
+def _gains(variant: VariantComparison, console: Console, *, modelled: bool) -> Iterator[Text]:
+    """Yield what of the gain without implicit waits is left, beside what became of the step; or why that is not known.
+
+    Nothing where no line waits in either run.
+    """
+    before, after = variant.before, variant.after
+    if not variant.lines:
+        return
+    for name, step in (("before", before), ("after", after)):
+        if step.replay is not None and step.replay.unknown is not None:
+            yield from note_lines(f"{name}: {step.replay.unknown}", console)
+    was, now = before.per_step.gain_us, after.per_step.gain_us
+    if was is None or now is None:
+        return
+    mark = " (modelled)" if modelled else ""
+    gains = f"{text.micros(was)} a step before, and {text.micros(now)} now"
+    said = f"Removing the implicit waits was to gain {gains}{_became(variant)}{mark}."
+    yield from hanging(Text(), Text(said), console)
+
+
+def _became(variant: VariantComparison) -> str:
+    """Return what became of the step time; nothing where it is not known."""
+    before, after, verdict = variant.before.step_ms, variant.after.step_ms, variant.comparison.verdict
+    if before is None or after is None:
+        return ""
+    if not verdict.startswith(("faster", "slower")):
+        return "; of the step time no difference is shown"
+    moved = f"by {text.millis(abs(before.median - after.median))}"
+    return f"; the step time {'fell' if after.median < before.median else 'rose'} {moved}"
+
+
 def _steps(variant: VariantComparison, comparison: RunComparison, console: Console) -> Iterator[RenderableType]:
     columns = [
-        Column(name, step.per_step, step.step_ms)
+        Column(name, step.per_step, step.step_ms, gain_ci_us=None if step.replay is None else step.replay.gain_ci_us)
         for name, step in (("before", variant.before), ("after", variant.after))
     ]
     if comparison.same_clock:

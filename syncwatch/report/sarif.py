@@ -239,14 +239,12 @@ class SarifReporter:
 
     def _result(self, entry: Entry, index: int, report: Report) -> Result:
         message = text.crop_right(text.shown(entry.message), _LIMIT)
-        site = entry.site
+        site, block = entry.site, block_of(entry, report)
         return Result(
             rule_id=entry.rule,
             rule_index=index,
             level=_level(entry.severity),
-            message=Message(
-                text=message if site is None else f"{message}\n\n{block_of(site, report, outside=entry.outside)}"
-            ),
+            message=Message(text=message if block is None else f"{message}\n\n{block}"),
             locations=_locations(entry),
             partial_fingerprints={} if site is None else {FINGERPRINT: self._fingerprint(site)},
             suppressions=_suppressions(entry),
@@ -308,6 +306,7 @@ def _properties(entry: Entry, report: Report) -> dict[str, Any]:
         said["reason"] = entry.reason.value
     if entry.site is not None:
         said |= {
+            "gainUs": entry.site.gain_us,
             ("callsInRun" if entry.outside else "callsPerStep"): entry.site.calls_per_step,
             "hostBlockedUs": entry.site.host_blocked_us,
             "gpuIdleUs": entry.site.gpu_idle_us,

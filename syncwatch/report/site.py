@@ -10,24 +10,23 @@ from rich.text import Text
 
 from syncwatch.model.report import NO_LINE, Site
 from syncwatch.report import text
+from syncwatch.report.gain import StepLength, gain_parts, gain_sentence, percent
 from syncwatch.report.text import is_ascii, spelled
 
 _MIN_CODE = 12
-_LEAST = 0.0005
-"""Below this part a percentage with one digit would read 0.0."""
 _SAME_US = 1.0
 """Less than one launch takes: streams that are no further apart were idle together."""
 
 
 def block(
-    site: Site, console: Console, *, modelled: bool, helped: bool = False, outside: bool = False
+    site: Site, console: Console, step: StepLength, *, helped: bool = False, outside: bool = False
 ) -> Iterator[Text]:
     """Yield the lines of one finding.
 
     Args:
         site: what was found.
         console: whose width the lines keep.
-        modelled: whether the durations come from the virtual clock.
+        step: what its gain is held against, and whether the durations come from the virtual clock.
         helped: whether another block has already said what helps.
         outside: whether it waits outside every step, so that its figures are those of the whole run.
     """
@@ -40,7 +39,12 @@ def block(
     if site.source:
         yield from _code(site, gutter, console, colour)
     bar = Text.assemble(" " * gutter, (" = ", "blue"))
-    yield from filled(bar + Text("cost: "), _cost(site, outside=outside), console, modelled=modelled)
+    first = bar + Text("cost: ")
+    if not outside:
+        known = site.gain_us is not None
+        yield from filled(first, gain_parts(site, step), console, modelled=step.modelled and known)
+        first = Text(" " * cell_len(first.plain))
+    yield from filled(first, _cost(site, outside=outside), console, modelled=step.modelled)
     if site.allowed is not None:
         yield from hanging(bar + Text("allowed: ", "green"), Text(text.shown(site.allowed)), console)
     if not helped:
@@ -119,6 +123,13 @@ def calls_of(site: Site, *, outside: bool) -> str:
     return f"{text.plural(site.calls_per_step, 'call')} {'in the run' if outside else 'a step'}"
 
 
+def cost_sentence(site: Site, step: StepLength, *, outside: bool) -> str:
+    """Return what `site` costs in one line, without a full stop; outside every step nothing is said of a gain."""
+    gain = "" if outside else f"{gain_sentence(site, step)}; "
+    blocked = f"host blocked {text.micros(site.host_blocked_us)}{step.mark}"
+    return f"{gain}{calls_of(site, outside=outside)}, {blocked}"
+
+
 def _cost(site: Site, *, outside: bool) -> list[str]:
     parts = [calls_of(site, outside=outside) + ("" if outside else _regularity(site))]
     if site.bytes:
@@ -148,7 +159,7 @@ def _split(site: Site) -> str:
 def _share(site: Site) -> str:
     if not site.step_share:
         return ""
-    return f" ({'under 0.1' if site.step_share < _LEAST else f'{100 * site.step_share:.1f}'} % of the step)"
+    return f" ({percent(site.step_share)} of the step)"
 
 
 def _other_streams_worked(site: Site) -> bool:

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from syncwatch.model.report import PerStep, StepTime
+from syncwatch.model.report import PerStep, RecordingSummary, StepTime
 from syncwatch.report import text
 
 _GAP = 2
@@ -27,6 +27,14 @@ class Column:
     step_ms: StepTime | None
     figures: Mapping[str, float | None] = field(default_factory=dict)
     """Figures of the scenario's own."""
+    gain_ci_us: tuple[float, float] | None = None
+    """The 95 % interval of what a step gains without its implicit waits."""
+
+
+def column_of(variant: RecordingSummary) -> Column:
+    """Return the column of `variant`."""
+    interval = None if variant.replay is None else variant.replay.gain_ci_us
+    return Column(variant.name, variant.per_step, variant.step_ms, variant.figures, interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class _Row:
         return self.shown is text.micros
 
 
+_GAIN = _Row("gain without implicit waits", lambda step: step.gain_us, text.micros)
 _ROWS = (
     _Row("syncs", lambda step: step.syncs, text.count, always=True),
     _Row("  asked for", lambda step: step.explicit_syncs, text.count, unless_zero=True),
@@ -56,6 +65,7 @@ _ROWS = (
     _Row("D2H bytes", lambda step: step.d2h_bytes, text.size),
     _Row("H2D copies", lambda step: step.h2d_copies, text.count),
     _Row("H2D bytes", lambda step: step.h2d_bytes, text.size),
+    _GAIN,
     _Row("host blocked", lambda step: step.host_blocked_us, text.micros),
     _Row("  drain wait", lambda step: step.drain_wait_us, text.micros),
     _Row("  call overhead", lambda step: step.call_overhead_us, text.micros),
@@ -68,6 +78,7 @@ _ROWS = (
 )
 
 
+_INTERVAL = "  95 % interval"
 _Line = tuple[str, tuple[str, ...]]
 """A label, and the figure of each column."""
 
@@ -93,9 +104,11 @@ def _lines(columns: Sequence[Column], *, modelled: bool) -> Iterator[_Line]:
     mark = " (modelled)" if modelled else ""
     for row in _rows(columns):
         yield _line(row, columns, mark if row.is_time else "")
+        if row is _GAIN and any(column.gain_ci_us for column in columns):
+            yield _INTERVAL, tuple(_span(column.gain_ci_us) for column in columns)
     yield "step time" + mark, tuple(_median(column.step_ms) for column in columns)
     if any(column.step_ms is not None and column.step_ms.ci95 for column in columns):
-        yield "  95 % interval", tuple(_interval(column.step_ms) for column in columns)
+        yield _INTERVAL, tuple(_interval(column.step_ms) for column in columns)
     for name in dict.fromkeys(name for column in columns for name in column.figures):
         label = text.shown(name.replace("_", " ")) + mark
         yield label, tuple(_own(column.figures.get(name)) for column in columns)
@@ -179,4 +192,8 @@ def _median(time: StepTime | None) -> str:
 def _interval(time: StepTime | None) -> str:
     if time is None:
         return text.NOT_MEASURED
-    return "none" if time.ci95 is None else text.span(*(1e3 * end for end in time.ci95))
+    return _span(None if time.ci95 is None else (1e3 * time.ci95[0], 1e3 * time.ci95[1]))
+
+
+def _span(interval: tuple[float, float] | None) -> str:
+    return "none" if interval is None else text.span(*interval)

@@ -13,8 +13,9 @@ from syncwatch.model.report import NO_LINE, UNKNOWN, PerStep, RecordingSummary, 
 from syncwatch.model.session import DeviceKind, Environment, RecordedBy
 from syncwatch.report import text
 from syncwatch.report.ceiling import ceiling
+from syncwatch.report.gain import StepLength, remarks_of, step_of
 from syncwatch.report.site import block, hanging, place_of
-from syncwatch.report.table import Column, kernel_notes, step_table
+from syncwatch.report.table import Column, column_of, kernel_notes, step_table
 from syncwatch.report.text import Page, is_ascii
 
 _MAX_SITES = 8
@@ -75,7 +76,7 @@ class TerminalReporter:
         shared = _shared_notes(report)
         for variant in report.variants:
             yield ""
-            yield from self._variant(variant, console, modelled=modelled, elsewhere=shared)
+            yield from self._variant(variant, console, step_of(variant, report), elsewhere=shared)
         if report.variants:
             yield ""
             compared = not report.processes
@@ -94,13 +95,13 @@ class TerminalReporter:
             yield from hanging(Text(), Text(sentence, "dim"), console)
 
     def _variant(
-        self, variant: RecordingSummary, console: Console, *, modelled: bool, elsewhere: Sequence[str]
+        self, variant: RecordingSummary, console: Console, step: StepLength, *, elsewhere: Sequence[str]
     ) -> Iterator[RenderableType]:
         yield _headline(variant)
         said: set[str] = set()
         for site in variant.sites[: self._max_sites]:
             yield ""
-            yield from block(site, console, modelled=modelled, helped=site.file == NO_LINE and site.hint in said)
+            yield from block(site, console, step, helped=site.file == NO_LINE and site.hint in said)
             said.add(site.hint)
         rest = len(variant.sites) - self._max_sites
         if rest > 0:
@@ -112,7 +113,7 @@ class TerminalReporter:
         if variant.outside_sites:
             yield ""
             yield from outside_steps(variant, console)
-        for sentence in variant.notes:
+        for sentence in remarks_of(variant):
             if sentence not in elsewhere:
                 yield from note_lines(sentence, console)
 
@@ -121,7 +122,7 @@ def _shared_notes(report: Report) -> tuple[str, ...]:
     """Return what is said of every variant, so that it is printed once."""
     if len(report.variants) < 2:
         return ()
-    first, *others = (variant.notes for variant in report.variants)
+    first, *others = (remarks_of(variant) for variant in report.variants)
     return tuple(sentence for sentence in dict.fromkeys(first) if all(sentence in each for each in others))
 
 
@@ -157,9 +158,7 @@ def note_lines(sentence: str, console: Console) -> Iterator[Text]:
 
 
 def _columns(report: Report) -> tuple[Column, ...]:
-    return tuple(
-        Column(variant.name, variant.per_step, variant.step_ms, variant.figures) for variant in report.variants
-    )
+    return tuple(map(column_of, report.variants))
 
 
 def _partial(report: Report, console: Console) -> Iterator[Text]:

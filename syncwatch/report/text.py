@@ -48,6 +48,8 @@ def micros(value: float | None) -> str:
     """Return a duration given in microseconds, three digits."""
     if value is None:
         return NOT_MEASURED
+    if value < 0:
+        return f"-{micros(-value)}"
     if value >= 999_500:
         return f"{_digits(value / 1e6)} s"
     if value >= 999.5:

@@ -9,11 +9,12 @@ from typing import ClassVar
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from syncwatch.model.report import NO_LINE, Report, Site
+from syncwatch.model.report import NO_LINE, Report
 from syncwatch.model.session import DeviceKind
 from syncwatch.model.verdict import Outcome, Ruling, Severity, Verdict
 from syncwatch.report import text
-from syncwatch.report.site import block, calls_of, hanging
+from syncwatch.report.gain import StepLength, remarks_of, step_named
+from syncwatch.report.site import block, cost_sentence, hanging
 from syncwatch.report.terminal import heading, note_lines
 from syncwatch.report.text import Page
 
@@ -50,13 +51,12 @@ class VerdictReporter:
         return self._page.render(lambda console: self._parts(report, verdict, console))
 
     def _parts(self, report: Report, verdict: Verdict, console: Console) -> Iterator[RenderableType]:
-        modelled = report.device is DeviceKind.VIRTUAL
         yield from heading(report)
         fails = verdict.of(Severity.FAIL)
         said: set[str] = set()
         for ruling in fails[: self._max_sites]:
             yield ""
-            yield from _failure(ruling, console, said, modelled=modelled)
+            yield from _failure(ruling, console, said, step_named(ruling.variant, report))
         yield from _rest(fails, self._max_sites)
         warnings = verdict.of(Severity.WARN)
         if warnings:
@@ -68,7 +68,7 @@ class VerdictReporter:
         if notes:
             yield ""
         for ruling in notes[: self._max_sites]:
-            yield from _line("note: ", "blue", _with_cost(ruling, modelled=modelled), console)
+            yield from _line("note: ", "blue", _with_cost(ruling, step_named(ruling.variant, report)), console)
         yield from _rest(notes, self._max_sites)
         yield from _of_the_variants(report, verdict, console)
         if any(ruling.site is not None for ruling in fails):
@@ -100,23 +100,21 @@ def _next(fails: Sequence[Ruling]) -> str:
 def _of_the_variants(report: Report, verdict: Verdict, console: Console) -> Iterator[RenderableType]:
     """Yield what a reader should know of the variants that were judged, as `syncwatch run` says it."""
     judged = [variant for variant in report.variants if variant.name in verdict.variants]
-    sentences = dict.fromkeys(sentence for variant in judged for sentence in variant.notes)
+    sentences = dict.fromkeys(sentence for variant in judged for sentence in remarks_of(variant))
     if sentences:
         yield ""
     for sentence in sentences:
         yield from note_lines(sentence, console)
 
 
-def _failure(ruling: Ruling, console: Console, said: set[str], *, modelled: bool) -> Iterator[Text]:
+def _failure(ruling: Ruling, console: Console, said: set[str], step: StepLength) -> Iterator[Text]:
     """Yield one failure; `said` holds the help given before it, and takes its own."""
     site = ruling.site
     if site is None:
         yield from _line("error: ", "bold red", ruling.message, console)
         return
     gutter = len(str(site.line)) if site.line else 1
-    yield from block(
-        site, console, modelled=modelled, helped=site.file == NO_LINE and site.hint in said, outside=ruling.outside
-    )
+    yield from block(site, console, step, helped=site.file == NO_LINE and site.hint in said, outside=ruling.outside)
     said.add(site.hint)
     bar = Text.assemble(" " * gutter, (" = ", "blue"), ("gate: ", "bold red"))
     yield from hanging(bar, Text(text.shown(ruling.why)), console)
@@ -131,14 +129,7 @@ def _rest(rulings: Sequence[Ruling], limit: int) -> Iterator[Text]:
         yield Text(f"and {text.number(len(rulings) - limit)} more; `--format json` has them all")
 
 
-def _with_cost(ruling: Ruling, *, modelled: bool) -> str:
-    return (
-        ruling.message
-        if ruling.site is None
-        else f"{ruling.message} Cost: {_cost(ruling.site, modelled=modelled, outside=ruling.outside)}."
-    )
-
-
-def _cost(site: Site, *, modelled: bool, outside: bool) -> str:
-    said = f"{calls_of(site, outside=outside)}, host blocked {text.micros(site.host_blocked_us)}"
-    return f"{said} (modelled)" if modelled else said
+def _with_cost(ruling: Ruling, step: StepLength) -> str:
+    if ruling.site is None:
+        return ruling.message
+    return f"{ruling.message} Cost: {cost_sentence(ruling.site, step, outside=ruling.outside)}."

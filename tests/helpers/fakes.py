@@ -302,14 +302,22 @@ def _naive() -> Recording:
     for step in all_steps:
         begin, index = step.start_ns, step.index
         kernels += [
-            kernel((begin + 100 * US, begin + 900 * US), step=index),
-            kernel((begin + 1300 * US, begin + 2 * MS), step=index),
+            kernel((begin + 100 * US, begin + 900 * US), step=index, asked=begin + 70 * US),
+            kernel((begin + 1300 * US, begin + 2 * MS), step=index, asked=begin + 1290 * US),
         ]
-        kernels.append(kernel((begin + 2500 * US, begin + 3800 * US), step=index))
-        kernels.append(kernel((begin + 3810 * US, begin + 3850 * US), step=index, name="sample"))
-        kernels.append(kernel((begin + 3840 * US, begin + 3900 * US), step=index, stream=9, name="copy_kv"))
-        copies.append(copy(index, size=40, at=(begin + 900 * US, begin + 902 * US), stack=cu_seqlens))
-        copies.append(copy(index, size=4, at=(begin + 2 * MS, begin + 2001 * US), stack=mask))
+        kernels.append(kernel((begin + 2500 * US, begin + 3800 * US), step=index, asked=begin + 2490 * US))
+        kernels.append(
+            kernel((begin + 3810 * US, begin + 3850 * US), step=index, name="sample", asked=begin + 3800 * US)
+        )
+        kernels.append(
+            kernel(
+                (begin + 3840 * US, begin + 3900 * US), step=index, stream=9, name="copy_kv", asked=begin + 3802 * US
+            )
+        )
+        copies.append(
+            copy(index, size=40, at=(begin + 900 * US, begin + 902 * US), stack=cu_seqlens, asked=begin + 78 * US)
+        )
+        copies.append(copy(index, size=4, at=(begin + 2 * MS, begin + 2001 * US), stack=mask, asked=begin + 1398 * US))
         syncs.append(
             sync(index, at=(begin + 80 * US, begin + 910 * US), stack=cu_seqlens, op="aten._local_scalar_dense")
         )
@@ -359,7 +367,10 @@ def _precomputed() -> Recording:
     all_steps = steps(4, warmup=1, each_ns=3 * MS)
     return recording(
         "precomputed",
-        kernels=[kernel((step.start_ns + 50 * US, step.end_ns - 50 * US), step=step.index) for step in all_steps],
+        kernels=[
+            kernel((step.start_ns + 50 * US, step.end_ns - 50 * US), step=step.index, asked=step.start_ns + 40 * US)
+            for step in all_steps
+        ],
         copies=[copy(step.index, direction=Direction.H2D, size=640, stack=None) for step in all_steps],
         steps=all_steps,
         rounds_ns=[[3_000_000, 3_010_000, 2_990_000 + 3_000 * index] for index in range(6)],

@@ -279,7 +279,7 @@ def test_a_heading_sorts_by_pointer_and_by_key(opened: Open) -> None:
     heading = shown.page.locator("#sites th", has_text="calls a step").first
 
     def column() -> list[float]:
-        cells = shown.page.locator("#sites tbody td:nth-child(4)")
+        cells = shown.page.locator("#sites tbody td:nth-child(5)")
         return [float(cell.get_attribute("data-sort")) for cell in cells.all()]
 
     assert len(set(column())) > 1

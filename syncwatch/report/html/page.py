@@ -11,11 +11,12 @@ from syncwatch.model.report import NO_LINE, UNKNOWN, RecordingSummary, Report, W
 from syncwatch.model.session import DeviceKind, RecordedBy, Session
 from syncwatch.model.verdict import Verdict
 from syncwatch.report import text
+from syncwatch.report.gain import StepLength, gain_cell, remarks_of, step_of
 from syncwatch.report.html import chart
 from syncwatch.report.html.packing import printable
 from syncwatch.report.html.rows import outside_rows, site_rows, wait_rows
 from syncwatch.report.html.thinning import DrawnRecording
-from syncwatch.report.table import Column, kernel_notes, step_table
+from syncwatch.report.table import Column, column_of, kernel_notes, step_table
 from syncwatch.report.terminal import comparison_sentence as comparison_words
 from syncwatch.report.terminal import device_words, provenance
 from syncwatch.report.verdict import verdict_sentence as verdict_words
@@ -43,7 +44,7 @@ def page_of(
         "verdict": _verdict(report, verdict),
         "comparison": comparison_words(report.comparison).plain if report.comparison else None,
         "better": _better(report),
-        "cards": [_card(variant, modelled=modelled) for variant in report.variants],
+        "cards": [_card(variant, step_of(variant, report)) for variant in report.variants],
         "times": chart.step_times(report.variants),
         "ratio": chart.ratio(report.comparison),
         "bars": chart.gpu_time(report),
@@ -57,7 +58,7 @@ def page_of(
         "step_notes": [text.shown(note) for note in kernel_notes(_columns(report), modelled=modelled)],
         "ceilings": [_ceiling(variant) for variant in report.variants if variant.what_if],
         "coverage": list(_coverage(report)),
-        "notes": [(printable(each.name), text.shown(note)) for each in report.variants for note in each.notes],
+        "notes": [(printable(each.name), text.shown(note)) for each in report.variants for note in remarks_of(each)],
         "environment": list(_environment(report)),
         "parameters": [(printable(name), printable(value)) for name, value in (report.parameters or {}).items()],
     }
@@ -83,9 +84,8 @@ def _better(report: Report) -> str:
     return "faster" if word.startswith("faster") else "slower" if word.startswith("slower") else "open"
 
 
-def _card(variant: RecordingSummary, *, modelled: bool) -> dict[str, Any]:
-    step, time = variant.per_step, variant.step_ms
-    mark = " (modelled)" if modelled else ""
+def _card(variant: RecordingSummary, length: StepLength) -> dict[str, Any]:
+    step, time, mark = variant.per_step, variant.step_ms, length.mark
     excused = ((step.explicit_syncs, "asked for"), (step.allowed_syncs, "allowed"))
     known = step.syncs is not None and variant.steps > 0
     return {
@@ -96,6 +96,7 @@ def _card(variant: RecordingSummary, *, modelled: bool) -> dict[str, Any]:
         "excused": ", ".join(f"{text.number(figure)} {word}" for figure, word in excused if figure),
         "steps": text.plural(variant.steps, "measured step"),
         "figures": [
+            (f"gain without implicit waits{mark}", gain_cell(step.gain_us, length)),
             ("D2H copies a step", text.count(step.d2h_copies)),
             (f"host blocked{mark}", text.micros(step.host_blocked_us)),
             (f"GPU idle after syncs{mark}", text.micros(step.gpu_idle_us)),
@@ -108,7 +109,7 @@ def _card(variant: RecordingSummary, *, modelled: bool) -> dict[str, Any]:
 
 
 def _columns(report: Report) -> tuple[Column, ...]:
-    return tuple(Column(each.name, each.per_step, each.step_ms, each.figures) for each in report.variants)
+    return tuple(map(column_of, report.variants))
 
 
 def _grid(report: Report, *, modelled: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from syncwatch.model.analysis import AnalysedWait, Finding
 from syncwatch.model.report import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import Recording, Session
 from syncwatch.report import text
+from syncwatch.report.gain import StepLength, gain_cell, gain_sentence, percent, step_of
 from syncwatch.report.html.packing import origin_of, printable
 from syncwatch.report.html.thinning import DrawnRecording
 from syncwatch.report.site import caret_span, place_of
@@ -30,10 +31,12 @@ class SiteRow:
     before: str
     marked: str
     after: str
+    gain: str
+    price: str
+    """What removing it gains, a sentence; empty where nothing is said of that, as outside the steps."""
     calls: str
     blocked: str
     idle: str
-    share: str
     hint: str | None
     """None where a row above says the same: how to get the lines of a trace."""
     settled: bool
@@ -63,7 +66,8 @@ def site_rows(
     warmup: list[SiteRow] = []
     for index, variant in enumerate(report.variants):
         first, any_step = _first_waits(session, drawn, index)
-        measured += [_site_row(variant, site, first.get(_key_of_site(site))) for site in variant.sites]
+        step = step_of(variant, report)
+        measured += [_site_row(variant, site, first.get(_key_of_site(site)), step) for site in variant.sites]
         warmup += [_site_row(variant, site, any_step.get(_key_of_site(site))) for site in variant.warmup_sites]
     return _hinted_once(measured), _hinted_once(warmup)
 
@@ -145,7 +149,7 @@ def _key(known: Site | Finding, allowed: str | None, api: str) -> _Key:
     return known.code, known.file, known.line, known.function, allowed, *lineless
 
 
-def _site_row(variant: RecordingSummary, site: Site, wait: str | None) -> SiteRow:
+def _site_row(variant: RecordingSummary, site: Site, wait: str | None, step: StepLength | None = None) -> SiteRow:
     first, last = caret_span(site.source, site.expression)
     return SiteRow(
         variant=printable(variant.name),
@@ -154,10 +158,11 @@ def _site_row(variant: RecordingSummary, site: Site, wait: str | None) -> SiteRo
         before=printable(site.source[:first]),
         marked=printable(site.source[first:last]),
         after=printable(site.source[last:]),
+        gain="" if step is None else gain_cell(site.gain_us, step),
+        price="" if step is None else gain_sentence(site, step),
         calls=text.number(site.calls_per_step) + (", in every step" if site.structural else ""),
         blocked=text.micros(site.host_blocked_us),
-        idle=text.micros(site.gpu_idle_us),
-        share=text.NOT_MEASURED if site.step_share is None else f"{100 * site.step_share:.1f} %",
+        idle=text.micros(site.gpu_idle_us) + (f" ({percent(site.step_share)})" if site.step_share else ""),
         hint=site.hint,
         settled=site.explicit or site.allowed is not None,
         wait=wait,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syncwatch.analyse.compare_runs import ComparedRun, compare_runs, line_changes
+from syncwatch.analyse.compare_lines import line_changes
+from syncwatch.analyse.compare_runs import ComparedRun, compare_runs
 from syncwatch.errors import NotMeasuredError, UsageError
 from syncwatch.judge.baseline import key_of
 from syncwatch.model.report import Site

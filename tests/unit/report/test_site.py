@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from syncwatch.model.report import Site
 from syncwatch.pipeline import report_of
+from syncwatch.report.gain import StepLength
 from syncwatch.report.site import block
 from syncwatch.report.terminal import TerminalReporter
 from syncwatch.report.text import Page
@@ -20,11 +22,13 @@ SITE = report_of(session(recording(syncs=[sync()]))).sites[0]
 
 def shown(width: int = 200, **figures: Any) -> str:
     site: Site = replace(SITE, **figures)
-    return Page(width, color=False, unicode=True).render(lambda console: block(site, console, modelled=False))
+    return Page(width, color=False, unicode=True).render(lambda console: block(site, console, StepLength()))
 
 
 def cost(**figures: Any) -> str:
-    return next(line.partition("cost: ")[2] for line in shown(**figures).splitlines() if "cost: " in line)
+    """Return the line that describes the cost; what removing it gains stands in the line before."""
+    lines = shown(**figures).splitlines()
+    return next(after.strip() for line, after in pairwise(lines) if "cost: " in line)
 
 
 @pytest.mark.parametrize(
