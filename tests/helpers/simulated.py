@@ -133,6 +133,8 @@ class Machine:
 
     def _wait(self, op: Read | Sync | EventSync) -> None:
         begin = self.now
+        stream: int | None = None
+        event: int | None = None
         if isinstance(op, Read):
             call = Call(0, "cudaMemcpyAsync", begin, begin + COPY_CALL, self.watching)
             start, end = self._queue(op.stream, COPY)
@@ -146,15 +148,15 @@ class Machine:
             )
             self.now += self.watching
             until = end
-            kind, stream, event = SyncKind.STREAM, op.stream, None
+            kind, stream = SyncKind.STREAM, op.stream
             # As the sensor says it: the look between the copy and the wait is no part of it once the GPU is done.
             begin += max(0, self.now - max(until, call.end_ns))
         elif isinstance(op, Sync):
             until = max(self.free.values(), default=0) if op.stream is None else self.free.get(op.stream, 0)
-            kind, stream, event = SyncKind.DEVICE if op.stream is None else SyncKind.STREAM, op.stream, None
+            kind, stream = SyncKind.DEVICE if op.stream is None else SyncKind.STREAM, op.stream
         else:
             until = self.marks.get(op.event, 0)
-            kind, stream, event = SyncKind.EVENT, None, op.event
+            kind, event = SyncKind.EVENT, op.event
         self.now = max(self.now + WAIT_CALL, until + WAKE if until > self.now else 0)
         self.syncs.append(
             SyncEvent(
