@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from syncwatch.compat.cupti import CopyWay, MemoryKind
 from syncwatch.model.compact import CompactCopies, CompactKernels, CompactSyncs
-from syncwatch.model.events import Call, Direction, HostMemory, Step, SyncKind
+from syncwatch.model.events import Call, Direction, EventCall, HostMemory, Step, SyncKind
 from syncwatch.model.runtime import holds
 from syncwatch.model.session import Joins
 from syncwatch.sense.cuda.cupti import CopyRecord, Records
@@ -31,8 +31,9 @@ class Assembled:
     syncs: CompactSyncs = field(default_factory=CompactSyncs)
     copies: CompactCopies = field(default_factory=CompactCopies)
     kernels: CompactKernels = field(default_factory=CompactKernels)
+    event_calls: tuple[EventCall, ...] | None = None
     joins: Joins | None = None
-    """None where there are no records."""
+    """None, like the event calls, where there are no records."""
 
 
 @dataclass(slots=True)
@@ -73,6 +74,7 @@ class Assembly:
         if records is not None:
             self._add_other_copies(records)
             self._add_kernels(records)
+            self._found.event_calls = self.event_calls()
             self._found.joins = self._joins(records)
         return self._found
 
@@ -108,6 +110,7 @@ class Assembly:
     def _add_wait(self, noted: NotedCall, kind: SyncKind) -> None:
         device: int | None = None
         stream: int | None = None
+        event: int | None = None
         seen_by: tuple[str, ...] = (NAME,)
         if self.records is not None and kind is not SyncKind.ALLOCATION:
             known = self.records.waits.get(noted.id)
@@ -115,9 +118,9 @@ class Assembly:
                 self._alone += 1
             else:
                 self._joined += 1
-                (device, stream), seen_by = known, (NAME, RECORDS)
+                (device, stream, event), seen_by = known, (NAME, RECORDS)
         begin = self._begin(noted)
-        self._sync(noted, kind, begin, stream, seen_by, device or 0)
+        self._sync(noted, kind, begin, stream, seen_by, device or 0, event)
 
     def _begin(self, wait: NotedCall) -> int:
         """Return when the host began to stand still: with the copy before, which a read waits for.
@@ -129,12 +132,21 @@ class Assembly:
         return begin + wait.begin_ns - min(done, wait.begin_ns)
 
     def _sync(
-        self, noted: NotedCall, kind: SyncKind, begin: int, stream: int | None, seen_by: tuple[str, ...], device: int
+        self,
+        noted: NotedCall,
+        kind: SyncKind,
+        begin: int,
+        stream: int | None,
+        seen_by: tuple[str, ...],
+        device: int,
+        event: int | None = None,
     ) -> None:
         step, thread, pacing, within, allowed = noted.around
         stack = None if noted.stack < 0 else noted.stack
         said = (thread, noted.explicit, self.operator(noted), stack, stream, pacing, seen_by)
-        self._found.syncs.add(step, begin, noted.end_ns, kind, (*said, noted.call.api, within, allowed, device))
+        self._found.syncs.add(
+            step, begin, noted.end_ns, kind, (*said, noted.call.api, within, allowed, device), event, self._look(noted)
+        )
 
     def _add_copy(self, noted: NotedCall, *, waited_for: bool) -> None:
         record = self._record_of(noted)
@@ -143,7 +155,7 @@ class Assembly:
             self._awaited[noted.id] = begin, noted.end_ns if record is None else max(record.end_ns, noted.end_ns)
         step, thread, *_ = noted.around
         api = noted.call.api
-        call = Call(thread, api, noted.begin_ns, noted.end_ns)
+        call = Call(thread, api, noted.begin_ns, noted.end_ns, self._look(noted))
         if record is None:
             if noted.bytes == CAPTURED:
                 return
@@ -192,6 +204,18 @@ class Assembly:
                 (direction, memory),
                 (0 if call is None else call.thread, False, None, None, record.stream, record.device),
             )
+
+    def _look(self, noted: NotedCall) -> int:
+        return 0 if self.records is None else self.records.looks.of(noted.id)
+
+    def event_calls(self) -> tuple[EventCall, ...] | None:
+        """Return what ties streams to one another; None where there are no records."""
+        if self.records is None:
+            return None
+        return tuple(
+            EventCall(each.event, each.stream, each.waits, self.thread(each.thread), each.called_ns, each.device or 0)
+            for each in self.records.events
+        )
 
     def _add_kernels(self, records: Records) -> None:
         shared = []
