@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, replace
 from statistics import median
 
+from syncwatch.analyse.gains import gains_of
 from syncwatch.analyse.per_step import account_of, per_step, worst_step
 from syncwatch.analyse.price import price
 from syncwatch.analyse.sites import only_in_warmup, sites
@@ -129,8 +130,9 @@ def _summary(
         if wait.sync.kind is not SyncKind.ALLOCATION
     )
     account = account_of(waits, recording, window, timeline)
-    figures = per_step(waits, recording, window, account)
-    measured = sites(waits, recording, window, figures.gpu_span_us)
+    gains = gains_of(waits, recording, window)
+    figures = replace(per_step(waits, recording, window, account), gain_us=gains.together_us)
+    measured = sites(waits, recording, window, figures.gpu_span_us, gains.by_site)
     notes = [*recording.notes, *not_recorded(recording)]
     if recording.used_gpu is False:
         notes.append("Nothing ran on the GPU. Look whether the target reaches its work there, on a CUDA device.")
@@ -156,6 +158,7 @@ def _summary(
         outside_sites=() if outside is None else sites(waits, recording, outside, None),
         worst_step=worst_step(waits, recording, window, figures),
         ranges=_range_names(recording),
+        replay=gains.check,
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from syncwatch.analyse.timeline import CountedSteps
 from syncwatch.model.analysis import AnalysedWait, Finding, Price
 from syncwatch.model.events import STEP_RANGE, CopyEvent, Direction, SyncEvent
-from syncwatch.model.report import NO_LINE, Site
-from syncwatch.model.session import Recording
+from syncwatch.model.report import NO_LINE, SharedGain, Site
+from syncwatch.model.session import Line, Recording
 
 _US = 1000.0
 
@@ -68,8 +68,22 @@ def us_a_step(total_ns: int, steps: int) -> float:
 
 _STEP = f"{STEP_RANGE} "
 _StackKey = tuple[int, int]
-_SiteKey = tuple[str, str, int, str, "str | None", "str | None", "str | None"]
+SiteKey = tuple[str, str, int, str, "str | None", "str | None", "str | None"]
 """Cause, file, line, function; the call and the range where there is no line; the reason for which it is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GainFigures:
+    """What a step would gain without one site; each field is one of `Site` too, where it is explained."""
+
+    us: float | None = None
+    ci_us: tuple[float, float] | None = None
+    shared: SharedGain | None = None
+    moves_to: Line | None = None
+    moves_us: float | None = None
+
+
+UNKNOWN_GAIN = GainFigures()
 
 _FOUND = tuple(field.name for field in fields(Finding))
 """What a site takes over from the finding of its waits: each field by its name."""
@@ -96,8 +110,48 @@ class _Tally:
         self.within[sync.within] = None
 
 
+@dataclass(frozen=True, slots=True)
+class SiteNumbers:
+    """Which site each wait belongs to, as numbers."""
+
+    of_waits: tuple[int, ...]
+    """The number of each wait's site; -1 for the runner's own, and outside the steps that count."""
+    places: Mapping[SiteKey, int]
+    """The number of each site."""
+    lines: tuple[Line, ...]
+    """The line of each site."""
+    implicit: frozenset[int]
+    """The sites that nobody asked for."""
+
+
+def number_sites(waits: Sequence[AnalysedWait], window: CountedSteps) -> SiteNumbers:
+    """Return which site each of `waits` belongs to in the steps that count."""
+    places: dict[SiteKey, int] = {}
+    of_waits: list[int] = []
+    findings: list[Finding] = []
+    for wait in waits:
+        finding = wait.finding
+        if finding is None or not window.counts(wait.sync.step):
+            of_waits.append(-1)
+            continue
+        place = places.setdefault(_key(finding, wait.sync), len(places))
+        if place == len(findings):
+            findings.append(finding)
+        of_waits.append(place)
+    return SiteNumbers(
+        tuple(of_waits),
+        places,
+        tuple(Line(finding.file, finding.line) for finding in findings),
+        frozenset(place for place, finding in enumerate(findings) if not finding.explicit),
+    )
+
+
 def sites(
-    waits: Sequence[AnalysedWait], recording: Recording, window: CountedSteps, span_us: float | None
+    waits: Sequence[AnalysedWait],
+    recording: Recording,
+    window: CountedSteps,
+    span_us: float | None,
+    gains: Mapping[SiteKey, GainFigures] | None = None,
 ) -> tuple[Site, ...]:
     """Return the sites of the steps that count, the worst first, implicit ones before those that were asked for.
 
@@ -106,14 +160,18 @@ def sites(
         recording: where they are from.
         window: the steps that count.
         span_us: the GPU time span of a step in microseconds, for the shares.
+        gains: what a step would gain without each site; None where that is not known.
     """
-    tallies: dict[_SiteKey, _Tally] = {}
+    tallies: dict[SiteKey, _Tally] = {}
     for wait in waits:
         sync, finding = wait.sync, wait.finding
         if finding is not None and window.counts(sync.step):
             tallies.setdefault(_key(finding, sync), _Tally(finding, sync)).add(sync, wait.price)
     moved = _bytes_by_stack(recording, window)
-    found_sites = (_site(tally, recording, moved, window, span_us) for tally in tallies.values())
+    known = gains or {}
+    found_sites = (
+        _site(tally, recording, moved, window, span_us, known.get(key, UNKNOWN_GAIN)) for key, tally in tallies.items()
+    )
     return tuple(sorted(found_sites, key=_badness))
 
 
@@ -127,7 +185,7 @@ def _place_of(site: Site) -> tuple[str, str, int, str, str | None]:
     return site.code, site.file, site.line, site.function, site.waiter if site.file == NO_LINE else None
 
 
-def _key(finding: Finding, sync: SyncEvent) -> _SiteKey:
+def _key(finding: Finding, sync: SyncEvent) -> SiteKey:
     api = _api(sync) if finding.file == NO_LINE else None
     return finding.code, finding.file, finding.line, finding.function, api, finding.range, sync.allowed
 
@@ -142,6 +200,7 @@ def _site(
     moved: Mapping[_StackKey, int] | None,
     window: CountedSteps,
     span_us: float | None,
+    gain: GainFigures,
 ) -> Site:
     steps = window.steps
     found: dict[str, Any] = {name: getattr(tally.finding, name) for name in _FOUND}
@@ -168,6 +227,11 @@ def _site(
         allowed=tally.sync.allowed,
         nests=() if nests == [names] else _distinct(nests),
         calls_by_step=_by_step(tally.steps, window),
+        gain_us=gain.us,
+        gain_ci_us=gain.ci_us,
+        gain_shared=gain.shared,
+        moves_to=gain.moves_to,
+        moves_us=gain.moves_us,
     )
 
 
@@ -187,9 +251,10 @@ def _distinct(nests: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
     return tuple(kept.values())
 
 
-def _badness(site: Site) -> tuple[bool, float, float, int, str, str, int, str, str]:
+def _badness(site: Site) -> tuple[bool, float, float, float, int, str, str, int, str, str]:
     return (
         site.explicit,
+        -(site.gain_us or 0.0),
         -(site.gpu_idle_us or 0.0),
         -(site.host_blocked_us or 0.0),
         -site.calls,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from syncwatch.model.analysis import Span
-from syncwatch.model.compact import Work, work_of
+from syncwatch.model.compact import Work, launched, work_of
 from syncwatch.model.events import SyncEvent, SyncKind
 from syncwatch.model.session import Recording
 
@@ -143,6 +143,14 @@ def union(spans: Iterable[Span]) -> tuple[Span, ...]:
     if begun < until:
         merged.append((begun, until))
     return tuple(merged)
+
+
+def begin_of(recording: Recording) -> int | None:
+    """Return the first moment at which the host did something that was recorded; None where there is no time."""
+    syncs = (sync.start_ns for sync in recording.syncs if sync.start_ns is not None)
+    launches = (called for *_, called, _ in launched(recording.kernels or ()))
+    copies = (copy.call.start_ns for copy in recording.copies or () if copy.call is not None)
+    return min(chain(syncs, launches, copies), default=None)
 
 
 def end_of(recording: Recording) -> int:

@@ -1,7 +1,7 @@
 """Keeps a million events in little memory: their numbers in one array, what they share only once.
 
-A `SyncEvent` and the objects that it holds take 216 bytes, a `CopyEvent` 330 and a `KernelEvent` 300. Here a wait takes
-32, a copy 56 and a kernel 48: most of what an event says was said by an earlier one of the same line.
+A `SyncEvent` and the objects that it holds take 250 bytes, a `CopyEvent` 360 and a `KernelEvent` 330. Here a wait takes
+48, a copy 64 and a kernel 48: most of what an event says was said by an earlier one of the same line.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Compact(Sequence[Event], Generic[Event]):
 class CompactSyncs(Compact[SyncEvent]):
     """Waits."""
 
-    _WIDTH = 4
+    _WIDTH = 6
 
     def append(self, event: SyncEvent) -> None:
         """Add `event`."""
@@ -148,16 +148,25 @@ class CompactSyncs(Compact[SyncEvent]):
                 *(event.thread, event.explicit, event.op, event.stack, event.stream, event.pacing, event.seen_by),
                 *(event.api, event.within, event.allowed, event.device),
             ),
+            event.event,
+            event.watch_ns,
         )
 
     def add(
-        self, step: int | None, start: int | None, end: int | None, kind: SyncKind, shared: tuple[Any, ...]
+        self,
+        step: int | None,
+        start: int | None,
+        end: int | None,
+        kind: SyncKind,
+        shared: tuple[Any, ...],
+        event: int | None = None,
+        watch_ns: int = 0,
     ) -> None:
         """Add a wait; `shared` is the rest of it, from the thread on in the order of `append`."""
-        self._add((kind._value_, shared), (kind, shared), _told(step), _told(start), _told(end))
+        self._add((kind._value_, shared), (kind, shared), _told(step), _told(start), _told(end), _told(event), watch_ns)
 
     def _event(self, row: Sequence[int]) -> SyncEvent:
-        place, step, start, end = row
+        place, step, start, end, waited_for, watch_ns = row
         kind, (thread, explicit, op, stack, stream, pacing, seen_by, api, within, allowed, device) = self._shared[place]
         return SyncEvent(
             step=_known(step),
@@ -175,13 +184,15 @@ class CompactSyncs(Compact[SyncEvent]):
             within=within,
             allowed=allowed,
             device=device,
+            event=_known(waited_for),
+            watch_ns=watch_ns,
         )
 
 
 class CompactCopies(Compact[CopyEvent]):
     """Copies."""
 
-    _WIDTH = 7
+    _WIDTH = 8
 
     def append(self, event: CopyEvent) -> None:
         """Add `event`."""
@@ -208,11 +219,12 @@ class CompactCopies(Compact[CopyEvent]):
         """Add a copy; `shared` is the rest of it, from the thread on in the order of `append`."""
         direction, memory = way
         key = (direction._value_, memory and memory._value_, shared, *_caller(call))
-        numbers = (_told(step), size, _told(start), _told(end), *_called(call))
+        watched = 0 if call is None else call.watch_ns
+        numbers = (_told(step), size, _told(start), _told(end), *_called(call), watched)
         self._add(key, (way, shared, _caller(call)), *numbers)
 
     def _event(self, row: Sequence[int]) -> CopyEvent:
-        place, step, size, start, end, called, returned = row
+        place, step, size, start, end, called, returned, watched = row
         (direction, memory), (thread, blocking, op, stack, stream, device), caller = self._shared[place]
         return CopyEvent(
             step=_known(step),
@@ -226,7 +238,7 @@ class CompactCopies(Compact[CopyEvent]):
             stream=stream,
             start_ns=_known(start),
             end_ns=_known(end),
-            call=_call(caller, called, returned),
+            call=_call(caller, called, returned, watched),
             device=device,
         )
 
@@ -290,13 +302,32 @@ def work_of(events: Sequence[KernelEvent] | Sequence[CopyEvent]) -> Iterator[Wor
             yield *shared[place], _known(step), start, end
     elif isinstance(events, CompactCopies):
         shared = [(rest[5], rest[4]) for _, rest, _ in events._shared]
-        for place, step, _, start, end, _, _ in events.rows():
+        for place, step, _, start, end, _, _, _ in events.rows():
             if start != _NONE and end != _NONE:
                 yield *shared[place], _known(step), start, end
     else:
         for event in events:
             if event.start_ns is not None and event.end_ns is not None:
                 yield event.device, event.stream, event.step, event.start_ns, event.end_ns
+
+
+Launched = tuple[int, int, int, int, int, int, int]
+"""GPU, stream, start and end of a kernel; thread, begin and end of the call that launched it."""
+
+
+def launched(kernels: Sequence[KernelEvent]) -> Iterator[Launched]:
+    """Yield what a replay has of each kernel whose launch is known, without making the events."""
+    if isinstance(kernels, CompactKernels):
+        shared = [(each[2], each[0], each[4]) for each in kernels._shared]
+        for place, _, start, end, called, returned in kernels.rows():
+            if called != _NONE:
+                device, stream, thread = shared[place]
+                yield device, stream, start, end, thread, called, returned
+    else:
+        for event in kernels:
+            call = event.call
+            if call is not None:
+                yield event.device, event.stream, event.start_ns, event.end_ns, call.thread, call.start_ns, call.end_ns
 
 
 def as_tuple(value: Any) -> Any:
@@ -326,5 +357,5 @@ def _called(call: Call | None) -> tuple[int, int]:
     return (_NONE, _NONE) if call is None else (call.start_ns, call.end_ns)
 
 
-def _call(caller: Sequence[Any], called: int, returned: int) -> Call | None:
-    return None if called == _NONE else Call(caller[0], caller[1], called, returned)
+def _call(caller: Sequence[Any], called: int, returned: int, watched: int = 0) -> Call | None:
+    return None if called == _NONE else Call(caller[0], caller[1], called, returned, watched)

@@ -91,6 +91,8 @@ class Call:
     """As `cudaLaunchKernel`."""
     start_ns: int
     end_ns: int
+    watch_ns: int = 0
+    """For how long syncwatch then held the thread, to look the line up; no part of the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,10 @@ class SyncEvent:
     """The reason of the innermost `syncwatch.allow` around it."""
     device: int = 0
     """The GPU that was waited for; streams are numbered on each."""
+    event: int | None = None
+    """The CUDA event that was waited for, as `EventCall.event`; None for another kind of wait, or where none told."""
+    watch_ns: int = 0
+    """For how long syncwatch then held the thread, to look the line up; no part of the wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +170,22 @@ class KernelEvent:
     device: int = 0
     memset_bytes: int | None = None
     """How much memory it set; None for a kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventCall:
+    """A host call that puts a CUDA event behind the work of a stream, or lets a stream wait for one."""
+
+    event: int
+    """A number for the event; one that was destroyed may leave it to another."""
+    stream: int
+    """The stream that records the event, or waits for it."""
+    waits: bool
+    """Whether the stream waits for the event (`cudaStreamWaitEvent`); else it records it (`cudaEventRecord`)."""
+    thread: int
+    """Index into `Recording.threads`."""
+    start_ns: int
+    device: int = 0
 
 
 @dataclass(frozen=True, slots=True)

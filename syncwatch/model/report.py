@@ -10,7 +10,7 @@ from syncwatch.model.process_name import without_number
 from syncwatch.model.session import Coverage, DeviceKind, Environment, Line, RecordedBy
 from syncwatch.model.window import RunWindow
 
-REPORT_SCHEMA = "syncwatch.report/1"
+REPORT_SCHEMA = "syncwatch.report/2"
 
 NO_LINE = "<no Python line>"
 """Stands for the file of a synchronization that no line outside torch was found for."""
@@ -33,6 +33,16 @@ class RuleHelp:
     summary: str
     markdown: str
     uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedGain:
+    """What a step would gain without some lines that gain little each for itself."""
+
+    others: int
+    """How many lines beside this one."""
+    gain_us: float
+    """Microseconds a step without all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,17 @@ class Site:
     one nest that `ranges` is."""
     calls_by_step: tuple[tuple[int, int], ...] = ()
     """The calls of the measured steps in order, steps in a row that have as many as one entry: calls in each, steps."""
+    gain_us: float | None = None
+    """Microseconds by which a step would be shorter without the waits of this line: its price. None where it is not
+    known; `RecordingSummary.replay` says why."""
+    gain_ci_us: tuple[float, float] | None = None
+    """Bootstrap 95 % interval of `gain_us` over the steps; None for a single step and on the virtual clock."""
+    gain_shared: SharedGain | None = None
+    """Where it gains little alone and more with others; else None."""
+    moves_to: Line | None = None
+    """The line whose waits would then hold the host longer; None where there is none."""
+    moves_us: float | None = None
+    """By how many microseconds a step; None where `moves_to` is."""
 
     @property
     def waiter(self) -> str:
@@ -123,6 +144,8 @@ class PerStep:
     """Kernel time summed over all streams; removing a sync must not change it."""
     host_build_us: float | None
     """Host time in the ranges named `build metadata`, in the pass without CUPTI; None where there are none."""
+    gain_us: float | None = None
+    """Microseconds by which a step would be shorter without any implicit wait; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +181,22 @@ class WhatIf:
     ci95: tuple[float, float] | None
     refused: str | None
     """Why the replay was not possible, a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayCheck:
+    """Whether a replay of the recording gives its own step, so that one without waits can be believed."""
+
+    steps: int
+    """How many measured steps were replayed."""
+    recorded_us: float | None
+    """The step as it was recorded; None where nothing was replayed."""
+    replayed_us: float | None
+    """The step as the replay gave it, with all waits."""
+    unknown: str | None
+    """Why no gain is stated, a sentence; None where gains are."""
+    gain_ci_us: tuple[float, float] | None = None
+    """Bootstrap 95 % interval of `PerStep.gain_us`; None for a single step and on the virtual clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +238,8 @@ class RecordingSummary:
     """What budgets are held against; None where no step was measured."""
     ranges: tuple[str, ...] = ()
     """The name of every range that was entered, each once; of our own steps one stands for all."""
+    replay: ReplayCheck | None = None
+    """What `gain_us` rests on; None in a report of version 1."""
 
     @property
     def scope(self) -> str:

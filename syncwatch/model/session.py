@@ -12,7 +12,7 @@ import msgspec
 
 from syncwatch.errors import SessionError
 from syncwatch.model.codec import SESSION_KEY, write_json
-from syncwatch.model.events import CopyEvent, Frame, KernelEvent, RangeEvent, Step, SyncEvent, collector_off
+from syncwatch.model.events import CopyEvent, EventCall, Frame, KernelEvent, RangeEvent, Step, SyncEvent, collector_off
 from syncwatch.model.window import RunWindow
 
 
@@ -134,6 +134,10 @@ class Recording:
     """Figures of the scenario's own by name, once for each round; empty where it has none."""
     replays: tuple[Replay, ...] = ()
     """What the step took without its host reads; empty where that was not asked."""
+    event_calls: tuple[EventCall, ...] | None = None
+    """What ties streams to one another, in the order of the calls; None where no sensor recorded it."""
+    launch_watch_ns: int = 0
+    """By how much watching made a launch longer, which has no line to look up."""
     used_gpu: bool | None = None
     """Whether it had a kernel, a copy, a wait or an allocation on the device; None where that is not known."""
 

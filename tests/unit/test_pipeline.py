@@ -21,7 +21,7 @@ def test_one_file_holds_the_report_and_the_recording_it_came_from(tmp_path: Path
 
     # THEN `jq` finds the contract, and every later command the session
     document = json.loads(path.read_text())
-    assert document["schema"] == "syncwatch.report/1"
+    assert document["schema"] == "syncwatch.report/2"
     assert document["variants"][0]["per_step"]["syncs"] == 10 / 3
     assert document["comparison"]["outputs_equal"] is True
     loaded = Session.load(path)

@@ -120,7 +120,7 @@ def rows(tokens: list[Any]) -> list[list[str]]:
 @given(found=reports())
 def test_json_and_the_terminal_hold_the_names_without_acting_on_them(found: Report) -> None:
     for verdict in (None, judged(found)):
-        assert json.loads(rendered(Format.JSON, found, verdict))["schema"] == "syncwatch.report/1"
+        assert json.loads(rendered(Format.JSON, found, verdict))["schema"] == "syncwatch.report/2"
         text = rendered(Format.TERMINAL, found, verdict)
         assert all(character.isprintable() for line in text.split("\n") for character in line)
         assert max(cell_len(line) for line in text.split("\n")) <= 100
