@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.gain_programs import traces  # noqa: E402
 from benchmarks.gain_programs.measure import Truth, built  # noqa: E402
 from benchmarks.gain_programs.registry import Program, every_program  # noqa: E402
-from benchmarks.gain_programs.scenarios import FAMILY, ON_REQUEST, SCENARIOS, run_scenario  # noqa: E402
+from benchmarks.gain_programs.scenarios import FAMILY, ON_REQUEST, run_scenario, scenario_names  # noqa: E402
 from benchmarks.gain_programs.table import Row, Summary, markdown, said_of, summary_of  # noqa: E402
 from syncwatch.model.codec import write_json  # noqa: E402
 from syncwatch.model.report import RecordingSummary  # noqa: E402
@@ -124,7 +124,7 @@ def run(
         for program in _chosen(only):
             with table.noting(program.name):
                 timed[program.name] = _measured(program, opened, table, rounds, steps, save)
-        for name in _chosen_scenarios(only) if scenarios else ():
+        for name in _chosen_scenarios(only, virtual=table.modelled) if scenarios else ():
             with table.noting(name):
                 row, session = run_scenario(opened, name, rounds)
                 table.add(row)
@@ -213,8 +213,8 @@ def _chosen(only: str) -> list[Program]:
     return [each for each in every_program().values() if _matches(f"{each.family}/{each.name}", only)]
 
 
-def _chosen_scenarios(only: str) -> Iterator[str]:
-    yield from (name for name in SCENARIOS if _matches(f"{FAMILY}/{name}", only))
+def _chosen_scenarios(only: str, *, virtual: bool) -> Iterator[str]:
+    yield from (name for name in scenario_names(virtual=virtual) if _matches(f"{FAMILY}/{name}", only))
     yield from (name for name in ON_REQUEST if only == name)
 
 
@@ -226,6 +226,9 @@ def _end(rows: list[Row], failed: dict[str, str]) -> None:
     """Print the table and what it comes to, and exit 1 where it does not hold."""
     summary = summary_of(rows)
     typer.echo(f"\n{markdown(rows)}\n\n{summary.words()}")
+    for row in rows:
+        if row.said_us is None:
+            typer.echo(f"unsaid: {row.name} ({row.source}): {row.unknown}")
     for name, why in failed.items():
         typer.echo(f"failed: {name}: {why}")
     raise typer.Exit(0 if summary.true and not failed else 1)

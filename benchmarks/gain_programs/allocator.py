@@ -36,6 +36,6 @@ def dropped(machine: Machine, every: int) -> Step:
     return step
 
 
-# The layers of the machine's own work ask for memory again too.
-add("allocator", "empty-cache", partial(dropped, every=1), "drop_cache", "take_memory", "_layers")
-add("allocator", "empty-cache-every-fifth", partial(dropped, every=5), "drop_cache", "take_memory", "_layers")
+# The layers of the machine's own work ask for memory again too; no other call waits.
+for _name, _every in {"empty-cache": 1, "empty-cache-every-fifth": 5}.items():
+    add("allocator", _name, partial(dropped, every=_every), "drop_cache", "take_memory", "_layers", together=True)

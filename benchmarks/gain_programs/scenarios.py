@@ -1,4 +1,4 @@
-"""The scenarios as lines of the table: the gain that is said of all implicit waits of `naive`, and that of `precomputed`.
+"""The scenarios as lines of the table: the gain that is said of all implicit waits of `naive`, beside `precomputed`.
 
 `kernel-warmup` runs only where it is asked for by name: a step of it is a process that compiles for a minute, and
 `precomputed` compiles less besides. It is not judged.
@@ -30,6 +30,11 @@ SCENARIOS: dict[str, tuple[str, dict[str, str]]] = {
 }
 """Name of the line: the scenario, and its options on a GPU; on the virtual device it has its own defaults."""
 ON_REQUEST: dict[str, tuple[str, dict[str, str]]] = {"kernel-warmup": ("kernel-warmup", {})}
+
+
+def scenario_names(*, virtual: bool) -> tuple[str, ...]:
+    """Return the lines that run without being asked for; on the virtual device each scenario once."""
+    return tuple(name for name, (scenario, _) in SCENARIOS.items() if not virtual or name == scenario)
 
 
 def run_scenario(device: WatchedDevice, name: str, rounds: int) -> tuple[Row, Session]:

@@ -22,6 +22,12 @@ class Said(msgspec.Struct, frozen=True):
     interval_us: tuple[float, float] | None
     bubble_us: float | None
     sites: int
+    recorded_us: float | None
+    """The step as it was recorded."""
+    replayed_us: float | None
+    """The step as the replay gave it, with all waits."""
+    unknown: str
+    """Why no gain is said; empty where one is."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +47,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Idle time of the GPU behind these waits."""
     sites: int
     """Lines of the report that were taken for those that the flag removes."""
+    recorded_us: float | None
+    """The step while it was recorded; beside `with_us` it tells what recording cost."""
+    replayed_us: float | None
+    """The same as the replay gave it, with all waits."""
+    unknown: str
+    """Why no gain is said; empty where one is."""
     steps: int
     what_if_us: float | None = None
     """What a replay of the host's values gained; of scenarios alone."""
@@ -75,6 +87,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             said_interval_us=said.interval_us,
             bubble_us=said.bubble_us,
             sites=said.sites,
+            recorded_us=said.recorded_us,
+            replayed_us=said.replayed_us,
+            unknown=said.unknown,
             steps=steps,
             what_if_us=what_if_us,
             unjudged=unjudged,
@@ -157,13 +172,22 @@ def said_of(summary: RecordingSummary, program: Program) -> Said:
 
 def said_at(summary: RecordingSummary, sites: Sequence[Site], *, together: bool) -> Said:
     """Return what a report says of some of its sites, or of all implicit waits together."""
-    bubbles = [site.gpu_idle_us for site in sites]
+    check = summary.replay
     if together:
-        gain, interval = getattr(summary.per_step, "gain_us", None), None
+        gain, interval = summary.per_step.gain_us, None if check is None else check.gain_ci_us
     else:
-        gain = _sum([getattr(site, "gain_us", None) for site in sites])
-        interval = getattr(sites[0], "gain_ci_us", None) if len(sites) == 1 else None
-    return Said(gain, interval, _sum(bubbles), len(sites))
+        gain = _sum([site.gain_us for site in sites])
+        interval = sites[0].gain_ci_us if len(sites) == 1 else None
+    unknown = (None if check is None else check.unknown) or ("" if sites else "No site of these waits was found.")
+    return Said(
+        gain_us=gain,
+        interval_us=interval,
+        bubble_us=_sum([site.gpu_idle_us for site in sites]),
+        sites=len(sites),
+        recorded_us=None if check is None else check.recorded_us,
+        replayed_us=None if check is None else check.replayed_us,
+        unknown=unknown,
+    )
 
 
 def removed_sites(summary: RecordingSummary, program: Program) -> tuple[Site, ...]:

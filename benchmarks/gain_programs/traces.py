@@ -30,7 +30,9 @@ def profiled(program: Built, count: int, folder: Path) -> Session:
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     for index in range(WARMUP):
         program.step(index, False)
-    with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
+    # Else the ranges of other threads are left out, and no site of theirs is known.
+    config = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+    with torch.profiler.profile(activities=activities, acc_events=True, experimental_config=config) as profiler:
         torch.cuda.synchronize()
         with marked_by(torch.profiler.record_function):
             for index in range(count):

@@ -94,6 +94,7 @@ def train(machine: Machine, end: Callable[[Training, torch.Tensor, bool], None],
     training = Training(machine)
 
     def step(_index: int, remove: bool) -> None:
+        machine.gpu(300)
         end(training, training.backward(), remove)
         machine.host(host_us)
 
