@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple, overload
 
 import torch
 
@@ -56,8 +57,7 @@ _LOOKED_AT = (Role.TOLD, Role.COPIES)
 """Those whose line is looked up."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopyRecord:
+class CopyRecord(NamedTuple):
     """One copy, as the GPU's copy engine made it; times in epoch ns."""
 
     id: int
@@ -78,6 +78,31 @@ class CopyRecord:
     """The callback id of the call."""
     called_ns: int | None
     returned_ns: int | None
+
+
+class CopyRecords(Sequence[CopyRecord]):
+    """Copies as the library's rows of numbers, 104 bytes each; a record, which takes 500, is made when asked for."""
+
+    _WIDTH = len(CopyRecord._fields)
+
+    def __init__(self, rows: array[int]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows) // self._WIDTH
+
+    @overload
+    def __getitem__(self, index: int) -> CopyRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[CopyRecord]: ...
+
+    def __getitem__(self, index: int | slice) -> CopyRecord | Sequence[CopyRecord]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        at = range(len(self))[index] * self._WIDTH
+        row = self._rows[at : at + self._WIDTH]
+        return CopyRecord(*row[:9], *map(_known, row[9:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +126,8 @@ class Records:
     kernels: array[int]
     """Six numbers for each: place in `shared`, place of its step or -1, start, end, begin and end of its launch."""
     shared: tuple[Shared, ...]
-    copies: tuple[CopyRecord, ...]
+    copies: Sequence[CopyRecord]
+    """In the order of their ids."""
     waits: dict[int, tuple[int | None, int | None]]
     """The GPU and the stream that a call waited for, each None where it was not one, by the call's correlation id."""
     kernels_alone: int
@@ -197,12 +223,8 @@ class Cupti:
             return Records(
                 kernels=self._rows(0),
                 shared=tuple(self._shared(number) for number in range(library.syncwatch_shared_count())),
-                copies=tuple(CopyRecord(*row[:9], *map(_known, row[9:])) for row in _cut(self._rows(1), 13)),
-                waits={
-                    row[0]: (_known(row[2]), None if row[3] == _NO_STREAM else row[3])
-                    for row in _cut(self._rows(2), 4)
-                    if row[1] != SyncType.STREAM_WAIT_EVENT
-                },
+                copies=CopyRecords(self._rows(1)),
+                waits=_waits(self._rows(2)),
                 kernels_alone=left[0],
                 launches_alone=left[1],
                 lost=left[2] + left[3],
@@ -231,6 +253,17 @@ class Cupti:
         text = ctypes.create_string_buffer(_NAME_BYTES)
         self._library.syncwatch_name(name, text, _NAME_BYTES)
         return Shared(stream, text.value.decode(errors="replace"), device, *map(_known, rest))
+
+
+def _waits(rows: array[int]) -> dict[int, tuple[int | None, int | None]]:
+    """Return what each call waited for; many waited for the same, which is held once."""
+    found: dict[int, tuple[int | None, int | None]] = {}
+    distinct: dict[tuple[int | None, int | None], tuple[int | None, int | None]] = {}
+    for identity, kind, device, stream in _cut(rows, 4):
+        if kind != SyncType.STREAM_WAIT_EVENT:
+            what = _known(device), None if stream == _NO_STREAM else stream
+            found[identity] = distinct.setdefault(what, what)
+    return found
 
 
 def _numbers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:

@@ -171,8 +171,10 @@ class OneRun:
         if self._final is not None:
             return self._final
         found = self._assembly().assembled()
-        # The records are given away once they are joined.
-        self._final = found if self._records is not None else None
+        if self._records is not None:
+            self._final = found
+            # The kernels are given away, and the rest is joined.
+            self._records = replace(self._records, copies=(), waits={})
         return found
 
     def _assembly(self) -> Assembly:
@@ -186,7 +188,7 @@ class OneRun:
             return found
 
         return Assembly(
-            noted=tuple(self.calls.noted()),
+            noted=self.calls.noted(),
             operator=operator,
             thread=self.recorder.native_thread,
             records=self._records,

@@ -101,7 +101,7 @@ def test_what_syncwatch_took_to_look_counts_while_the_gpu_was_not_done_with_the_
 ) -> None:
     # From 18 to 25 the line is looked up.
     noted = [call(READ, 1, 10, 18), call(STREAM, 2, 25, 40, copy=1)]
-    record = replace(copied(1, Direction.D2H), start_ns=11, end_ns=copied_ns)
+    record = copied(1, Direction.D2H)._replace(start_ns=11, end_ns=copied_ns)
     found = assembled(noted, replace(NOTHING, copies=(record,), waits={2: (0, 7)}))
 
     assert [each.start_ns for each in found.syncs] == [begin_ns]
@@ -176,6 +176,30 @@ def test_a_copy_that_is_captured_copies_nothing_and_no_record_is_due() -> None:
     assert [each.bytes for each in relaxed.copies] == [64]
 
 
+def test_two_records_of_one_copy_are_not_without_a_call() -> None:
+    records = (copied(1, Direction.D2H, 4), copied(1, Direction.D2H, 8), copied(2, Direction.D2D, 16, called=150))
+    found = assembled([call(READ, 1, 10, 18)], replace(NOTHING, copies=records))
+
+    assert [each.bytes for each in found.copies] == [4, 16]
+    assert found.joins is not None and found.joins.records_alone == 0
+
+
+def test_copies_that_two_threads_make_by_turns_have_their_own_waits() -> None:
+    noted = [
+        call(READ, 1, 10, 12),
+        call(READ, 2, 11, 13),
+        call(STREAM, 3, 20, 40, copy=2),
+        call(UPLOAD, 4, 41, 42),
+        call(STREAM, 5, 20, 50, copy=1),
+        call(STREAM, 6, 60, 70),
+    ]
+    records = tuple(copied(number, Direction.D2H, memory=MemoryKind.PINNED) for number in (1, 2, 4))
+    found = assembled(noted, replace(NOTHING, copies=records, waits={3: (0, 7), 5: (0, 7), 6: (0, 7)}))
+
+    assert [(each.start_ns, each.end_ns) for each in found.syncs] == [(11, 40), (10, 50), (60, 70)]
+    assert [each.blocking for each in found.copies] == [True, True, False]
+
+
 def test_an_allocation_is_a_kind_of_its_own_and_no_record_is_due() -> None:
     found = assembled([call(MALLOC, 1, 10, 50)])
 
@@ -213,7 +237,7 @@ def test_a_record_of_a_copy_without_its_call_is_kept_and_counted() -> None:
     ],
 )
 def test_the_ends_of_a_copy(way: int, memory: int, expected: tuple[Direction, HostMemory | None]) -> None:
-    record = replace(copied(1, Direction.D2H), way=way, target=memory)
+    record = copied(1, Direction.D2H)._replace(way=way, target=memory)
 
     assert ends_of(record) == expected
 
@@ -273,7 +297,7 @@ def test_while_the_watch_lasts_there_are_lines_and_no_joins() -> None:
 
 
 def test_a_peer_copy_is_named_by_its_own_call() -> None:
-    record = replace(copied(1, Direction.D2D, called=5), way=CopyWay.PEER_TO_PEER, number=PEER)
+    record = copied(1, Direction.D2D, called=5)._replace(way=CopyWay.PEER_TO_PEER, number=PEER)
 
     (copy,) = assembled([], replace(NOTHING, copies=(record,), launches=1)).copies
     assert copy.call is not None and copy.call.name == "cudaMemcpyPeerAsync"

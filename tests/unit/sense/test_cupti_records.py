@@ -210,6 +210,19 @@ def test_a_copy_on_the_device_has_the_call_that_asked_for_it(cupti: FakeCupti, k
     assert (found.launches, found.launches_alone) == (1, 0)
 
 
+def test_copies_are_in_the_order_of_their_calls_whichever_ends_first(cupti: FakeCupti) -> None:
+    watch = Watch()
+    for number in (3, 1, 2):
+        cupti.read(number, 8 * number)
+        cupti.deliver()
+    copies = watch.end().copies
+
+    assert [(copy.id, copy.bytes) for copy in copies] == [(1, 8), (2, 16), (3, 24)]
+    assert (copies[-1].id, [copy.id for copy in copies[1:]]) == (3, [2, 3])
+    with pytest.raises(IndexError):
+        copies[3]
+
+
 def test_a_copy_whose_call_was_told_has_no_other_call(cupti: FakeCupti) -> None:
     watch = Watch()
     cupti.play(program((fake_cupti.READ, 6, 8)))
@@ -244,6 +257,15 @@ def test_a_wait_has_the_gpu_of_its_context_and_a_stream_if_it_was_for_one(cupti:
     found = watch.end()
 
     assert found.waits == {1: (3, 9), 2: (3, None)}
+
+
+def test_what_many_calls_waited_for_is_held_once(cupti: FakeCupti) -> None:
+    watch = Watch()
+    for number in range(1, 101):
+        cupti.waited(number, stream=7 + number % 2)
+    found = watch.end().waits
+
+    assert (len(found), len({id(each) for each in found.values()})) == (100, 2)
 
 
 def test_the_gpu_of_a_wait_is_unknown_where_nothing_told_of_its_context(cupti: FakeCupti) -> None:
@@ -313,5 +335,5 @@ def test_nothing_of_one_watch_is_in_the_next(cupti: FakeCupti) -> None:
     first.end()
     second = Watch().end()
 
-    assert (list(second.kernels), second.shared, second.copies, second.waits) == ([], (), (), {})
+    assert (list(second.kernels), second.shared, list(second.copies), second.waits) == ([], (), [], {})
     assert (second.launches, second.launches_alone, second.kernels_alone, second.lost) == (0, 0, 0, 0)

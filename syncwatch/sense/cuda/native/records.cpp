@@ -10,6 +10,7 @@
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -41,6 +43,20 @@ int64_t now_ns() {
   clock_gettime(CLOCK_REALTIME, &moment);
   return moment.tv_sec * INT64_C(1000000000) + moment.tv_nsec;
 }
+
+// Gives memory that goes back to the system when it is let go. The C library keeps what is as small as a chunk, once a
+// larger piece was freed, as CUPTI's buffers are: then what was read out is held twice.
+template <typename T>
+struct Pages {
+  using value_type = T;
+  T* allocate(size_t count) {
+    void* found = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (found == MAP_FAILED) throw std::bad_alloc();
+    return static_cast<T*>(found);
+  }
+  void deallocate(T* from, size_t count) { munmap(from, count * sizeof(T)); }
+  bool operator==(const Pages&) const { return true; }
+};
 
 // Rows of numbers that are given back from the front, chunk by chunk, so that reading them out frees them.
 class Rows {
@@ -95,7 +111,7 @@ class Rows {
   }
 
  private:
-  std::deque<std::vector<int64_t>> chunks_;
+  std::deque<std::vector<int64_t, Pages<int64_t>>> chunks_;
   size_t count_ = 0;
 };
 
@@ -465,6 +481,7 @@ void syncwatch_place(int64_t ahead, const int64_t* begins, const int64_t* ends, 
     row[2] -= ahead;
   });
   all.kernels.sort_by<kKernelWidth>(2);
+  all.copies.sort_by<kCopyWidth>(0);
 }
 
 size_t syncwatch_front(int which) { return rows_of(which)->front(); }
