@@ -22,6 +22,7 @@ class RecordKind(IntEnum):
     MEMSET = 2
     KERNEL = 10
     PEER_COPY = 22
+    EVENT = 36
     SYNCHRONIZATION = 38
 
 

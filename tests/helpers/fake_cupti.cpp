@@ -42,7 +42,7 @@ struct Played {  // as `Played` in fake_cupti.py; the last of a program has the 
 };
 
 struct Record {  // as `Record` in fake_cupti.py
-  uint32_t kind, id, device, context, stream, way, source, target, type;
+  uint32_t kind, id, device, context, stream, way, source, target, type, event;
   int64_t start, end, bytes;
   const char* name;
 };
@@ -76,6 +76,14 @@ void write_record(uint8_t* out, const Record& from) {
     put<uint32_t>(out, 24, from.id);
     put<uint32_t>(out, 28, from.context);
     put<uint32_t>(out, 32, from.stream);
+    put<uint32_t>(out, 36, from.event);
+    return;
+  }
+  if (from.kind == 36) {  // CUpti_ActivityCudaEvent2
+    put<uint32_t>(out, 4, from.id);
+    put<uint32_t>(out, 8, from.context);
+    put<uint32_t>(out, 12, from.stream);
+    put<uint32_t>(out, 16, from.event);
     return;
   }
   const bool kernel = from.kind == 10;

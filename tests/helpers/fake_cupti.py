@@ -24,6 +24,7 @@ from syncwatch.sense.cuda.cupti import Cupti, Records
 SONAME, CUDA = "libcupti.so.0", "0.0"
 """What the fake is called, and the version of CUDA whose CUPTI is called so."""
 STREAM, DEVICE, EVENT = 126, 17, 121
+MARK, STREAM_WAIT = 119, 295
 UPLOAD, READ, BLOCKING_READ = 277, 279, 278
 ON_DEVICE, PEER, MALLOC = 281, 319, 243
 LAUNCH, GRAPH, MEMSET, BEGIN_CAPTURE, END_CAPTURE = 307, 514, 253, 495, 497
@@ -47,7 +48,7 @@ class Record(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_uint32) for name in ("kind", "id", "device", "context", "stream")),
-        *((name, ctypes.c_uint32) for name in ("way", "source", "target", "type")),
+        *((name, ctypes.c_uint32) for name in ("way", "source", "target", "type", "event")),
         *((name, ctypes.c_int64) for name in ("start", "end", "bytes")),
         ("name", ctypes.c_char_p),
     )
@@ -112,9 +113,13 @@ class FakeCupti:
         """Let the GPU have copied from the host."""
         self.copied(identity, size, way=1, source=2 if pinned else 1, target=3)
 
-    def waited(self, identity: int, *, type: int = 3, stream: int = 7) -> None:
+    def waited(self, identity: int, *, type: int = 3, stream: int = 7, event: int = 0) -> None:
         """Let a wait be recorded: 1 for an event, 3 for a stream, 4 for all; 2 lets a stream wait, not the host."""
-        self._record(kind=38, id=identity, type=type, stream=stream)
+        self._record(kind=38, id=identity, type=type, stream=stream, event=event)
+
+    def marked(self, identity: int, *, event: int, stream: int = 7) -> None:
+        """Let a stream have recorded an event."""
+        self._record(kind=36, id=identity, stream=stream, event=event)
 
     def unknown(self) -> None:
         """Let a record come of a kind that nobody asked for."""

@@ -94,8 +94,7 @@ class Builder:
                 mark=item.mark,
             )
         )
-        if item.event is None:
-            self._last[item.thread] = Item(item.thread, begin, max(begin, item.end), item.watching)
+        self._last[item.thread] = Item(item.thread, begin, max(free, begin, item.end), item.watching)
 
     def _order(self, item: Item) -> None:
         """Take in that a stream recorded an event, or waits for one."""
@@ -196,10 +195,10 @@ class Builder:
             tail = tails.get((sync.device, sync.stream))
             return () if tail is None else (tail,)
         if sync.kind is SyncKind.EVENT:
-            if sync.event in self._events:
-                marked = self._events[sync.event] if sync.event is not None else None
-                return () if marked is None else (marked,)
-            return self._guessed(item)
+            if not self.knows_events or sync.event is None:
+                return self._guessed(item)
+            marked = self._events.get(sync.event)
+            return () if marked is None else (marked,)
         return of_gpu
 
     def _guessed(self, item: Item) -> Iterable[int]:

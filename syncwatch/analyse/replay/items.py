@@ -42,9 +42,12 @@ class Item:
     mark: int = -1
 
     @property
-    def rank(self) -> tuple[int, bool, bool]:
-        """Return what items are ordered by: a copy comes before the wait for it, the end of a step behind its calls."""
-        return self.start, self.mark >= 0 and bool(self.mark & 1), self.sync is not None
+    def rank(self) -> tuple[int, int]:
+        """Return what items are ordered by; of those that begin at one moment, steps end and begin first."""
+        if self.mark >= 0:
+            return self.start, 1 - (self.mark & 1)
+        # An event call takes no time here, and a copy comes before the wait for it.
+        return self.start, 2 if self.event is not None else 3 if self.sync is None else 4
 
 
 def items_of(recording: Recording, sites: Sequence[int], steps: Sequence[Step], begin_ns: int) -> list[Item]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from syncwatch.compat.cupti import CopyWay, MemoryKind
 from syncwatch.model.compact import CompactCopies, CompactKernels, CompactSyncs
-from syncwatch.model.events import Call, Direction, HostMemory, Step, SyncKind
+from syncwatch.model.events import Call, Direction, EventCall, HostMemory, Step, SyncKind
 from syncwatch.model.runtime import holds
 from syncwatch.model.session import Joins
 from syncwatch.sense.cuda.cupti import CopyRecord, Records
@@ -29,8 +31,9 @@ class Assembled:
     syncs: CompactSyncs = field(default_factory=CompactSyncs)
     copies: CompactCopies = field(default_factory=CompactCopies)
     kernels: CompactKernels = field(default_factory=CompactKernels)
+    event_calls: tuple[EventCall, ...] | None = None
     joins: Joins | None = None
-    """None where there are no records."""
+    """None, like the event calls, where there are no records."""
 
 
 @dataclass(slots=True)
@@ -46,8 +49,12 @@ class Assembly:
     """None while the watch lasts, and where CUPTI was taken."""
     steps: Sequence[Step] = ()
     _found: Assembled = field(default_factory=Assembled)
-    _copies: dict[int, CopyRecord] = field(default_factory=dict)
-    _copy_calls: dict[int, NotedCall] = field(default_factory=dict)
+    _copy_ids: array[int] = field(default_factory=lambda: array("q"))
+    """Of the records of copies, sorted: a dictionary of 100,000 would take 17 MB."""
+    _met: bytearray = field(default_factory=bytearray)
+    """Whether each of them has met its call."""
+    _awaited: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By its id of each copy whose wait comes next: when the first of its instruction began, and when it was done."""
     _joined: int = 0
     _alone: int = 0
     _records_alone: int = 0
@@ -56,31 +63,54 @@ class Assembly:
         """Return every event, waits in the order in which they ended."""
         records = self.records
         if records is not None:
-            self._copies = {each.id: each for each in records.copies}
-        self._copy_calls = {each.id: each for each in self.noted if each.call.kind is None}
-        waits = [each for each in self.noted if each.call.kind is not None]
-        waited_for = {copy.id for each in waits for copy in self._copies_before(each)}
-        for each in self.noted:
-            if each.call.kind is None:
-                self._add_copy(each, waited_for=each.id in waited_for)
+            self._copy_ids = array("q", (each.id for each in records.copies))
+            self._met = bytearray(len(self._copy_ids))
+        for each, waited_for in zip(self.noted, self._waited_for(), strict=True):
+            kind = each.call.kind
+            if kind is None:
+                self._add_copy(each, waited_for=bool(waited_for))
             else:
-                self._add_wait(each, each.call.kind)
+                self._add_wait(each, kind)
         if records is not None:
             self._add_other_copies(records)
             self._add_kernels(records)
+            self._found.event_calls = self.event_calls()
             self._found.joins = self._joins(records)
         return self._found
 
-    def _copies_before(self, wait: NotedCall) -> Iterator[NotedCall]:
-        """Yield the copies that the calling instruction made just before `wait`, which it waited for."""
-        copy = self._copy_calls.get(wait.copy)
-        while copy is not None:
-            yield copy
-            copy = self._copy_calls.get(copy.copy)
+    def _waited_for(self) -> bytearray:
+        """Return of each call whether it is a copy that the calling instruction waited for just after it.
+
+        From the end to the begin, since a wait tells of the last copy before it, and each copy of the one before.
+        """
+        found = bytearray(len(self.noted))
+        wanted: set[int] = set()
+        for place in reversed(range(len(found))):
+            each = self.noted[place]
+            if each.call.kind is None:
+                if each.id not in wanted:
+                    continue
+                wanted.discard(each.id)
+                found[place] = True
+            wanted.add(each.copy)
+        return found
+
+    def _place_of(self, identity: int) -> int | None:
+        """Return the place of the first record of a copy, by the correlation id of its call."""
+        place = bisect_left(self._copy_ids, identity)
+        return place if place < len(self._copy_ids) and self._copy_ids[place] == identity else None
+
+    def _record_of(self, noted: NotedCall) -> CopyRecord | None:
+        place = self._place_of(noted.id)
+        if self.records is None or place is None:
+            return None
+        self._met[place] = True
+        return self.records.copies[place]
 
     def _add_wait(self, noted: NotedCall, kind: SyncKind) -> None:
         device: int | None = None
         stream: int | None = None
+        event: int | None = None
         seen_by: tuple[str, ...] = (NAME,)
         if self.records is not None and kind is not SyncKind.ALLOCATION:
             known = self.records.waits.get(noted.id)
@@ -88,9 +118,9 @@ class Assembly:
                 self._alone += 1
             else:
                 self._joined += 1
-                (device, stream), seen_by = known, (NAME, RECORDS)
+                (device, stream, event), seen_by = known, (NAME, RECORDS)
         begin = self._begin(noted)
-        self._sync(noted, kind, begin, stream, seen_by, device or 0)
+        self._sync(noted, kind, begin, stream, seen_by, device or 0, event)
 
     def _begin(self, wait: NotedCall) -> int:
         """Return when the host began to stand still: with the copy before, which a read waits for.
@@ -98,26 +128,34 @@ class Assembly:
         Between the copy and the wait syncwatch looks the line up. Until the GPU is done with the copy the host would
         have stood still all the same; what is longer is left out.
         """
-        copies = tuple(self._copies_before(wait))
-        if not copies:
-            return wait.begin_ns
-        last, record = copies[0], self._copies.get(copies[0].id)
-        done = last.end_ns if record is None else max(record.end_ns, last.end_ns)
-        return copies[-1].begin_ns + wait.begin_ns - min(done, wait.begin_ns)
+        begin, done = self._awaited.pop(wait.copy, (wait.begin_ns, wait.begin_ns))
+        return begin + wait.begin_ns - min(done, wait.begin_ns)
 
     def _sync(
-        self, noted: NotedCall, kind: SyncKind, begin: int, stream: int | None, seen_by: tuple[str, ...], device: int
+        self,
+        noted: NotedCall,
+        kind: SyncKind,
+        begin: int,
+        stream: int | None,
+        seen_by: tuple[str, ...],
+        device: int,
+        event: int | None = None,
     ) -> None:
         step, thread, pacing, within, allowed = noted.around
         stack = None if noted.stack < 0 else noted.stack
         said = (thread, noted.explicit, self.operator(noted), stack, stream, pacing, seen_by)
-        self._found.syncs.add(step, begin, noted.end_ns, kind, (*said, noted.call.api, within, allowed, device))
+        self._found.syncs.add(
+            step, begin, noted.end_ns, kind, (*said, noted.call.api, within, allowed, device), event, self._look(noted)
+        )
 
     def _add_copy(self, noted: NotedCall, *, waited_for: bool) -> None:
-        record = self._copies.get(noted.id)
+        record = self._record_of(noted)
+        if waited_for:
+            begin, _ = self._awaited.pop(noted.copy, (noted.begin_ns, 0))
+            self._awaited[noted.id] = begin, noted.end_ns if record is None else max(record.end_ns, noted.end_ns)
         step, thread, *_ = noted.around
         api = noted.call.api
-        call = Call(thread, api, noted.begin_ns, noted.end_ns)
+        call = Call(thread, api, noted.begin_ns, noted.end_ns, self._look(noted))
         if record is None:
             if noted.bytes == CAPTURED:
                 return
@@ -146,7 +184,8 @@ class Assembly:
         """Add the copies whose calls were not looked up in Python: on the device, and of graphs."""
         clock = StepClock(self.steps)
         for record in records.copies:
-            if record.id in self._copy_calls:
+            place = self._place_of(record.id)
+            if place is not None and self._met[place]:
                 continue
             direction, memory = ends_of(record)
             step, call = None, None
@@ -165,6 +204,18 @@ class Assembly:
                 (direction, memory),
                 (0 if call is None else call.thread, False, None, None, record.stream, record.device),
             )
+
+    def _look(self, noted: NotedCall) -> int:
+        return 0 if self.records is None else self.records.looks.of(noted.id)
+
+    def event_calls(self) -> tuple[EventCall, ...] | None:
+        """Return what ties streams to one another; None where there are no records."""
+        if self.records is None:
+            return None
+        return tuple(
+            EventCall(each.event, each.stream, each.waits, self.thread(each.thread), each.called_ns, each.device or 0)
+            for each in self.records.events
+        )
 
     def _add_kernels(self, records: Records) -> None:
         shared = []

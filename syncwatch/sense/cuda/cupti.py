@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ctypes
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple, overload
 
 import torch
 
@@ -22,6 +24,7 @@ from syncwatch.sense.cuda.driver_calls import (
     GRAPH_LAUNCHES,
     LINEAR_COPIES,
     MAY_BE_UNKNOWN,
+    ORDERS_STREAMS,
     STARTS_WORK,
 )
 from syncwatch.sense.cuda.native.library import CALL, OnCall, load
@@ -43,6 +46,7 @@ class Role(IntEnum):
     BEGINS_CAPTURE = 2
     ENDS_CAPTURE = 3
     COPIES = 4
+    ORDERS = 5
 
 
 _WATCHED = {
@@ -51,13 +55,13 @@ _WATCHED = {
     Role.STARTS_WORK: tuple(STARTS_WORK),
     Role.BEGINS_CAPTURE: BEGIN_CAPTURE,
     Role.ENDS_CAPTURE: END_CAPTURE,
+    Role.ORDERS: ORDERS_STREAMS,
 }
 _LOOKED_AT = (Role.TOLD, Role.COPIES)
 """Those whose line is looked up."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopyRecord:
+class CopyRecord(NamedTuple):
     """One copy, as the GPU's copy engine made it; times in epoch ns."""
 
     id: int
@@ -78,6 +82,66 @@ class CopyRecord:
     """The callback id of the call."""
     called_ns: int | None
     returned_ns: int | None
+
+
+class CopyRecords(Sequence[CopyRecord]):
+    """Copies as the library's rows of numbers, 104 bytes each; a record, which takes 500, is made when asked for."""
+
+    _WIDTH = len(CopyRecord._fields)
+
+    def __init__(self, rows: array[int]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows) // self._WIDTH
+
+    @overload
+    def __getitem__(self, index: int) -> CopyRecord: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[CopyRecord]: ...
+
+    def __getitem__(self, index: int | slice) -> CopyRecord | Sequence[CopyRecord]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(len(self))))
+        at = range(len(self))[index] * self._WIDTH
+        row = self._rows[at : at + self._WIDTH]
+        return CopyRecord(*row[:9], *map(_known, row[9:]))
+
+
+class WaitRecord(NamedTuple):
+    """What a call waited for."""
+
+    device: int | None
+    stream: int | None
+    """None where it was not one."""
+    event: int | None
+    """None where it was none."""
+
+
+class EventRecord(NamedTuple):
+    """A stream records an event, or waits for one."""
+
+    event: int
+    stream: int
+    device: int | None
+    waits: bool
+    thread: int
+    """The system's number of the thread that called."""
+    called_ns: int
+
+
+class Looks:
+    """How long it took to look up the line of each call, by its correlation id."""
+
+    def __init__(self, rows: array[int] | None = None) -> None:
+        self._rows = array("q") if rows is None else rows
+
+    def of(self, identity: int) -> int:
+        """Return it in ns; 0 where it is not known."""
+        rows, count = self._rows, len(self._rows) // 2
+        place = bisect_left(range(count), identity, key=lambda each: rows[2 * each])
+        return rows[2 * place + 1] if place < count and rows[2 * place] == identity else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +165,13 @@ class Records:
     kernels: array[int]
     """Six numbers for each: place in `shared`, place of its step or -1, start, end, begin and end of its launch."""
     shared: tuple[Shared, ...]
-    copies: tuple[CopyRecord, ...]
-    waits: dict[int, tuple[int | None, int | None]]
-    """The GPU and the stream that a call waited for, each None where it was not one, by the call's correlation id."""
+    copies: Sequence[CopyRecord]
+    """In the order of their ids."""
+    waits: dict[int, WaitRecord]
+    """By the call's correlation id."""
+    events: tuple[EventRecord, ...]
+    """In the order of the calls."""
+    looks: Looks
     kernels_alone: int
     """Kernels and memsets whose launch was not seen."""
     launches_alone: int
@@ -194,15 +262,14 @@ class Cupti:
         begins, ends = (_numbers(column) for column in zip(*steps, strict=True)) if steps else (_numbers(()),) * 2
         library.syncwatch_place(ahead_ns, begins, ends, len(steps))
         try:
+            syncs, orders = self._rows(2), _rows_by_id(self._rows(4), 3)
             return Records(
                 kernels=self._rows(0),
                 shared=tuple(self._shared(number) for number in range(library.syncwatch_shared_count())),
-                copies=tuple(CopyRecord(*row[:9], *map(_known, row[9:])) for row in _cut(self._rows(1), 13)),
-                waits={
-                    row[0]: (_known(row[2]), None if row[3] == _NO_STREAM else row[3])
-                    for row in _cut(self._rows(2), 4)
-                    if row[1] != SyncType.STREAM_WAIT_EVENT
-                },
+                copies=CopyRecords(self._rows(1)),
+                waits=_waits(syncs),
+                events=tuple(_events(syncs, self._rows(3), orders)),
+                looks=Looks(self._rows(5)),
                 kernels_alone=left[0],
                 launches_alone=left[1],
                 lost=left[2] + left[3],
@@ -231,6 +298,37 @@ class Cupti:
         text = ctypes.create_string_buffer(_NAME_BYTES)
         self._library.syncwatch_name(name, text, _NAME_BYTES)
         return Shared(stream, text.value.decode(errors="replace"), device, *map(_known, rest))
+
+
+def _waits(rows: array[int]) -> dict[int, WaitRecord]:
+    """Return what each call waited for; many waited for the same, which is held once."""
+    found: dict[int, WaitRecord] = {}
+    distinct: dict[WaitRecord, WaitRecord] = {}
+    for identity, kind, device, stream, event in _cut(rows, 5):
+        if kind != SyncType.STREAM_WAIT_EVENT:
+            event_or_none = event if kind == SyncType.EVENT else None
+            what = WaitRecord(_known(device), None if stream == _NO_STREAM else stream, event_or_none)
+            found[identity] = distinct.setdefault(what, what)
+    return found
+
+
+def _rows_by_id(rows: array[int], width: int) -> dict[int, tuple[int, ...]]:
+    return {row[0]: row[1:] for row in _cut(rows, width)}
+
+
+def _events(syncs: array[int], recorded: array[int], calls: dict[int, tuple[int, ...]]) -> Iterator[EventRecord]:
+    """Yield, of each call that records an event or lets a stream wait for one, its record."""
+    found = [(identity, event, stream, device, False) for identity, device, stream, event in _cut(recorded, 4)]
+    found += [
+        (identity, event, stream, device, True)
+        for identity, kind, device, stream, event in _cut(syncs, 5)
+        if kind == SyncType.STREAM_WAIT_EVENT
+    ]
+    for identity, event, stream, device, waits in sorted(found):
+        call = calls.get(identity)
+        if call is not None:
+            thread, called = call
+            yield EventRecord(event, stream, _known(device), waits, thread, called)
 
 
 def _numbers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:

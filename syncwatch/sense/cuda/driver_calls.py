@@ -99,11 +99,15 @@ By callback id, with the runtime call of the same meaning.
 GRAPH_LAUNCHES = (514, 515)
 """Calls that start several kernels each."""
 
+ORDERS_STREAMS = (119, 441, 587, 588, 295, 436)
+"""cuEventRecord, cuEventRecordWithFlags and cuStreamWaitEvent with their twins: one stream goes behind another."""
+
 BEGIN_CAPTURE = (495, 496, 539, 540, 720, 721)
 """cuStreamBeginCapture, its second version, cuStreamBeginCaptureToGraph and their twins."""
 END_CAPTURE = (497, 498)
 """cuStreamEndCapture and its twin."""
 
-MAY_BE_UNKNOWN = frozenset({800, 652, 653, 720, 721})
-"""cuCtxSynchronize_v2 came with CUDA 13, cuLaunchKernelEx with 11.8, cuStreamBeginCaptureToGraph with 12.3: an older
+MAY_BE_UNKNOWN = frozenset({800, 587, 588, 652, 653, 720, 721})
+"""cuCtxSynchronize_v2 came with CUDA 13, cuLaunchKernelEx with 11.8,
+cuEventRecordWithFlags with 11.1, cuStreamBeginCaptureToGraph with 12.3: an older
 CUPTI refuses the number, and no library there calls it."""

@@ -14,8 +14,9 @@ from syncwatch.errors import NotMeasuredError
 from syncwatch.model.session import Coverage, Recording
 from syncwatch.sense import active
 from syncwatch.sense.cuda.assemble import RECORDS, Assembled, Assembly
-from syncwatch.sense.cuda.cupti import Cupti, Records
+from syncwatch.sense.cuda.cupti import Cupti, Looks, Records
 from syncwatch.sense.cuda.hooks import BLIND_TO, Hooks, counted, used_gpu, without_half_a_time
+from syncwatch.sense.cuda.launch_cost import launch_cost_ns
 from syncwatch.sense.cuda.native_stacks import Operators, native_stack
 from syncwatch.sense.cuda.runtime_calls import NAME, NotedCall, RuntimeCalls
 from syncwatch.sense.cuda.self_check import check
@@ -85,6 +86,7 @@ class OneRun:
         try:
             if self.times and devices_in_use():
                 check()
+                launch_cost_ns()
             self._cupti = Cupti(self.calls.handler(), records=self.times)
         except NotMeasuredError as error:
             self._hook(str(error))
@@ -157,6 +159,8 @@ class OneRun:
             syncs=syncs,
             copies=found.copies.frozen() if self._has_copies else None,
             kernels=found.kernels.frozen() if self._has_times else None,
+            event_calls=found.event_calls,
+            launch_watch_ns=launch_cost_ns() if self._has_times else 0,
         )
 
     @property
@@ -171,8 +175,10 @@ class OneRun:
         if self._final is not None:
             return self._final
         found = self._assembly().assembled()
-        # The records are given away once they are joined.
-        self._final = found if self._records is not None else None
+        if self._records is not None:
+            self._final = found
+            # The kernels are given away, and the rest is joined.
+            self._records = replace(self._records, copies=(), waits={}, events=(), looks=Looks())
         return found
 
     def _assembly(self) -> Assembly:
@@ -186,7 +192,7 @@ class OneRun:
             return found
 
         return Assembly(
-            noted=tuple(self.calls.noted()),
+            noted=self.calls.noted(),
             operator=operator,
             thread=self.recorder.native_thread,
             records=self._records,

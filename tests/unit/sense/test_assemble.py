@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from syncwatch.compat.cupti import CopyWay, MemoryKind
-from syncwatch.model.events import Call, Direction, HostMemory, Step, SyncKind
+from syncwatch.model.events import Call, Direction, EventCall, HostMemory, Step, SyncKind
 from syncwatch.model.runtime import STAGED_BYTES
 from syncwatch.sense.cuda.assemble import Assembled, Assembly, ends_of
-from syncwatch.sense.cuda.cupti import CopyRecord, Records, Shared
+from syncwatch.sense.cuda.cupti import CopyRecord, EventRecord, Looks, Records, Shared, WaitRecord
 from syncwatch.sense.cuda.native.library import CAPTURED
 from syncwatch.sense.cuda.runtime_calls import NotedCall
 from tests.helpers.fake_cupti import (
@@ -51,7 +51,7 @@ def copied(
     return CopyRecord(identity, 1_000, 1_010, 1, 7, size, way, source, target, *asked)
 
 
-NOTHING = Records(array("q"), (), (), {}, 0, 0, 0, 0)
+NOTHING = Records(array("q"), (), (), {}, (), Looks(), 0, 0, 0, 0)
 
 
 def assembled(noted: Sequence[NotedCall], records: Records | None = NOTHING, steps: Sequence[Step] = ()) -> Assembled:
@@ -59,7 +59,7 @@ def assembled(noted: Sequence[NotedCall], records: Records | None = NOTHING, ste
 
 
 def test_a_wait_has_its_line_its_time_and_what_it_waited_for() -> None:
-    found = assembled([call(STREAM, 1, 10, 30)], replace(NOTHING, waits={1: (1, 9)}))
+    found = assembled([call(STREAM, 1, 10, 30)], replace(NOTHING, waits={1: WaitRecord(1, 9, None)}))
 
     (wait,) = found.syncs
     assert (wait.kind, wait.start_ns, wait.end_ns, wait.api) == (SyncKind.STREAM, 10, 30, "cudaStreamSynchronize")
@@ -70,7 +70,7 @@ def test_a_wait_has_its_line_its_time_and_what_it_waited_for() -> None:
 
 @pytest.mark.parametrize(("number", "kind"), [(DEVICE, SyncKind.DEVICE), (EVENT, SyncKind.EVENT)])
 def test_waits_have_the_kind_of_their_call(number: int, kind: SyncKind) -> None:
-    found = assembled([call(number, 1, 10, 30)], replace(NOTHING, waits={1: (None, None)}))
+    found = assembled([call(number, 1, 10, 30)], replace(NOTHING, waits={1: WaitRecord(None, None, None)}))
 
     assert [(each.kind, each.device, each.stream) for each in found.syncs] == [(kind, 0, None)]
 
@@ -84,7 +84,7 @@ def test_a_wait_without_a_record_keeps_line_and_time() -> None:
 
 def test_a_read_is_one_wait_from_its_copy_on_and_its_copy_blocks() -> None:
     noted = [call(READ, 1, 10, 18), call(STREAM, 2, 25, 40, copy=1)]
-    records = replace(NOTHING, copies=(copied(1, Direction.D2H),), waits={2: (0, 7)})
+    records = replace(NOTHING, copies=(copied(1, Direction.D2H),), waits={2: WaitRecord(0, 7, None)})
     found = assembled(noted, records)
 
     (wait,) = found.syncs
@@ -101,15 +101,17 @@ def test_what_syncwatch_took_to_look_counts_while_the_gpu_was_not_done_with_the_
 ) -> None:
     # From 18 to 25 the line is looked up.
     noted = [call(READ, 1, 10, 18), call(STREAM, 2, 25, 40, copy=1)]
-    record = replace(copied(1, Direction.D2H), start_ns=11, end_ns=copied_ns)
-    found = assembled(noted, replace(NOTHING, copies=(record,), waits={2: (0, 7)}))
+    record = copied(1, Direction.D2H)._replace(start_ns=11, end_ns=copied_ns)
+    found = assembled(noted, replace(NOTHING, copies=(record,), waits={2: WaitRecord(0, 7, None)}))
 
     assert [each.start_ns for each in found.syncs] == [begin_ns]
 
 
 def test_two_copies_and_one_wait_are_one_wait_from_both_copies_on() -> None:
     noted = [call(UPLOAD, 1, 10, 13), call(READ, 2, 20, 25, copy=1), call(STREAM, 3, 30, 40, copy=2)]
-    records = replace(NOTHING, copies=(copied(1, Direction.H2D), copied(2, Direction.D2H)), waits={3: (0, 7)})
+    records = replace(
+        NOTHING, copies=(copied(1, Direction.H2D), copied(2, Direction.D2H)), waits={3: WaitRecord(0, 7, None)}
+    )
     found = assembled(noted, records)
 
     assert [(each.start_ns, each.end_ns) for each in found.syncs] == [(10, 40)]
@@ -176,6 +178,37 @@ def test_a_copy_that_is_captured_copies_nothing_and_no_record_is_due() -> None:
     assert [each.bytes for each in relaxed.copies] == [64]
 
 
+def test_two_records_of_one_copy_are_not_without_a_call() -> None:
+    records = (copied(1, Direction.D2H, 4), copied(1, Direction.D2H, 8), copied(2, Direction.D2D, 16, called=150))
+    found = assembled([call(READ, 1, 10, 18)], replace(NOTHING, copies=records))
+
+    assert [each.bytes for each in found.copies] == [4, 16]
+    assert found.joins is not None and found.joins.records_alone == 0
+
+
+def test_copies_that_two_threads_make_by_turns_have_their_own_waits() -> None:
+    noted = [
+        call(READ, 1, 10, 12),
+        call(READ, 2, 11, 13),
+        call(STREAM, 3, 20, 40, copy=2),
+        call(UPLOAD, 4, 41, 42),
+        call(STREAM, 5, 20, 50, copy=1),
+        call(STREAM, 6, 60, 70),
+    ]
+    records = tuple(copied(number, Direction.D2H, memory=MemoryKind.PINNED) for number in (1, 2, 4))
+    found = assembled(
+        noted,
+        replace(
+            NOTHING,
+            copies=records,
+            waits={3: WaitRecord(0, 7, None), 5: WaitRecord(0, 7, None), 6: WaitRecord(0, 7, None)},
+        ),
+    )
+
+    assert [(each.start_ns, each.end_ns) for each in found.syncs] == [(11, 40), (10, 50), (60, 70)]
+    assert [each.blocking for each in found.copies] == [True, True, False]
+
+
 def test_an_allocation_is_a_kind_of_its_own_and_no_record_is_due() -> None:
     found = assembled([call(MALLOC, 1, 10, 50)])
 
@@ -213,7 +246,7 @@ def test_a_record_of_a_copy_without_its_call_is_kept_and_counted() -> None:
     ],
 )
 def test_the_ends_of_a_copy(way: int, memory: int, expected: tuple[Direction, HostMemory | None]) -> None:
-    record = replace(copied(1, Direction.D2H), way=way, target=memory)
+    record = copied(1, Direction.D2H)._replace(way=way, target=memory)
 
     assert ends_of(record) == expected
 
@@ -240,7 +273,7 @@ def test_in_a_plain_program_nothing_is_alone() -> None:
     records = replace(
         NOTHING,
         copies=(copied(1, Direction.D2H), copied(3, Direction.H2D), copied(5, Direction.D2D, called=70)),
-        waits={2: (0, 7)},
+        waits={2: WaitRecord(0, 7, None)},
         kernels=array("q", [0, -1, 500, 510, 45, 46]),
         shared=(Shared(7, "gemm", 0, None, 77, LAUNCH),),
         launches=2,
@@ -273,7 +306,27 @@ def test_while_the_watch_lasts_there_are_lines_and_no_joins() -> None:
 
 
 def test_a_peer_copy_is_named_by_its_own_call() -> None:
-    record = replace(copied(1, Direction.D2D, called=5), way=CopyWay.PEER_TO_PEER, number=PEER)
+    record = copied(1, Direction.D2D, called=5)._replace(way=CopyWay.PEER_TO_PEER, number=PEER)
 
     (copy,) = assembled([], replace(NOTHING, copies=(record,), launches=1)).copies
     assert copy.call is not None and copy.call.name == "cudaMemcpyPeerAsync"
+
+
+def test_event_calls_have_their_thread_and_looks_stand_beside_their_calls() -> None:
+    records = replace(
+        NOTHING,
+        copies=(copied(1, Direction.D2H),),
+        waits={2: WaitRecord(0, None, 41)},
+        events=(EventRecord(41, 7, 0, False, 77, 12), EventRecord(41, 9, None, True, 77, 13)),
+        looks=Looks(array("q", [1, 500, 2, 600])),
+    )
+    found = assembled([call(READ, 1, 10, 18), call(EVENT, 2, 25, 40, copy=1)], records)
+
+    assert found.event_calls == (EventCall(41, 7, False, 78, 12, 0), EventCall(41, 9, True, 78, 13, 0))
+    (copy,), (wait,) = found.copies, found.syncs
+    assert copy.call is not None
+    assert (copy.call.watch_ns, wait.watch_ns, wait.event) == (500, 600, 41)
+
+
+def test_without_records_nothing_is_known_of_events() -> None:
+    assert assembled([call(EVENT, 1, 10, 50)], records=None).event_calls is None

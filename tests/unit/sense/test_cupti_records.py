@@ -12,7 +12,7 @@ from syncwatch.compat.cupti import CopyWay, MemoryKind
 from syncwatch.sense.cuda.cupti import Records
 from syncwatch.sense.cuda.native.library import CAPTURED
 from tests.helpers import fake_cupti
-from tests.helpers.fake_cupti import FakeCupti, Watch, program
+from tests.helpers.fake_cupti import STREAM, FakeCupti, Watch, program
 
 
 def launches(found: Records) -> list[tuple[str, int | None]]:
@@ -210,6 +210,19 @@ def test_a_copy_on_the_device_has_the_call_that_asked_for_it(cupti: FakeCupti, k
     assert (found.launches, found.launches_alone) == (1, 0)
 
 
+def test_copies_are_in_the_order_of_their_calls_whichever_ends_first(cupti: FakeCupti) -> None:
+    watch = Watch()
+    for number in (3, 1, 2):
+        cupti.read(number, 8 * number)
+        cupti.deliver()
+    copies = watch.end().copies
+
+    assert [(copy.id, copy.bytes) for copy in copies] == [(1, 8), (2, 16), (3, 24)]
+    assert (copies[-1].id, [copy.id for copy in copies[1:]]) == (3, [2, 3])
+    with pytest.raises(IndexError):
+        copies[3]
+
+
 def test_a_copy_whose_call_was_told_has_no_other_call(cupti: FakeCupti) -> None:
     watch = Watch()
     cupti.play(program((fake_cupti.READ, 6, 8)))
@@ -243,14 +256,62 @@ def test_a_wait_has_the_gpu_of_its_context_and_a_stream_if_it_was_for_one(cupti:
     cupti.kernel(8)
     found = watch.end()
 
-    assert found.waits == {1: (3, 9), 2: (3, None)}
+    assert found.waits == {1: (3, 9, None), 2: (3, None, None)}
+
+
+def test_an_event_ties_streams_by_the_calls_that_recorded_it_and_wait_for_it(cupti: FakeCupti) -> None:
+    watch = Watch()
+    before = time.time_ns()
+    cupti.play(program((fake_cupti.MARK, 1), (fake_cupti.STREAM_WAIT, 2), (fake_cupti.EVENT, 3)))
+    cupti.marked(1, event=41, stream=7)
+    cupti.waited(2, type=2, stream=9, event=41)
+    cupti.waited(3, type=1, stream=0xFFFFFFFF, event=41)
+    cupti.marked(4, event=42)
+    cupti.kernel(8)
+    found = watch.end()
+
+    assert [(each.event, each.stream, each.device, each.waits) for each in found.events] == [
+        (41, 7, 3, False),
+        (41, 9, 3, True),
+    ]
+    assert all(each.thread == threading.get_native_id() and each.called_ns >= before for each in found.events)
+    assert found.waits == {3: (3, None, 41)}
+
+
+def test_what_is_captured_orders_nothing_yet(cupti: FakeCupti) -> None:
+    watch = Watch()
+    cupti.play(program((fake_cupti.BEGIN_CAPTURE, 1), (fake_cupti.MARK, 2), (fake_cupti.END_CAPTURE, 3)))
+    cupti.marked(2, event=41)
+
+    assert watch.end().events == ()
+
+
+def test_how_long_the_look_at_each_call_took_is_known(cupti: FakeCupti) -> None:
+    watch = Watch()
+    before = time.perf_counter_ns()
+    cupti.play(program((STREAM, 5), (STREAM, 3)))
+    spent = time.perf_counter_ns() - before
+    looks = watch.end().looks
+
+    assert looks.of(5) > 0 and looks.of(3) > 0
+    assert looks.of(5) + looks.of(3) <= spent
+    assert looks.of(4) == looks.of(6) == 0
+
+
+def test_what_many_calls_waited_for_is_held_once(cupti: FakeCupti) -> None:
+    watch = Watch()
+    for number in range(1, 101):
+        cupti.waited(number, stream=7 + number % 2)
+    found = watch.end().waits
+
+    assert (len(found), len({id(each) for each in found.values()})) == (100, 2)
 
 
 def test_the_gpu_of_a_wait_is_unknown_where_nothing_told_of_its_context(cupti: FakeCupti) -> None:
     watch = Watch()
     cupti.waited(1)
 
-    assert watch.end().waits == {1: (None, 7)}
+    assert watch.end().waits == {1: (None, 7, None)}
 
 
 def test_work_is_placed_in_the_step_of_its_launch_however_late_it_runs(cupti: FakeCupti) -> None:
@@ -313,5 +374,5 @@ def test_nothing_of_one_watch_is_in_the_next(cupti: FakeCupti) -> None:
     first.end()
     second = Watch().end()
 
-    assert (list(second.kernels), second.shared, second.copies, second.waits) == ([], (), (), {})
+    assert (list(second.kernels), second.shared, list(second.copies), second.waits) == ([], (), [], {})
     assert (second.launches, second.launches_alone, second.kernels_alone, second.lost) == (0, 0, 0, 0)

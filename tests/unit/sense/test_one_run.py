@@ -116,7 +116,7 @@ def test_after_the_watch_nothing_stays_on(cupti: FakeCupti, modes: list[int]) ->
         during = (cupti.is_subscribed, active.subscribed(), modes[-1], cupti.records_asked)
     cupti.play(program((STREAM, 1)))
 
-    assert during == (True, True, 1, 5)
+    assert during == (True, True, 1, 6)
     assert (cupti.is_subscribed, active.subscribed(), modes[-1], cupti.records_asked) == (False, False, 0, 0)
     assert warnings.filters is filters and PREPARE_PROFILER.get() is prepare
     assert len(run.recording("one").syncs) == 0

@@ -197,6 +197,21 @@ def test_many_calls_are_packed_and_come_back_as_they_were(
     assert {type(each.explicit) for each in found} == {bool}
 
 
+def test_what_is_noted_later_is_not_among_the_calls_so_far(
+    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_calls, "_MANY", 3)
+    cupti.play(program(*((STREAM, each) for each in range(1, 8))))
+    before = calls.noted()
+    cupti.play(program(*((STREAM, each) for each in range(8, 20))))
+
+    assert [each.id for each in before] == list(range(1, 8))
+    assert [each.id for each in before[-3:]] == [5, 6, 7]
+    assert len(calls.noted()) == 19
+    with pytest.raises(IndexError):
+        before[7]
+
+
 @pytest.mark.parametrize("number", [READ, STREAM])
 def test_calls_of_every_kind_are_packed(
     calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch, number: int

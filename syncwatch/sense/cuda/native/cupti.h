@@ -23,6 +23,7 @@ enum Kind : uint32_t {
   kMemset = 2,
   kKernel = 10,
   kPeerCopy = 22,
+  kEvent = 36,
   kSynchronization = 38,
 };
 
@@ -61,6 +62,8 @@ constexpr Layout kKernelAt{16, 24, 40, 44, 48, 92}, kCopyAt{16, 24, 32, 36, 40, 
 constexpr size_t kKernelName = 104;
 constexpr size_t kCopyWay = 4, kCopySource = 5, kCopyTarget = 6, kBytes = 8;
 // CUpti_ActivitySynchronization2
-constexpr size_t kSyncType = 4, kSyncId = 24, kSyncContext = 28, kSyncStream = 32;
+constexpr size_t kSyncType = 4, kSyncId = 24, kSyncContext = 28, kSyncStream = 32, kSyncEvent = 36;
+// CUpti_ActivityCudaEvent and CUpti_ActivityCudaEvent2
+constexpr size_t kEventId = 4, kEventContext = 8, kEventStream = 12, kEventNumber = 16;
 
 }  // namespace cupti

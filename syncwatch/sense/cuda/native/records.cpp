@@ -10,6 +10,7 @@
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #include <cstring>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -30,7 +32,8 @@ namespace {
 constexpr int64_t kNone = INT64_MIN;
 constexpr size_t kBufferBytes = size_t{4} << 20;
 constexpr size_t kChunk = size_t{1} << 18;
-constexpr size_t kKernelWidth = 6, kCopyWidth = 13, kSyncWidth = 4, kSharedWidth = 6;
+constexpr size_t kKernelWidth = 6, kCopyWidth = 13, kSyncWidth = 5, kSharedWidth = 6;
+constexpr size_t kEventWidth = 4, kOrderWidth = 3, kLookWidth = 2;
 
 constexpr int64_t kCaptured = -1;  // the bytes of a copy that goes into a graph
 
@@ -41,6 +44,20 @@ int64_t now_ns() {
   clock_gettime(CLOCK_REALTIME, &moment);
   return moment.tv_sec * INT64_C(1000000000) + moment.tv_nsec;
 }
+
+// Gives memory that goes back to the system when it is let go. The C library keeps what is as small as a chunk, once a
+// larger piece was freed, as CUPTI's buffers are: then what was read out is held twice.
+template <typename T>
+struct Pages {
+  using value_type = T;
+  T* allocate(size_t count) {
+    void* found = mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (found == MAP_FAILED) throw std::bad_alloc();
+    return static_cast<T*>(found);
+  }
+  void deallocate(T* from, size_t count) { munmap(from, count * sizeof(T)); }
+  bool operator==(const Pages&) const { return true; }
+};
 
 // Rows of numbers that are given back from the front, chunk by chunk, so that reading them out frees them.
 class Rows {
@@ -95,7 +112,7 @@ class Rows {
   }
 
  private:
-  std::deque<std::vector<int64_t>> chunks_;
+  std::deque<std::vector<int64_t, Pages<int64_t>>> chunks_;
   size_t count_ = 0;
 };
 
@@ -125,7 +142,8 @@ struct Records {
   std::mutex lock, noting;
   std::vector<std::pair<uint32_t, Call>> noted;  // guarded by `noting`
   std::vector<std::pair<uint32_t, Call>> taken;
-  Rows kernels, copies, syncs;
+  Rows kernels, copies, syncs, events;
+  Rows orders, looks;  // guarded by `noting`
   std::unordered_map<uint32_t, Call> calls;
   std::unordered_multimap<uint32_t, Work> waiting;  // work whose call has not come yet
   std::vector<Shared> shared;
@@ -181,6 +199,16 @@ struct Records {
     noted.emplace_back(id, call);
   }
 
+  void note_order(uint32_t id, int64_t thread, int64_t begin) {
+    std::lock_guard<std::mutex> held(noting);
+    orders.add({id, thread, begin});
+  }
+
+  void note_look(uint32_t id, int64_t ns) {
+    std::lock_guard<std::mutex> held(noting);
+    looks.add({id, ns});
+  }
+
   void take_noted() {
     {
       std::lock_guard<std::mutex> held(noting);
@@ -215,8 +243,9 @@ thread_local Begun begun[kDeepest];
 thread_local int depth = 0;
 
 // What a driver call is watched for: to tell Python, to keep it for the work that it starts, since work between it and
-// the other goes into a graph, or to tell Python with the bytes of a linear copy.
-enum class Role : uint8_t { kTold, kStartsWork, kBeginsCapture, kEndsCapture, kCopies };
+// the other goes into a graph, to tell Python with the bytes of a linear copy, or to keep when an event was recorded or
+// a stream was made to wait for one.
+enum class Role : uint8_t { kTold, kStartsWork, kBeginsCapture, kEndsCapture, kCopies, kOrders };
 constexpr uint32_t kNumbers = 2048;
 Role roles[kNumbers];
 // The watch in which this thread last began to capture; a watch may end before the capture does.
@@ -249,11 +278,15 @@ void on_call(void*, int, uint32_t number, const void* data) {
     return;
   }
   const bool capturing = captured_in != 0 && captured_in == watch.load();
-  if (role == Role::kStartsWork) {
+  if (role == Role::kStartsWork || role == Role::kOrders) {
     Records* into = records.load();
     // What is captured runs with the launch of its graph.
     if (into == nullptr || capturing) return;
-    into->note(id, {thread_id(), number, begin, end});
+    if (role == Role::kOrders) {
+      into->note_order(id, thread_id(), begin);
+    } else {
+      into->note(id, {thread_id(), number, begin, end});
+    }
     return;
   }
   const OnEnd told = on_end.load();
@@ -266,6 +299,8 @@ void on_call(void*, int, uint32_t number, const void* data) {
     if (parameters != nullptr) bytes = at<int64_t>(parameters, kByteCount);
   }
   told(number, id, begin, end, bytes);
+  Records* into = records.load();
+  if (into != nullptr) into->note_look(id, now_ns() - end);
 }
 
 void give_buffer(uint8_t** buffer, size_t* size, size_t* most) {
@@ -288,7 +323,12 @@ void take_record(Records& into, const uint8_t* record) {
   const uint32_t kind = at<uint32_t>(record, 0);
   if (kind == kSynchronization) {
     into.syncs.add({at<uint32_t>(record, kSyncId), at<uint32_t>(record, kSyncType), at<uint32_t>(record, kSyncContext),
-                    at<uint32_t>(record, kSyncStream)});
+                    at<uint32_t>(record, kSyncStream), at<uint32_t>(record, kSyncEvent)});
+    return;
+  }
+  if (kind == kEvent) {
+    into.events.add({at<uint32_t>(record, kEventId), at<uint32_t>(record, kEventContext),
+                     at<uint32_t>(record, kEventStream), at<uint32_t>(record, kEventNumber)});
     return;
   }
   if (kind != kKernel && kind != kMemset && kind != kCopy && kind != kPeerCopy) {
@@ -336,7 +376,8 @@ bool find(F& function, const char* name) {
 
 Rows* rows_of(int which) {
   Records* all = records.load();
-  return which == 0 ? &all->kernels : which == 1 ? &all->copies : &all->syncs;
+  Rows* rows[] = {&all->kernels, &all->copies, &all->syncs, &all->events, &all->orders, &all->looks};
+  return rows[which];
 }
 
 }  // namespace
@@ -426,10 +467,14 @@ void syncwatch_finish(int64_t* left) {
   left[0] = static_cast<int64_t>(all.waiting.size());
   for (const auto& [id, work] : all.waiting) all.add(work, nullptr);
   all.waiting.clear();
-  all.syncs.each(kSyncWidth, [&all](int64_t* row) {
-    auto device = all.devices.find(row[2]);
-    row[2] = device == all.devices.end() ? kNone : device->second;
-  });
+  const auto device_of = [&all](int64_t context) {
+    auto device = all.devices.find(context);
+    return device == all.devices.end() ? kNone : device->second;
+  };
+  all.syncs.each(kSyncWidth, [&](int64_t* row) { row[2] = device_of(row[2]); });
+  all.events.each(kEventWidth, [&](int64_t* row) { row[1] = device_of(row[1]); });
+  all.orders.sort_by<kOrderWidth>(0);
+  all.looks.sort_by<kLookWidth>(0);
   all.copies.each(kCopyWidth, [&all](int64_t* row) {
     auto call = all.calls.find(static_cast<uint32_t>(row[0]));
     if (call == all.calls.end()) return;
@@ -465,6 +510,7 @@ void syncwatch_place(int64_t ahead, const int64_t* begins, const int64_t* ends, 
     row[2] -= ahead;
   });
   all.kernels.sort_by<kKernelWidth>(2);
+  all.copies.sort_by<kCopyWidth>(0);
 }
 
 size_t syncwatch_front(int which) { return rows_of(which)->front(); }
