@@ -113,9 +113,12 @@ def judged(case: GateCase, known: Sequence[KnownSite] | None, path: Path, *, upd
     return GateResult(case, case.verdict(_read(path, case.settings)), changes)
 
 
-def adjusted(policy: Policy, max_syncs: float | None, variants: Sequence[str], *, strict: bool) -> Policy:
+def adjusted(
+    policy: Policy, variants: Sequence[str], *, max_syncs: float | None, max_gain_us: float | None, strict: bool
+) -> Policy:
     """Return `policy` with what one command says beside it."""
-    budgets = policy.budgets if max_syncs is None else replace(policy.budgets, syncs=max_syncs)
+    given = {"syncs": max_syncs, "gain_us": max_gain_us}
+    budgets = replace(policy.budgets, **{name: limit for name, limit in given.items() if limit is not None})
     return replace(policy, budgets=budgets, variants=tuple(variants), strict=strict or policy.strict)
 
 

@@ -30,8 +30,19 @@ _SAME: Any = object()
 
 RESERVED = frozenset(
     {
-        *("arguments", "baseline", "config", "device", "for_steps", "format", "help", "max_syncs", "module"),
-        *("no_prices", "output", "prices", "require", "rounds", "seconds", "signal", "skip_steps", "step_range"),
+        *("arguments", "baseline", "config", "device", "for_steps", "format", "help", "max_gain_us", "max_syncs"),
+        *(
+            "module",
+            "no_prices",
+            "output",
+            "prices",
+            "require",
+            "rounds",
+            "seconds",
+            "signal",
+            "skip_steps",
+            "step_range",
+        ),
         *("steps", "strict", "target", "update_baseline", "variant", "warmup", "what_if"),
     }
 )

@@ -123,6 +123,14 @@ def gate(
         Optional[float],  # noqa: UP045
         typer.Option(min=0, help="Disallowed syncs a step that may stay.", show_default="the policy's, else 0"),
     ] = None,
+    max_gain_us: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            min=0,
+            help="Microseconds that a step may gain at most without its implicit waits; on CUDA alone.",
+            show_default="the policy's, else any",
+        ),
+    ] = None,
     baseline: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="The known sites.", show_default=".syncwatch-baseline.jsonl beside the policy, if there"),
@@ -177,7 +185,9 @@ def gate(
     require_writable(output)
     outputs = formats(form)
     settings = read_settings(Path.cwd(), config)
-    policy = adjusted(settings.policy, max_syncs, tuple(variant or ()), strict=strict)
+    policy = adjusted(
+        settings.policy, tuple(variant or ()), max_syncs=max_syncs, max_gain_us=max_gain_us, strict=strict
+    )
     path, known = baseline_for(settings, baseline, updating=update)
     words = target_words(target, arguments, module)
     require_files_apart(

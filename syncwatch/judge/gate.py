@@ -28,7 +28,7 @@ from syncwatch.model.verdict import (
     Verdict,
 )
 
-_TIMES = ("host_blocked_us", "gpu_idle_us")
+_TIMES = ("host_blocked_us", "gpu_idle_us", "gain_us")
 
 
 def judge_budgets(
@@ -59,6 +59,7 @@ def _figures(budgets: Budgets) -> tuple[tuple[str, float | None], ...]:
         ("d2h_bytes", budgets.d2h_bytes),
         ("host_blocked_us", budgets.host_blocked_us),
         ("gpu_idle_us", budgets.gpu_idle_us),
+        ("gain_us", budgets.gain_us),
     )
 
 
@@ -68,6 +69,8 @@ def _measured(per_step: PerStep | WorstStep, name: str) -> float | None:
         "d2h_bytes": per_step.d2h_bytes,
         "host_blocked_us": per_step.host_blocked_us,
         "gpu_idle_us": per_step.gpu_idle_us,
+        # A gain is one of all steps together: what a wait costs one of them, the next may get back.
+        "gain_us": per_step.gain_us if isinstance(per_step, PerStep) else None,
     }
     return figures[name]
 
@@ -83,6 +86,8 @@ def _judge(
         return
     if average is None:
         said = f"{variant.name}: {name} was not measured, and the policy has a budget of {limit:g} for it."
+        if name == "gain_us" and variant.replay is not None and variant.replay.unknown is not None:
+            said += f" {variant.replay.unknown}"
         yield Ruling(Severity.FAIL, Reason.UNMEASURED, said, said, variant.name, limit=limit)
         return
     measured = average if worst is None else max(average, worst)

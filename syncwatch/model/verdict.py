@@ -74,6 +74,8 @@ class Budgets:
     """Judged on CUDA alone: the virtual device's times are modelled."""
     gpu_idle_us: float | None = None
     """Judged on CUDA alone."""
+    gain_us: float | None = None
+    """Of what a step would gain without its implicit waits. Judged on CUDA alone."""
 
 
 @dataclass(frozen=True, slots=True)

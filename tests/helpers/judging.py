@@ -35,6 +35,7 @@ SW101 = "allow"
 syncs = 2
 d2h_bytes = 4096.5
 gpu_idle_us = 10
+gain_us = 50
 
 [[allow]]
 code = ["SW101", "SW2"]

@@ -178,6 +178,9 @@ def test_a_policy_of_the_project(repository: Repository) -> None:
     modelled = with_policy("budgets.gpu_idle_us = 1\nbudgets.syncs = 1")
     assert modelled.code == 0 and "was not judged" in modelled.out
     assert with_policy("budgets.gpu_idle_us = 1\nbudgets.syncs = 1", "--strict").code == 3
+    gain = with_policy("budgets.syncs = 1", "--max-gain-us", "0.5")
+    assert gain.code == 0 and "the budget of 0.5 for gain_us was not judged" in gain.out
+    assert with_policy("max_gain_us = 9\nbudgets.syncs = 1", "--strict").code == 3
     wrong = with_policy('explicitt = "log"')
     assert (wrong.code, wrong.out) == (2, "")
     assert "pyproject.toml:2: no key 'explicitt'. Did you mean 'explicit'?" in wrong.err

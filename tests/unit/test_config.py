@@ -31,12 +31,12 @@ def test_everything_that_can_be_said(tmp_path: Path) -> None:
         causes=(Rule("SW101", Level.ALLOW), Rule("SW3", Level.LOG)),
         paths=(Rule("tests/**", Level.ALLOW),),
         ranges=(Rule("decode *", Level.DISALLOW),),
-        budgets=Budgets(syncs=2, d2h_bytes=4096.5, gpu_idle_us=10),
+        budgets=Budgets(syncs=2, d2h_bytes=4096.5, gpu_idle_us=10, gain_us=50),
         allows=(
             Allow(
-                ("SW101", "SW2"), "once a request", date(2027, 3, 1), Pattern("app/*.py", None), "syncwatch.toml", 22
+                ("SW101", "SW2"), "once a request", date(2027, 3, 1), Pattern("app/*.py", None), "syncwatch.toml", 23
             ),
-            Allow(("SW104",), "logging", None, Pattern(None, "log_*"), "syncwatch.toml", 28),
+            Allow(("SW104",), "logging", None, Pattern(None, "log_*"), "syncwatch.toml", 29),
         ),
         strict=True,
     )
@@ -51,8 +51,13 @@ def test_a_pyproject_says_the_same(tmp_path: Path) -> None:
     lines = [f"[tool.syncwatch.{line[1:]}" if line.startswith("[") and line[1] != "[" else line for line in tables]
     text = "[tool.syncwatch]\n" + "\n".join(lines).replace("[[allow", "[[tool.syncwatch.allow")
     shared = read(tmp_path, text, "pyproject.toml").policy
-    assert [allow.line for allow in shared.allows] == [23, 29]
+    assert [allow.line for allow in shared.allows] == [24, 30]
     assert shared.causes == own.causes and shared.budgets == own.budgets
+
+
+def test_the_most_that_a_step_may_gain_can_stand_at_the_top(tmp_path: Path) -> None:
+    assert read(tmp_path, "max_gain_us = 50.5\nbudgets.syncs = 2").policy.budgets == Budgets(syncs=2, gain_us=50.5)
+    assert read(tmp_path, "budgets.gain_us = 50.5").policy.budgets == Budgets(gain_us=50.5)
 
 
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
@@ -108,6 +113,9 @@ def test_two_policies_in_one_folder_are_refused(tmp_path: Path) -> None:
         ("[budgets]\nsyncs = nan", 2, ">= 0"),
         ("budgets = { d2h_bytes = 1, d2h_copes = 2 }", 1, "Did you mean 'd2h_copies'?"),
         ("budgets.syncs = 'two'", 1, "budgets.syncs: expected"),
+        ("strict = true\nmax_gain_us = -1", 2, ">= 0"),
+        ("max_gain = 3", 1, "Did you mean 'max_gain_us'?"),
+        ("max_gain_us = 3\n[budgets]\ngain_us = 4", 1, "budgets.gain_us says the same"),
         ("[causes]\nSW101 = 'log'\n\nSW1O2 = 'log'", 4, "Did you mean SW102?"),
         ("[causes]\nSW7 = 'log'", 2, "no cause 'SW7'"),
         ("[causes]\n'' = 'log'", 2, "no cause ''"),

@@ -38,6 +38,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     outside_steps: Level = Level.DISALLOW
     unwatched: Level = Level.DISALLOW
     strict: bool = False
+    max_gain_us: _LIMIT = None
     baseline: _Text | None = None
     require: list[str] = []
     causes: dict[str, Any] = {}
@@ -103,7 +104,7 @@ def read_settings(start: Path, given: Path | None = None) -> Settings:
         causes=_rules(config, "causes", table.causes),
         paths=_rules(config, "paths", table.paths),
         ranges=_rules(config, "ranges", table.ranges),
-        budgets=_budgets(config, table.budgets),
+        budgets=_budgets(config, table),
         allows=_allows(config, table.allow),
         outside_steps=table.outside_steps,
         unwatched=table.unwatched,
@@ -127,13 +128,17 @@ def _decode(config: ConfigFile, value: Any, shape: type[_Shape], *path: str | in
         raise config.refused(error, path, value, _KEYS) from error
 
 
-def _budgets(config: ConfigFile, table: Mapping[str, Any]) -> Budgets:
-    for name in table:
+def _budgets(config: ConfigFile, table: _Table) -> Budgets:
+    for name in table.budgets:
         if name not in _KEYS["budgets"]:
             raise config.unknown(("budgets", name), _KEYS["budgets"])
     limits: dict[str, float | None] = {
-        name: _decode(config, value, _LIMIT, "budgets", name) for name, value in table.items()
+        name: _decode(config, value, _LIMIT, "budgets", name) for name, value in table.budgets.items()
     }
+    if table.max_gain_us is not None:
+        if "gain_us" in limits:
+            raise config.wrong(("max_gain_us",), "budgets.gain_us says the same. Keep one of the two.")
+        limits["gain_us"] = table.max_gain_us
     return Budgets(**limits)
 
 

@@ -79,7 +79,7 @@ def test_what_a_rule_lets_pass_does_not_use_up_the_budget() -> None:
     assert verdict_on(site(), site(code="SW301", line=9), policy=policy).outcome is Outcome.CLEAN
 
 
-@pytest.mark.parametrize("name", ["d2h_copies", "d2h_bytes", "host_blocked_us", "gpu_idle_us"])
+@pytest.mark.parametrize("name", ["d2h_copies", "d2h_bytes", "host_blocked_us", "gpu_idle_us", "gain_us"])
 @pytest.mark.parametrize(
     ("measured", "outcome"), [(8.0, Outcome.CLEAN), (8.5, Outcome.OVER), (None, Outcome.UNMEASURED)]
 )
@@ -90,7 +90,7 @@ def test_each_budget_is_kept_exceeded_or_not_measured(name: str, measured: float
     assert all(name in reason for reason in verdict.reasons)
 
 
-@pytest.mark.parametrize("name", ["host_blocked_us", "gpu_idle_us"])
+@pytest.mark.parametrize("name", ["host_blocked_us", "gpu_idle_us", "gain_us"])
 def test_a_modelled_time_is_held_against_no_budget_and_that_is_said(name: str) -> None:
     known = report(device=DeviceKind.VIRTUAL, per_step={name: 1.0})
     policy = Policy(budgets=Budgets(**{name: 8.0}))
@@ -98,6 +98,28 @@ def test_a_modelled_time_is_held_against_no_budget_and_that_is_said(name: str) -
     strict = judge(known, replace(policy, strict=True), today=TODAY)
     assert (relaxed.outcome, said(relaxed)) == (Outcome.CLEAN, [(WARN, Reason.NOT_JUDGED, None)])
     assert (strict.outcome, said(strict)) == (Outcome.UNMEASURED, [(FAIL, Reason.UNMEASURED, None)])
+
+
+def test_a_gain_that_is_not_known_has_its_reason() -> None:
+    known = report_of(session(recording(syncs=[sync(at=(0, 10))], kernels=None)))
+    verdict = judge(known, Policy(implicit=Level.ALLOW, budgets=Budgets(gain_us=50.0)), today=TODAY)
+    assert verdict.outcome is Outcome.UNMEASURED
+    assert verdict.reasons == (
+        "naive: gain_us was not measured, and the policy has a budget of 50 for it. "
+        "No gain is stated: what the GPU did was not recorded.",
+    )
+
+
+def test_a_gain_is_judged_as_the_replay_gave_it() -> None:
+    known = report_of(gdn_session())
+    gain = known.variants[0].per_step.gain_us
+    assert gain is not None and gain > 1000
+    policy = Policy(implicit=Level.ALLOW, variants=("naive",))
+    kept, over = (
+        judge(known, replace(policy, budgets=Budgets(gain_us=limit)), today=TODAY) for limit in (gain, gain - 1)
+    )
+    assert kept.outcome is Outcome.CLEAN
+    assert over.outcome is Outcome.OVER and over.reasons[0].startswith("naive: gain_us is 1095")
 
 
 def test_an_allowed_site_passes_with_its_reason_and_its_cost() -> None:
