@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from syncwatch.app.report import write_run
+from syncwatch.app.report import open_run, write_run
 from syncwatch.pipeline import analysed
 from tests.helpers.command import Ended, syncwatch
 from tests.helpers.fakes import gdn_session, later_gdn_session, recording, session, steps
@@ -68,3 +69,18 @@ def test_a_file_with_a_hostile_target_is_shown_and_not_acted_upon(runs: Path) ->
     ended = syncwatch("compare", "before.json", "hostile.json", cwd=runs)
     assert ended.code == 0
     assert "\x1b" not in ended.out and "\\x1b[31m[red]x" in ended.out
+
+
+def test_a_run_file_of_an_older_report_is_analysed_anew_and_has_its_gains(tmp_path: Path) -> None:
+    older = Path(__file__).parents[1] / "data" / "run_of_report_1.json"
+    assert json.loads(older.read_text())["schema"] == "syncwatch.report/1"
+    shutil.copy(older, tmp_path / "older.json")
+    again = syncwatch("report", "older.json", "--format", "json=report.json", cwd=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (again.code, again.err, report["schema"]) == (0, "", "syncwatch.report/2")
+    assert report["variants"][0]["per_step"]["gain_us"] > 0
+    assert all(site["gain_us"] is not None for site in report["variants"][0]["sites"])
+    write_run(open_run(older, None), tmp_path / "newer.json")
+    ended = syncwatch("compare", "older.json", "newer.json", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert "watched: of 3 lines 3 as before" in ended.out and "no difference (modelled)" in ended.out

@@ -22,14 +22,21 @@ from tests.helpers.judging import site
 Rounds = list[list[int]]
 
 
-def priced(source: str = "x.item()", *, blocked: float | None = 100.0, idle: float | None = 50.0, **more: Any) -> Site:
-    return replace(site(source, **more), host_blocked_us=blocked, gpu_idle_us=idle)
+def priced(
+    source: str = "x.item()",
+    *,
+    blocked: float | None = 100.0,
+    idle: float | None = 50.0,
+    gain: float | None = None,
+    **more: Any,
+) -> Site:
+    return replace(site(source, **more), host_blocked_us=blocked, gpu_idle_us=idle, gain_us=gain)
 
 
 def changes(
-    before: list[Site], after: list[Site], *, same_clock: bool = True, modelled: bool = False
+    before: list[Site], after: list[Site], *, same_clock: bool = True, modelled: bool = False, step_us: float = 0.0
 ) -> tuple[LineComparison, ...]:
-    return line_changes(before, after, key_of, same_clock=same_clock, modelled=modelled)
+    return line_changes(before, after, key_of, same_clock=same_clock, modelled=modelled, step_us=step_us)
 
 
 def only(found: tuple[LineComparison, ...]) -> LineComparison:
@@ -85,6 +92,32 @@ def test_times_change_by_more_than_two_prices_of_one_thing_differ(
 ) -> None:
     was, now = priced(**{figure: before}), priced(**{figure: after})
     assert only(changes([was], [now])).change is change
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "step_us", "change"),
+    [
+        pytest.param(0.0, 39.0, 1000.0, Change.SAME, id="39-us-is-noise-of-two-gains"),
+        pytest.param(0.0, 41.0, 1000.0, Change.CHANGED, id="41-us-is-none"),
+        pytest.param(-30.0, 30.0, 1000.0, Change.CHANGED, id="from-longer-to-shorter"),
+        pytest.param(1000.0, 1240.0, 5000.0, Change.SAME, id="a-fifth-is-noise"),
+        pytest.param(1000.0, 1260.0, 5000.0, Change.CHANGED, id="more-than-a-fifth"),
+        pytest.param(100.0, 290.0, 10_000.0, Change.SAME, id="two-percent-of-the-step-are-noise"),
+        pytest.param(100.0, 310.0, 10_000.0, Change.CHANGED, id="more-of-the-step"),
+        pytest.param(None, 1000.0, 1000.0, Change.SAME, id="not-known-before"),
+    ],
+)
+def test_a_gain_changes_by_more_than_two_gains_of_one_thing_differ(
+    before: Any, after: Any, step_us: float, change: Change
+) -> None:
+    line = only(changes([priced(gain=before)], [priced(gain=after)], step_us=step_us))
+    assert line.change is change
+    assert line.before is not None and line.before.gain_us == before
+
+
+def test_lines_that_gain_most_come_first_whatever_they_idle() -> None:
+    before = [priced("idles", idle=900.0, gain=0.0), priced("gains", idle=1.0, gain=300.0)]
+    assert [line.source for line in changes(before, [])] == ["gains", "idles"]
 
 
 def test_on_the_virtual_clock_any_difference_is_a_change() -> None:

@@ -9,10 +9,11 @@ import pytest
 from rich.cells import cell_len
 
 from syncwatch.app.compare import run_comparison_of
-from syncwatch.model.report import NO_LINE
+from syncwatch.model.report import NO_LINE, ReplayCheck
 from syncwatch.model.run_comparison import Change, RunComparison
 from syncwatch.model.session import DeviceKind
 from syncwatch.report.run_comparison import RunComparisonReporter
+from syncwatch.report.text import micros
 from tests.helpers.fakes import gdn_session, later_gdn_session
 
 
@@ -102,3 +103,40 @@ def test_of_two_clocks_no_time_is_shown(found: RunComparison) -> None:
     rendered = RunComparisonReporter(200).render(mixed)
     assert "syncs" in rendered and "D2H bytes" in rendered
     assert "µs" not in rendered and " ms" not in rendered
+
+
+def gains(found: RunComparison, **changed: object) -> str:
+    """Return what is said below the table of the naive variant, whose comparison has `changed`, as one line."""
+    naive = replace(found.variants[0], **changed)  # type: ignore[arg-type]
+    return " ".join(RunComparisonReporter(200).render(replace(found, variants=(naive,))).split())
+
+
+def test_what_was_to_be_gained_is_said_beside_what_became_of_the_step(found: RunComparison) -> None:
+    naive = found.variants[0]
+    was, now = naive.before.per_step.gain_us, naive.after.per_step.gain_us
+    assert was is not None and now is not None and was > now
+    assert f"was to gain {micros(was)} a step before, and {micros(now)} now; the step time fell by 150 µs." in gains(
+        found
+    )
+    same = replace(naive.comparison, verdict="no difference shown")
+    assert "now; of the step time no difference is shown." in gains(found, comparison=same)
+    untimed = replace(naive.after, step_ms=None)
+    assert f"{micros(now)} now." in gains(found, after=untimed)
+
+
+def test_where_a_gain_is_not_known_its_reason_is_said_once_and_no_difference(found: RunComparison) -> None:
+    naive = found.variants[0]
+    unknown = replace(
+        naive.before,
+        per_step=replace(naive.before.per_step, gain_us=None),
+        replay=ReplayCheck(0, None, None, "No gain is stated: some waits have no time."),
+    )
+    shown = gains(found, before=unknown)
+    assert shown.count("note: before: No gain is stated: some waits have no time.") == 1
+    assert "was to gain" not in shown
+
+
+def test_of_two_clocks_no_gain_is_held_against_the_other(found: RunComparison) -> None:
+    after = replace(found.after, device=DeviceKind.VIRTUAL)
+    shown = RunComparisonReporter(100).render(replace(found, after=after, before=replace(found.before, file="a.json")))
+    assert "gain " not in shown and "was to gain" not in shown

@@ -83,6 +83,16 @@ def test_an_interval_has_its_unit_once_where_both_ends_share_it() -> None:
     assert [cell.strip() for cell in rows[-1]] == ["95 % interval", "4.01 to 4.02 ms", "990 µs to 1.01 ms"]
 
 
+def test_a_gain_is_the_first_time_and_has_its_interval_where_one_is_known() -> None:
+    known = replace(column(gain_us=-3.0, host_blocked_us=5.0), gain_ci_us=(-9.0, 2000.0))
+    rows = [[cell.strip() for cell in row] for row in shown(known, column("precomputed", gain_us=2000.0))]
+    assert rows[2:5] == [
+        ["gain without implicit waits", "-3.00 µs", "2.00 ms"],
+        ["95 % interval", "-9.00 µs to 2.00 ms", "none"],
+        ["host blocked", "5.00 µs", "not measured"],
+    ]
+
+
 def test_every_modelled_duration_is_marked_and_no_count_is() -> None:
     rows = shown(column(d2h_copies=1.0, host_blocked_us=3.0, kernel_us=2.0), modelled=True)
     marked = {cells[0].strip() for cells in rows if "(modelled)" in cells[0]}
