@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from benchmarks import torch_rows
+from benchmarks.gain_programs.table import Row, Summary, markdown
 from benchmarks.readme_results import Block, Results, short, with_interval
 
 _HEADLINE = (16, 64, 1, 8192)
@@ -50,6 +53,13 @@ def _truth(results: Results) -> str:
         figures = (row[f"{what}_{price}_us"] for price in ("blocked", "bubble") for what in ("known", "said"))
         rows.append(f"| {row['program']} | {' | '.join(_us(each) for each in figures)} |")
     return "\n".join([*rows, "", _recorded(found)])
+
+
+def _gains(results: Results) -> str:
+    """Return what is said of gains beside the true ones, and how much of it is within the bounds."""
+    found = results.read("gains")
+    rows, summary = msgspec.convert(found["rows"], list[Row]), msgspec.convert(found["summary"], Summary)
+    return "\n".join([markdown(rows), "", f"{summary.words()}. {_recorded(found)}"])
 
 
 def _overhead(results: Results) -> str:
@@ -139,6 +149,7 @@ BLOCKS: dict[str, Block] = {
     "torch-versions": _torch_versions,
     "kernels": _kernels,
     "decode": _decode,
+    "gains": _gains,
     "truth": _truth,
     "overhead": _overhead,
     "coverage": _coverage,

@@ -24,6 +24,8 @@ class StepLength:
     """None where none was replayed: gains then have no share."""
     modelled: bool = False
     """Whether it comes from the virtual clock, and so do the gains."""
+    stated: bool = True
+    """Whether gains are spoken of at all: a report of version 1 does not."""
 
     @property
     def mark(self) -> str:
@@ -46,7 +48,7 @@ def step_of(variant: RecordingSummary, report: Report) -> StepLength:
 
 def step_length(check: ReplayCheck | None, *, modelled: bool) -> StepLength:
     """Return the step that was replayed."""
-    return StepLength(None if check is None else check.recorded_us, modelled)
+    return StepLength(None if check is None else check.recorded_us, modelled, stated=check is not None)
 
 
 def step_named(name: str | None, report: Report) -> StepLength:
@@ -63,7 +65,12 @@ def percent(part: float) -> str:
 
 
 def gain_parts(site: Site, step: StepLength) -> list[str]:
-    """Return what removing the waits of `site` gains, a phrase each: how much, how sure, with what, and what then."""
+    """Return what removing the waits of `site` gains, a phrase each: how much, how sure, with what, and what then.
+
+    Empty where the report does not speak of gains.
+    """
+    if not step.stated:
+        return []
     if site.gain_us is None:
         return [NOT_KNOWN]
     parts = [_alone(site, site.gain_us, step)]
@@ -77,7 +84,7 @@ def gain_parts(site: Site, step: StepLength) -> list[str]:
             f"with {others} that {gain} little alone: {text.micros(shared.gain_us)} a step{step.share(shared.gain_us)}"
         )
     if site.moves_to is not None and site.moves_us is not None:
-        parts.append(f"then {_place(site.moves_to)} {text.micros(site.moves_us)} longer")
+        parts.append(f"then {_waiting(site.moves_to, site)} {text.micros(site.moves_us)} longer")
     return parts
 
 
@@ -121,7 +128,12 @@ def _why_nothing(site: Site, step: StepLength) -> str:
     return ": the host's own work hides it"
 
 
-def _place(line: Line) -> str:
+def _waiting(line: Line, site: Site) -> str:
+    """Return which wait takes over from `site`, with its verb."""
     if line.file == NO_LINE:
         return "a wait without a Python line takes"
-    return f"{text.crop_left(text.shown(line.file), _MAX_PLACE)}:{line.line} waits"
+    place = f"{text.crop_left(text.shown(line.file), _MAX_PLACE)}:{line.line}"
+    if (line.file, line.line) == (site.file, site.line):
+        return f"another wait at {place} takes"
+    # Where this one is known by its function alone, so is the other.
+    return f"{place} waits" if site.exact_line else f"a wait in the function at {place} takes"

@@ -40,9 +40,9 @@ def block(
         yield from _code(site, gutter, console, colour)
     bar = Text.assemble(" " * gutter, (" = ", "blue"))
     first = bar + Text("cost: ")
-    if not outside:
-        known = site.gain_us is not None
-        yield from filled(first, gain_parts(site, step), console, modelled=step.modelled and known)
+    gain = [] if outside else gain_parts(site, step)
+    if gain:
+        yield from filled(first, gain, console, modelled=step.modelled and site.gain_us is not None)
         first = Text(" " * cell_len(first.plain))
     yield from filled(first, _cost(site, outside=outside), console, modelled=step.modelled)
     if site.allowed is not None:
@@ -125,9 +125,9 @@ def calls_of(site: Site, *, outside: bool) -> str:
 
 def cost_sentence(site: Site, step: StepLength, *, outside: bool) -> str:
     """Return what `site` costs in one line, without a full stop; outside every step nothing is said of a gain."""
-    gain = "" if outside else f"{gain_sentence(site, step)}; "
-    blocked = f"host blocked {text.micros(site.host_blocked_us)}{step.mark}"
-    return f"{gain}{calls_of(site, outside=outside)}, {blocked}"
+    described = f"{calls_of(site, outside=outside)}, host blocked {text.micros(site.host_blocked_us)}{step.mark}"
+    gain = "" if outside else gain_sentence(site, step)
+    return f"{gain}; {described}" if gain else described
 
 
 def _cost(site: Site, *, outside: bool) -> list[str]:
@@ -159,7 +159,7 @@ def _split(site: Site) -> str:
 def _share(site: Site) -> str:
     if not site.step_share:
         return ""
-    return f" ({percent(site.step_share)} of the step)"
+    return f" ({percent(site.step_share)} of its span)"
 
 
 def _other_streams_worked(site: Site) -> bool:

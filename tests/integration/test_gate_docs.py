@@ -32,7 +32,7 @@ def test_the_policy_of_the_page_is_read(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
     settings = read_settings(tmp_path)
     assert settings.policy.implicit is Level.DISALLOW and settings.policy.explicit is Level.LOG
-    assert settings.policy.budgets == Budgets(2, 4, 4096, 200, 100)
+    assert settings.policy.budgets == Budgets(2, 4, 4096, 200, 100, 50)
     assert len(settings.policy.allows) == 1
 
 

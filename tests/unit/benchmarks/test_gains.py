@@ -10,13 +10,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import gains
+from benchmarks import gains, readme_costs
 from benchmarks.gain_programs import machine, traces
 from benchmarks.gain_programs.machine import CudaMachine, VirtualMachine
 from benchmarks.gain_programs.measure import Truth, built, session_of, truth_of
 from benchmarks.gain_programs.registry import Program, Step, every_program, marked_by
 from benchmarks.gain_programs.scenarios import SCENARIOS
 from benchmarks.gain_programs.table import Row, Said, markdown, removed_sites, said_of, summary_of
+from benchmarks.readme_results import Results
 from syncwatch.model.events import SyncKind
 from syncwatch.model.report import RecordingSummary, Site
 from syncwatch.model.session import DeviceKind, RecordedBy
@@ -273,3 +274,10 @@ def test_a_trace_tells_who_recorded_it(tmp_path: Path, device: WatchedDevice) ->
     gains._add_traced(PROGRAMS["read-even"], Truth(1.0, 1.0, 0.0, (0.0, 0.0)), 4, session, table, None)
 
     assert [(each.name, each.source, each.sites) for each in table.rows] == [("read-even", "torch.profiler", 0)]
+
+
+def test_the_page_of_prices_shows_the_table_with_its_summary(tmp_path: Path) -> None:
+    table = gains.Table(tmp_path / "gains.json", "NVIDIA H200", modelled=False)
+    table.add(row(true=100.0, said=104.0))
+    page = readme_costs.BLOCKS["gains"](Results(tmp_path))
+    assert markdown(table.rows) in page and "1 of 1 within" in page and "NVIDIA H200" in page

@@ -103,6 +103,10 @@ def test_the_line_that_takes_over_is_named() -> None:
     assert moved.endswith("; then app/emit.py:14 waits 120 µs longer")
     nothing = said(0.0, gpu_idle_us=900.0, moves_to=Line("app/emit.py", 14), moves_us=120.0)
     assert nothing == "removing it gains nothing; then app/emit.py:14 waits 120 µs longer"
+    same = said(410.0, moves_to=Line("app/train.py", 7), moves_us=120.0)
+    assert same.endswith("; then another wait at app/train.py:7 takes 120 µs longer")
+    defined = said(410.0, exact_line=False, moves_to=Line("app/emit.py", 14), moves_us=120.0)
+    assert defined.endswith("; then a wait in the function at app/emit.py:14 takes 120 µs longer")
     nowhere = said(410.0, moves_to=Line(NO_LINE, 0), moves_us=120.0)
     assert nowhere.endswith("; then a wait without a Python line takes 120 µs longer")
 
@@ -142,6 +146,16 @@ def test_no_figure_of_a_gain_is_torn_between_lines(width: int) -> None:
 def test_outside_every_step_nothing_is_said_of_a_gain() -> None:
     page = Page(100, color=False, unicode=True).render(lambda console: block(site(), console, STEP, outside=True))
     assert "gain" not in page
+
+
+def test_a_report_of_version_1_does_not_speak_of_gains() -> None:
+    found = report_of(gdn_session())
+    older = replace(found, variants=tuple(replace(each, replay=None) for each in found.variants))
+    step = step_named("naive", older)
+    assert gain_parts(found.sites[0], step) == [] and gain_sentence(found.sites[0], step) == ""
+    page = rendered(Format.TERMINAL, older)
+    assert "removing" not in page and "gain not known" not in page and "= cost: 1 call a step" in page
+    assert "Cost: 1 call a step, host blocked 610 µs." in rendered(Format.GITHUB, older)
 
 
 def unknown(*sites: Any) -> Variant:

@@ -51,12 +51,12 @@ def test_blocked_time_is_split_where_the_split_is_known() -> None:
 
 
 def test_idle_time_has_its_share_of_the_step() -> None:
-    assert "GPU idle 50.0 µs (12.5 % of the step)" in cost(gpu_idle_us=50.0, step_share=0.125)
+    assert "GPU idle 50.0 µs (12.5 % of its span)" in cost(gpu_idle_us=50.0, step_share=0.125)
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.0004, "under 0.1 %"), (0.0006, "0.1 %"), (0.5, "50.0 %")])
 def test_a_share_too_small_to_show_is_not_shown_as_nothing(share: float, said: str) -> None:
-    assert f"GPU idle 50.0 µs ({said} of the step)" in cost(gpu_idle_us=50.0, step_share=share)
+    assert f"GPU idle 50.0 µs ({said} of its span)" in cost(gpu_idle_us=50.0, step_share=share)
 
 
 @pytest.mark.parametrize(("stream_us", "said"), [(50.9, False), (51.2, True), (None, False)])
