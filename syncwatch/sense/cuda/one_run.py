@@ -209,7 +209,7 @@ class OneRun:
             *seen,
             joins=found.joins,
             warned=self._witness.warned(),
-            warned_unseen=None if self._witness.warned() is None else self._witness.unseen(self.calls.waits_at),
+            warned_unseen=None if self._witness.warned() is None else self._witness.unseen(self.calls.waits_at()),
         )
 
     def _all_notes(self) -> Iterator[str]:
