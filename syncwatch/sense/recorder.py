@@ -75,11 +75,19 @@ class Recorder:
             self.steps_begun += 1
             return self.steps_begun - 1
 
-    def end_step(self, number: int, start_ns: int, *, warmup: bool) -> None:
-        """Record that the step `number` ends now; steps need not end in the order in which they began."""
+    def end_step(self, number: int, span: tuple[int, int], *, warmup: bool, before_ns: int) -> None:
+        """Record that the step `number` has ended; steps need not end in the order in which they began.
+
+        Args:
+            number: as `begin_step` gave it.
+            span: when the program's own part of it began and ended.
+            warmup: whether it is left out of the figures.
+            before_ns: what it took to begin it.
+        """
         with self._lock:
             self.open_steps = [each for each in self.open_steps if each.number != number]
-        self.steps.append(Step(number, warmup, start_ns, self.now_ns()))
+        start, end = span
+        self.steps.append(Step(number, warmup, start, end, before_ns, max(0, self.now_ns() - end)))
 
     def step(self) -> int | None:
         """Return the step that the calling thread or task is in."""

@@ -34,6 +34,8 @@ class Item:
     end: int
     watching: int = 0
     """For how long watching then held the thread."""
+    before: int = 0
+    """For how long watching held the thread before it."""
     works: list[Started] = field(default_factory=list)
     sync: SyncEvent | None = None
     """The wait that it is."""
@@ -70,8 +72,8 @@ def items_of(recording: Recording, sites: Sequence[int], steps: Sequence[Step], 
     found = _holding_copies_are_waits(found)
     thread = _thread_of_steps(found)
     for number, step in enumerate(steps):
-        found.append(Item(thread, step.start_ns, step.start_ns, mark=2 * number))
-        found.append(Item(thread, step.end_ns, step.end_ns, mark=2 * number + 1))
+        found.append(Item(thread, step.start_ns, step.start_ns, mark=2 * number, before=step.before_ns))
+        found.append(Item(thread, step.end_ns, step.end_ns, step.after_ns, mark=2 * number + 1))
     return sorted(found, key=lambda each: each.rank)
 
 
@@ -96,7 +98,7 @@ def _copies(recording: Recording, begin_ns: int, until: int) -> Iterator[Item]:
         if call is None or copy.start_ns is None or copy.end_ns is None or not begin_ns <= call.start_ns <= until:
             continue
         work = Started((copy.device, copy.stream), copy.start_ns, copy.end_ns, copy)
-        yield Item(call.thread, call.start_ns, call.end_ns, call.watch_ns, [work])
+        yield Item(call.thread, call.start_ns, call.end_ns, call.watch_ns, works=[work])
 
 
 def _waits(recording: Recording, sites: Sequence[int], begin_ns: int, until: int) -> Iterator[Item]:

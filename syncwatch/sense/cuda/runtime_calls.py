@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import itertools
 import sys
 from array import array
@@ -16,7 +15,8 @@ from typing import NamedTuple, overload
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda.driver_calls import DRIVER_CALLS, DriverCall
-from syncwatch.sense.cuda.native.library import OnCall
+from syncwatch.sense.cuda.interrupts import interrupt_later
+from syncwatch.sense.cuda.native.library import OnCall, load
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.stacks import is_explicit, nearest_frame
 
@@ -97,6 +97,8 @@ class RuntimeCalls:
     recorder: Recorder
     native_stack: Callable[[], tuple[int, ...]]
     """Takes the return addresses of the calling thread's native stack."""
+    on_new_line: Callable[[], None] = lambda: None
+    """Called when a line leads to a call that it did not lead to before."""
     native_stacks: dict[int, tuple[int, ...]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     """What went wrong while a call was looked at; that call has no line."""
@@ -143,7 +145,7 @@ class RuntimeCalls:
         over, known, number_of = self._over, self._around, self._number_of
         getframe, note, row = sys._getframe, self._rows.frombytes, _ROW.pack
         recorder = self.recorder
-        find_stack, surroundings = recorder.stack, recorder.surroundings
+        find_stack, surroundings, new_line = recorder.stack, recorder.surroundings, self.on_new_line
 
         def on_call(number: int, identity: int, begin: int, end: int, size: int) -> None:
             if over:
@@ -175,6 +177,7 @@ class RuntimeCalls:
                     if stack * _NUMBERS + number not in with_native:
                         with_native.add(stack * _NUMBERS + number)
                         native = self._native()
+                        new_line()
                 if copies:
                     copied[ident] = id(frame), frame.f_lasti, stack, around, identity, recorder.steps_begun
                     note(row(number, identity, begin, end, size, around, stack, copy, native, False))
@@ -182,12 +185,11 @@ class RuntimeCalls:
                 explicit = copy < 0 and is_explicit(frame)
                 note(row(number, identity, begin, end, 0, around, stack, copy, native, explicit))
             except KeyboardInterrupt:
-                # An exception cannot leave a C callback: hand it to the main thread again.
-                _thread.interrupt_main()
-                self._keep(number, identity, begin, end)
+                interrupt_later(load())
+                self.keep(number, identity, begin, end)
             except BaseException as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
-                self._keep(number, identity, begin, end)
+                self.keep(number, identity, begin, end)
 
         return on_call
 
@@ -196,7 +198,7 @@ class RuntimeCalls:
         self.native_stacks[place] = self.native_stack()
         return place
 
-    def _keep(self, number: int, identity: int, begin: int, end: int) -> None:
+    def keep(self, number: int, identity: int, begin: int, end: int) -> None:
         """Note the call without a line, so that it is not lost."""
         around = self._number_of((None, self.recorder.thread(), False, None, None))
         self._rows.frombytes(_ROW.pack(number, identity, begin, end, 0, around, -1, -1, -1, False))

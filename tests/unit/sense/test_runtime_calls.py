@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from syncwatch.sense.cuda.runtime_calls import NotedCall, RuntimeCalls, place_of
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.scopes.ranges import annotate, step
+from tests.helpers.cuda_watch import watching
 from tests.helpers.fake_cupti import BLOCKING_READ, EVENT, MALLOC, READ, STREAM, UPLOAD, FakeCupti, program
 
 
@@ -280,14 +281,33 @@ def test_what_fails_while_a_call_is_looked_at_leaves_it_without_a_line(
 def test_ctrl_c_in_a_call_is_handed_on_and_the_call_kept(
     calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handed: list[bool] = []
-    monkeypatch.setattr(_thread, "interrupt_main", lambda: handed.append(True))
     failing(monkeypatch, KeyboardInterrupt())
-    cupti.play(program((STREAM, 5)))
+    with pytest.raises(KeyboardInterrupt):
+        cupti.play(program((STREAM, 5)))
 
-    assert handed == [True]
     assert [each.id for each in noted(calls)] == [5]
     assert calls.failures == []
+
+
+def test_ctrl_c_just_before_a_call_is_looked_at_interrupts_the_program_and_loses_no_call(cupti: FakeCupti) -> None:
+    # Python looks for signals as a function begins: before any `try` of the handler.
+    many = 20_000
+    with watching(times=False) as run:
+
+        def interrupt() -> None:
+            while not len(run.calls.noted()):
+                pass
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        other = threading.Thread(target=interrupt)
+        other.start()
+        with pytest.raises(KeyboardInterrupt):
+            cupti.play(program(*((STREAM, number) for number in range(1, many + 1))))
+            other.join()
+        other.join()
+
+    assert len(run.calls.noted()) == many
+    assert sys.unraisablehook.__module__ != "syncwatch.sense.cuda.interrupts"
 
 
 def test_a_place_tells_instructions_apart_and_is_the_same_for_every_call() -> None:
