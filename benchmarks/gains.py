@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.gain_programs import traces  # noqa: E402
 from benchmarks.gain_programs.measure import Truth, built  # noqa: E402
 from benchmarks.gain_programs.registry import Program, every_program  # noqa: E402
-from benchmarks.gain_programs.scenarios import FAMILY, ON_REQUEST, run_scenario, scenario_names  # noqa: E402
+from benchmarks.gain_programs.scenarios import FAMILY, run_scenario, scenario_names  # noqa: E402
 from benchmarks.gain_programs.table import Row, Summary, markdown, said_of, summary_of  # noqa: E402
 from syncwatch.model.codec import write_json  # noqa: E402
 from syncwatch.model.report import RecordingSummary  # noqa: E402
@@ -126,7 +126,7 @@ def run(
                 timed[program.name] = _measured(program, opened, table, rounds, steps, save)
         for name in _chosen_scenarios(only, virtual=table.modelled) if scenarios else ():
             with table.noting(name):
-                row, session = run_scenario(opened, name, rounds)
+                row, session = run_scenario(opened, name, rounds, steps)
                 table.add(row)
                 _keep(session, save, name)
     programs = [program for program in _chosen(only) if program.name in timed]
@@ -213,9 +213,8 @@ def _chosen(only: str) -> list[Program]:
     return [each for each in every_program().values() if _matches(f"{each.family}/{each.name}", only)]
 
 
-def _chosen_scenarios(only: str, *, virtual: bool) -> Iterator[str]:
-    yield from (name for name in scenario_names(virtual=virtual) if _matches(f"{FAMILY}/{name}", only))
-    yield from (name for name in ON_REQUEST if only == name)
+def _chosen_scenarios(only: str, *, virtual: bool) -> list[str]:
+    return [name for name in scenario_names(virtual=virtual) if _matches(f"{FAMILY}/{name}", only)]
 
 
 def _matches(name: str, only: str) -> bool:

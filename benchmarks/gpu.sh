@@ -60,8 +60,9 @@ for part in $parts; do
       report llama_generate tests/programs/llama_generate.py
       check "$python" benchmarks/real_programs.py run --device cuda -o "$out/real_programs.json"
       ;;
-    sensors)  # are prices true, is every wait found, what does watching cost
+    sensors)  # are prices and gains true, is every wait found, what does watching cost
       check "$python" benchmarks/prices.py "$out/prices.json"
+      check "$python" benchmarks/gains.py run "$out/gains.json"
       check "$python" benchmarks/overhead.py "$out/overhead.json"
       check "$python" benchmarks/sync_ops.py run --device cuda -o "$out/sync_ops.json"
       check "$python" benchmarks/sync_ops.py coverage "$out/sync_ops.json"

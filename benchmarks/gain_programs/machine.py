@@ -8,8 +8,6 @@ from typing import Protocol
 
 import torch
 
-from syncwatch.sense.virtual.device import running_engine
-
 _WIDTH = 2048
 _HEAVY_ROWS, _LIGHT_ROWS = 2048, 64
 _CALIBRATION_LAYERS = 300
@@ -97,6 +95,9 @@ class VirtualMachine:
     """
 
     def __init__(self) -> None:
+        # Not where the program runs on a GPU.
+        from syncwatch.sense.virtual.device import running_engine
+
         engine = running_engine()
         if engine is None:
             raise RuntimeError("the virtual device is not on")

@@ -1,20 +1,23 @@
 """The scenarios as lines of the table: the gain that is said of all implicit waits of `naive`, beside `precomputed`.
 
-`kernel-warmup` runs only where it is asked for by name: a step of it is a process that compiles for a minute, and
-`precomputed` compiles less besides. It is not judged.
+`kernel-warmup` is no line of it: its step is a process that compiles and benchmarks, and `precomputed` compiles less,
+so that its time does not say what the waits took.
 """
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from importlib import import_module
 
+import msgspec
+
 from benchmarks.gain_programs.measure import truth_of
-from benchmarks.gain_programs.table import Row, said_at
+from benchmarks.gain_programs.table import Row, Said, said_at
 from syncwatch.bench.runner import ScenarioRun
 from syncwatch.bench.scenario import Plan
 from syncwatch.model.events import SyncKind
-from syncwatch.model.report import NO_LINE, Site
+from syncwatch.model.report import NO_LINE, RecordingSummary, Site
 from syncwatch.model.session import DeviceKind, Line, Recording, Session
 from syncwatch.pipeline import analysed_recording, report_of
 from syncwatch.sense.base import WatchedDevice
@@ -29,7 +32,6 @@ SCENARIOS: dict[str, tuple[str, dict[str, str]]] = {
     "seq-lens": ("seq-lens", {"preset": "qwen3.5-2b"}),
 }
 """Name of the line: the scenario, and its options on a GPU; on the virtual device it has its own defaults."""
-ON_REQUEST: dict[str, tuple[str, dict[str, str]]] = {"kernel-warmup": ("kernel-warmup", {})}
 
 
 def scenario_names(*, virtual: bool) -> tuple[str, ...]:
@@ -37,42 +39,37 @@ def scenario_names(*, virtual: bool) -> tuple[str, ...]:
     return tuple(name for name, (scenario, _) in SCENARIOS.items() if not virtual or name == scenario)
 
 
-def run_scenario(device: WatchedDevice, name: str, rounds: int) -> tuple[Row, Session]:
+def run_scenario(device: WatchedDevice, name: str, rounds: int, steps: int | None = None) -> tuple[Row, Session]:
     """Run one scenario and return its line, and what was recorded.
 
     Its variants and the replay of its reads take turns in the same rounds.
     """
-    scenario_name, typed = (SCENARIOS | ON_REQUEST)[name]
+    scenario_name, typed = SCENARIOS[name]
     virtual = device.kind is DeviceKind.VIRTUAL
     scenario = import_module(f"syncwatch_scenarios.{scenario_name.replace('-', '_')}").SCENARIO
     options = scenario.read({} if virtual else typed, virtual=virtual)
-    own = scenario.own_run is not None
     plan = Plan(
         variants=("naive", "precomputed"),
-        steps=scenario.steps.virtual if virtual else min(_CUDA_STEPS, scenario.steps.cuda),
+        steps=steps or (scenario.steps.virtual if virtual else min(_CUDA_STEPS, scenario.steps.cuda)),
         warmup=scenario.warmup.virtual if virtual else min(_WARMUP, scenario.warmup.cuda),
         rounds=rounds,
-        lines_of=None if own else _implicit_lines,
+        lines_of=_implicit_lines,
     )
-    run = scenario.open_own_run(options, device, plan, _silent) or ScenarioRun(scenario, options, device, plan, _silent)
+    run = ScenarioRun(scenario, options, device, plan, _silent)
     run.run()
     session = run.session()
     naive, precomputed = session.recordings
-    with_us, without_us = _round_medians(naive), _round_medians(precomputed)
-    summary = report_of(session).variants[0]
-    said = said_at(summary, [site for site in summary.sites if _is_implicit(site)], together=True)
-    unjudged = "`precomputed` also compiles less" if own else ""
-    row = Row.of(
-        name,
-        FAMILY,
-        "syncwatch",
-        truth_of(with_us, without_us),
-        said,
-        plan.steps,
-        what_if_us=_what_if(naive, with_us),
-        unjudged=unjudged,
-    )
-    return row, session
+    with_us, without_us = _means(naive.rounds_ns), _means(precomputed.rounds_ns)
+    truth, said = truth_of(with_us, without_us), _said(report_of(session).variants[0])
+    what_if_us = _what_if(naive, with_us)
+    return Row.of(name, FAMILY, "syncwatch", truth, said, plan.steps, what_if_us=what_if_us), session
+
+
+def _said(naive: RecordingSummary) -> Said:
+    """Return what is said of all implicit waits, less the allocator's calls, which `precomputed` makes as well."""
+    said = said_at(naive, [site for site in naive.sites if _is_implicit(site)], together=True)
+    calls = [site.gain_us or 0.0 for site in naive.sites if site.kind is SyncKind.ALLOCATION]
+    return msgspec.structs.replace(said, gain_us=None if said.gain_us is None else said.gain_us - sum(calls))
 
 
 def _implicit_lines(recording: Recording) -> tuple[Line, ...]:
@@ -85,8 +82,9 @@ def _is_implicit(site: Site) -> bool:
     return not site.explicit and site.kind is not SyncKind.ALLOCATION
 
 
-def _round_medians(recording: Recording) -> list[float]:
-    return [statistics.median(times) / 1e3 for times in recording.rounds_ns]
+def _means(rounds_ns: Sequence[Sequence[int]]) -> list[float]:
+    """Return the microseconds a step of each round: a gain is that of the mean step, and steps differ."""
+    return [statistics.mean(times) / 1e3 for times in rounds_ns]
 
 
 def _what_if(naive: Recording, with_us: list[float]) -> float | None:
@@ -95,8 +93,7 @@ def _what_if(naive: Recording, with_us: list[float]) -> float | None:
     if not possible:
         return None
     most = max(possible, key=lambda replay: len(replay.lines))
-    replayed = [statistics.median(times) / 1e3 for times in most.rounds_ns]
-    return statistics.median(with_us) - statistics.median(replayed)
+    return statistics.median(with_us) - statistics.median(_means(most.rounds_ns))
 
 
 def _silent(_phase: str, _done: int, _total: int) -> None:

@@ -206,6 +206,10 @@ class Step:
     warmup: bool
     start_ns: int
     end_ns: int
+    before_ns: int = 0
+    """What it took of the host to begin it, just before `start_ns`: syncwatch's own time."""
+    after_ns: int = 0
+    """What it took of the host to end it, just after `end_ns`."""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import FrameType
+from types import CodeType, FrameType
 
 from syncwatch.model.compact import CompactCopies, CompactKernels, CompactSyncs
 from syncwatch.model.events import BUILD_RANGE, Call, Direction, HostMemory, RangeEvent, Step, SyncEvent, SyncKind
@@ -75,17 +75,25 @@ class Recorder:
             self.steps_begun += 1
             return self.steps_begun - 1
 
-    def end_step(self, number: int, start_ns: int, *, warmup: bool) -> None:
-        """Record that the step `number` ends now; steps need not end in the order in which they began."""
+    def end_step(self, number: int, span: tuple[int, int], *, warmup: bool, before_ns: int) -> None:
+        """Record that the step `number` has ended; steps need not end in the order in which they began.
+
+        Args:
+            number: as `begin_step` gave it.
+            span: when the program's own part of it began and ended.
+            warmup: whether it is left out of the figures.
+            before_ns: what it took to begin it.
+        """
         with self._lock:
             self.open_steps = [each for each in self.open_steps if each.number != number]
-        self.steps.append(Step(number, warmup, start_ns, self.now_ns()))
+        start, end = span
+        self.steps.append(Step(number, warmup, start, end, before_ns, max(0, self.now_ns() - end)))
 
     def step(self) -> int | None:
         """Return the step that the calling thread or task is in."""
-        for block in reversed(scope.STEPS.all()):
+        for block in reversed(scope.STEPS.entered()):
             for recorder, number in block.value:
-                if recorder is self:
+                if recorder is self and block.holds():
                     return number
         return step_of_thread(self.open_steps) if self.open_steps else None
 
@@ -130,6 +138,10 @@ class Recorder:
         """Return the id of the caller's stack, or of the stack that ends in `frame`."""
         frame = frame if frame is not None else sys._getframe(1)
         return self._stacks.intern(frame)
+
+    def innermost(self, stack: int) -> tuple[CodeType, int]:
+        """Return the code of the innermost frame of a stack, and its instruction there."""
+        return self._stacks.innermost(stack)
 
     def thread(self) -> int:
         """Return the small number of the calling thread."""
@@ -216,7 +228,11 @@ class Recorder:
 
     def surroundings(self) -> tuple[int | None, int, bool, int | None, str | None]:
         """Return step, thread, pacing, range stack and permission of the calling thread or task."""
-        return self.step(), self.thread(), self.pacing, self.within(), scope.allowed()
+        # What code entered is asked for here, since nothing is mostly the answer: a read has 4 us in all.
+        step = self.step() if self.open_steps or scope.STEPS.entered() else None
+        within = self.within() if scope.entered_ranges() else None
+        allowed = scope.allowed() if scope.ALLOWED.entered() else None
+        return step, self.thread(), self.pacing, within, allowed
 
     def flush(self) -> None:
         """Let the sensors that note now and record later record."""

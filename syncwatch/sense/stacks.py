@@ -85,7 +85,22 @@ class StackTable:
 
     def intern(self, frame: FrameType | None) -> int:
         """Return the id of the stack that `frame` is the innermost frame of."""
-        innermost, left, library = frame, MAX_DEPTH, self._is_library
+        place = self._place_of(frame)
+        number = self._ids.get(place)
+        if number is not None:
+            return number
+        # No lock: Python may collect garbage here, and to free memory of the GPU is a driver call with a stack too.
+        fresh = next(self._fresh)
+        self._stacks[fresh] = _walked(frame)
+        return self._ids.setdefault(place, fresh)
+
+    def _place_of(self, frame: FrameType | None) -> tuple[int, ...]:
+        """Return what tells the stack of `frame` from others, two numbers for each frame."""
+        left, library = MAX_DEPTH, self._is_library
+        if frame is not None and library.get(id(frame.f_code), _LIBRARY)[0] is False:
+            with_callers = _with_callers(frame)
+            if with_callers:
+                return with_callers
         key: list[int] = []
         while frame is not None and left:
             code = frame.f_code
@@ -97,14 +112,12 @@ class StackTable:
                 known = library[identity] = (is_library(code, self.root), code)
             left = left - 1 if known[0] or left <= _CALLERS else _CALLERS
             frame = frame.f_back
-        place = tuple(key)
-        number = self._ids.get(place)
-        if number is not None:
-            return number
-        # No lock: Python may collect garbage here, and to free memory of the GPU is a driver call with a stack too.
-        fresh = next(self._fresh)
-        self._stacks[fresh] = _walked(innermost)
-        return self._ids.setdefault(place, fresh)
+        return tuple(key)
+
+    def innermost(self, number: int) -> tuple[CodeType, int]:
+        """Return the code of the innermost frame of a stack, and its instruction there."""
+        code, _, lasti = self._stacks[number][0]
+        return code, lasti
 
     def freeze(self) -> tuple[tuple[Frame, ...], tuple[tuple[int, ...], ...]]:
         """Return every distinct frame, and each stack as indices into them, innermost first."""
@@ -118,6 +131,32 @@ class StackTable:
             for number in range(max(known, default=-1) + 1)
         )
         return tuple(indices), stacks
+
+
+_LIBRARY = (True, None)
+
+
+def _with_callers(frame: Any) -> tuple[int, ...]:
+    """Return the place of `frame` and its `_CALLERS` callers, in half the time of the walk; nothing if it has fewer."""
+    try:
+        one = frame.f_back
+        two = one.f_back
+        three = two.f_back
+        four = three.f_back
+        return (
+            id(frame.f_code),
+            frame.f_lasti,
+            id(one.f_code),
+            one.f_lasti,
+            id(two.f_code),
+            two.f_lasti,
+            id(three.f_code),
+            three.f_lasti,
+            id(four.f_code),
+            four.f_lasti,
+        )
+    except AttributeError:
+        return ()
 
 
 def is_library(code: CodeType, root: Path | None) -> bool:

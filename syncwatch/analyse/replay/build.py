@@ -64,7 +64,8 @@ class Builder:
     def _add(self, item: Item, wait: Item | None, follow: tuple[int, int] | None) -> None:
         before = self._last.get(item.thread)
         free = item.start if before is None else before.end
-        watching = 0 if before is None else min(before.watching, max(0, item.start - free))
+        watching = item.before + (0 if before is None else before.watching)
+        watching = min(watching, max(0, item.start - free))
         begin = max(item.start, min(free + watching, item.end))
         if item.event is not None:
             self._order(item)

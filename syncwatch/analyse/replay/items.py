@@ -34,6 +34,8 @@ class Item:
     end: int
     watching: int = 0
     """For how long watching then held the thread."""
+    before: int = 0
+    """For how long watching held the thread before it."""
     works: list[Started] = field(default_factory=list)
     sync: SyncEvent | None = None
     """The wait that it is."""
@@ -67,11 +69,11 @@ def items_of(recording: Recording, sites: Sequence[int], steps: Sequence[Step], 
         for each in recording.event_calls or ()
         if begin_ns <= each.start_ns <= until
     )
-    found = _holding_copies_are_waits(found)
+    found = _holding_copies_are_waits(sorted(found, key=lambda each: each.rank))
     thread = _thread_of_steps(found)
     for number, step in enumerate(steps):
-        found.append(Item(thread, step.start_ns, step.start_ns, mark=2 * number))
-        found.append(Item(thread, step.end_ns, step.end_ns, mark=2 * number + 1))
+        found.append(Item(thread, step.start_ns, step.start_ns, mark=2 * number, before=step.before_ns))
+        found.append(Item(thread, step.end_ns, step.end_ns, step.after_ns, mark=2 * number + 1))
     return sorted(found, key=lambda each: each.rank)
 
 
@@ -96,7 +98,7 @@ def _copies(recording: Recording, begin_ns: int, until: int) -> Iterator[Item]:
         if call is None or copy.start_ns is None or copy.end_ns is None or not begin_ns <= call.start_ns <= until:
             continue
         work = Started((copy.device, copy.stream), copy.start_ns, copy.end_ns, copy)
-        yield Item(call.thread, call.start_ns, call.end_ns, call.watch_ns, [work])
+        yield Item(call.thread, call.start_ns, call.end_ns, call.watch_ns, works=[work])
 
 
 def _waits(recording: Recording, sites: Sequence[int], begin_ns: int, until: int) -> Iterator[Item]:
@@ -107,16 +109,21 @@ def _waits(recording: Recording, sites: Sequence[int], begin_ns: int, until: int
 
 
 def _holding_copies_are_waits(items: list[Item]) -> list[Item]:
-    """Return `items` with a copy that held the host, and the wait that it was, as one call."""
-    held = {(each.thread, each.start): each for each in items if each.sync and each.sync.kind is SyncKind.COPY}
-    kept = []
-    for each in items:
-        wait = held.get((each.thread, each.start))
-        if wait is not None and wait is not each and each.works and each.works[0].copy is not None:
-            wait.works += each.works
-        else:
-            kept.append(each)
-    return kept
+    """Return `items`, in order, with a copy that held the host and the wait that it was as one call."""
+    gone: set[int] = set()
+    last: dict[int, int] = {}
+    for place, item in enumerate(items):
+        if item.event is not None:
+            continue
+        before = last.get(item.thread)
+        if item.sync is not None and item.sync.kind is SyncKind.COPY and before is not None:
+            copy = items[before]
+            if copy.works and copy.works[0].copy is not None and copy.sync is None:
+                gone.add(before)
+                item.start, item.works = copy.start, copy.works
+                item.watching = max(item.watching, copy.watching)
+        last[item.thread] = place
+    return [item for place, item in enumerate(items) if place not in gone]
 
 
 def _thread_of_steps(items: Sequence[Item]) -> int:

@@ -27,6 +27,7 @@ from syncwatch.sense.cuda.driver_calls import (
     ORDERS_STREAMS,
     STARTS_WORK,
 )
+from syncwatch.sense.cuda.interrupts import Interrupts, OnLost
 from syncwatch.sense.cuda.native.library import CALL, OnCall, load
 
 _FLUSH_EVERY_MS = 500
@@ -188,12 +189,13 @@ class Cupti:
         NotMeasuredError: if CUPTI is not there, has a subscriber already, or does not know one of the calls.
     """
 
-    def __init__(self, on_call: OnCall, *, records: bool) -> None:
+    def __init__(self, on_call: OnCall, *, records: bool, on_lost: OnLost | None = None) -> None:
         """Subscribe.
 
         Args:
             on_call: called at the end of each of `DRIVER_CALLS`, on the thread that made it.
             records: whether to keep what the GPU did, and which call launched it.
+            on_lost: called with what a call came with where Ctrl-C came before `on_call` ran.
         """
         self._library = load()
         self._kinds = tuple(RecordKind) if records else ()
@@ -201,6 +203,8 @@ class Cupti:
         self._on_call = CALL(on_call)
         self._open()
         self._check(self._library.syncwatch_subscribe(self._on_call))
+        self._lost = Interrupts(self._library, on_lost)
+        self._lost.start()
         try:
             self._record()
         except NotMeasuredError:
@@ -248,6 +252,7 @@ class Cupti:
             self._library.syncwatch_record(kind.value, 0)
         self._library.syncwatch_flush(1)
         self._library.syncwatch_unsubscribe()
+        self._lost.stop()
 
     def records(self, steps: Sequence[tuple[int, int]], ahead_ns: int) -> Records:
         """Return what was recorded, once it is closed, and forget it.

@@ -59,7 +59,7 @@ class OneRun:
     _hooking: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __post_init__(self) -> None:
-        self.calls = RuntimeCalls(self.recorder, native_stack)
+        self.calls = RuntimeCalls(self.recorder, native_stack, self._witness.new_line)
         self._hooks = Hooks(self.recorder)
 
     @contextlib.contextmanager
@@ -87,7 +87,7 @@ class OneRun:
             if self.times and devices_in_use():
                 check()
                 launch_cost_ns()
-            self._cupti = Cupti(self.calls.handler(), records=self.times)
+            self._cupti = Cupti(self.calls.handler(), records=self.times, on_lost=self.calls.keep)
         except NotMeasuredError as error:
             self._hook(str(error))
             return
@@ -209,7 +209,7 @@ class OneRun:
             *seen,
             joins=found.joins,
             warned=self._witness.warned(),
-            warned_unseen=None if self._witness.warned() is None else self._witness.unseen(self.calls.waits_at),
+            warned_unseen=None if self._witness.warned() is None else self._witness.unseen(self.calls.waits_at()),
         )
 
     def _all_notes(self) -> Iterator[str]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import _thread
 import itertools
 import sys
-import threading
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from struct import Struct
 from threading import get_ident
-from types import FrameType
+from types import CodeType, FrameType
 from typing import NamedTuple, overload
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda.driver_calls import DRIVER_CALLS, DriverCall
-from syncwatch.sense.cuda.native.library import OnCall
+from syncwatch.sense.cuda.interrupts import interrupt_later
+from syncwatch.sense.cuda.native.library import OnCall, load
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.stacks import is_explicit, nearest_frame
 
@@ -57,21 +58,22 @@ class NotedCall(NamedTuple):
 
 
 _WIDTH = len(NotedCall._fields)
-_MANY = 1 << 12
-_Row = tuple[int, int, int, int, int, Surroundings, int, int, int, bool]
-"""The fields of a `NotedCall`, which takes 0.2 us longer to make."""
+_STACK = NotedCall._fields.index("stack")
+_NO_WAIT = (None, SyncKind.ALLOCATION)
+_ROW = Struct(f"{_WIDTH}q")
+"""A `NotedCall` in 80 bytes; to pack and append one takes 90 ns, to extend an array by ten numbers 320."""
 
 
 class NotedCalls(Sequence[NotedCall]):
     """The calls that were noted until now; each is made when it is asked for, since it takes 300 bytes."""
 
-    def __init__(self, packed: array[int], around: Sequence[Surroundings], fresh: Sequence[_Row]) -> None:
-        """Hold the calls so far; `packed` may grow."""
-        self._packed, self._around, self._fresh = packed, around, fresh
-        self._count = len(packed) // _WIDTH
+    def __init__(self, rows: array[int], around: Mapping[Surroundings, int]) -> None:
+        """Hold the calls so far; both may grow, and what is around a call is there before its row."""
+        self._rows, self._count = rows, len(rows) // _WIDTH
+        self._around = {number: each for each, number in dict(around).items()}
 
     def __len__(self) -> int:
-        return self._count + len(self._fresh)
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> NotedCall: ...
@@ -82,10 +84,8 @@ class NotedCalls(Sequence[NotedCall]):
     def __getitem__(self, index: int | slice) -> NotedCall | Sequence[NotedCall]:
         if isinstance(index, slice):
             return tuple(self[each] for each in range(*index.indices(len(self))))
-        place = range(len(self))[index]
-        if place >= self._count:
-            return NotedCall._make(self._fresh[place - self._count])
-        row = self._packed[place * _WIDTH : (place + 1) * _WIDTH]
+        at = range(self._count)[index] * _WIDTH
+        row = self._rows[at : at + _WIDTH]
         number, identity, begin, end, size, around, stack, copy, native, asked = row
         return NotedCall(number, identity, begin, end, size, self._around[around], stack, copy, native, bool(asked))
 
@@ -97,40 +97,36 @@ class RuntimeCalls:
     recorder: Recorder
     native_stack: Callable[[], tuple[int, ...]]
     """Takes the return addresses of the calling thread's native stack."""
+    on_new_line: Callable[[], None] = lambda: None
+    """Called when a line leads to a call that it did not lead to before."""
     native_stacks: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    waits_at: dict[int, int] = field(default_factory=dict)
-    """How many waits each instruction of Python led to, by `place_of`; what the allocator asks for is none."""
     failures: list[str] = field(default_factory=list)
     """What went wrong while a call was looked at; that call has no line."""
-    _fresh: list[_Row] = field(default_factory=list)
-    """The last calls: to append a tuple takes 30 ns, ten numbers 380."""
-    _packed: array[int] = field(default_factory=lambda: array("q"))
-    """The calls before: 80 bytes each instead of 350."""
+    _rows: array[int] = field(default_factory=lambda: array("q"))
     _around: dict[Surroundings, int] = field(default_factory=dict)
-    """The place of what is around a call, in the packed ones."""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    """Not taken by a call that comes while its own thread holds it: to collect garbage may free memory of the GPU."""
+    """The number of what is around a call, in the rows. No lock: to collect garbage may free memory of the GPU."""
+    _fresh: Iterator[int] = field(default_factory=itertools.count)
     _fresh_native: Iterator[int] = field(default_factory=itertools.count)
     _over: list[bool] = field(default_factory=list)
     """Not empty once the watch has ended; a list, which the handler looks into faster than at an attribute."""
 
     def noted(self) -> NotedCalls:
         """Return the calls so far."""
-        with self._lock:
-            return NotedCalls(self._packed, tuple(self._around), self._fresh[:])
+        return NotedCalls(self._rows, self._around)
 
-    def _pack(self) -> None:
-        """Keep what is noted in less memory, once there is much of it; later where that is done already."""
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
-            count = len(self._fresh)
-            for number, identity, begin, end, size, around, *rest in self._fresh[:count]:
-                place = self._around.setdefault(around, len(self._around))
-                self._packed.extend((number, identity, begin, end, size, place, *rest))
-            del self._fresh[:count]
-        finally:
-            self._lock.release()
+    def _number_of(self, around: Surroundings) -> int:
+        return self._around.setdefault(around, next(self._fresh))
+
+    def waits_at(self) -> dict[int, int]:
+        """Return how many waits each instruction of Python led to, by `place_of`; the allocator's are none."""
+        found: dict[int, int] = {}
+        # A call may come between the two columns.
+        columns = zip(self._rows[0::_WIDTH], self._rows[_STACK::_WIDTH], strict=False)
+        for (number, stack), count in Counter(columns).items():
+            if stack >= 0 and DRIVER_CALLS.get(number, _UNKNOWN).kind not in _NO_WAIT:
+                place = place_at(*self.recorder.innermost(stack))
+                found[place] = found.get(place, 0) + count
+        return found
 
     @property
     def has_ended(self) -> bool:
@@ -143,59 +139,57 @@ class RuntimeCalls:
 
     def handler(self) -> OnCall:
         """Return what is called at the end of each call; a closure, as attribute look-ups would cost a third."""
-        copied: dict[int, tuple[int, int, int, Surroundings, int, int, int]] = {}
+        copied: dict[int, tuple[int, int, int, int, int, int]] = {}
         with_native: set[int] = set()
         is_copy = frozenset(number for number, call in DRIVER_CALLS.items() if call.kind is None)
-        allocates = frozenset(number for number, call in DRIVER_CALLS.items() if call.kind is SyncKind.ALLOCATION)
-        over, waits_at, fresh = self._over, self.waits_at, self._fresh
-        getframe, note = sys._getframe, self._fresh.append
+        over, known, number_of = self._over, self._around, self._number_of
+        getframe, note, row = sys._getframe, self._rows.frombytes, _ROW.pack
         recorder = self.recorder
-        find_stack, surroundings = recorder.stack, recorder.surroundings
+        find_stack, surroundings, new_line = recorder.stack, recorder.surroundings, self.on_new_line
 
         def on_call(number: int, identity: int, begin: int, end: int, size: int) -> None:
             if over:
                 return
             try:
-                if len(fresh) > _MANY:
-                    self._pack()
                 frame = nearest_frame(getframe().f_back)
                 ident = get_ident()
                 if frame is None:
-                    note((number, identity, begin, end, size, surroundings(), -1, -1, self._native(), False))
+                    around = number_of(surroundings())
+                    note(row(number, identity, begin, end, size, around, -1, -1, self._native(), False))
                     return
                 last = copied.pop(ident, None)
                 if last is not None and (
-                    last[0] != id(frame) or last[1] != frame.f_lasti or last[6] != recorder.steps_begun
+                    last[0] != id(frame) or last[1] != frame.f_lasti or last[5] != recorder.steps_begun
                 ):
                     # The same instruction of the next step, or a frame that has the number of one that is gone.
                     last = None
                 copies = number in is_copy
                 if last is not None and not copies:
                     # A read copies and then waits at one instruction.
-                    _, _, stack, around, place, copy, _ = last
+                    _, _, stack, around, copy, _ = last
                     native = -1
                 else:
-                    stack, around, place = find_stack(frame), surroundings(), place_of(frame)
-                    copy = last[5] if last is not None and (stack, around) == last[2:4] else -1
+                    stack, here = find_stack(frame), surroundings()
+                    if (around := known.get(here, -1)) < 0:
+                        around = number_of(here)
+                    copy = last[4] if last is not None and (stack, around) == last[2:4] else -1
                     native = -1
                     if stack * _NUMBERS + number not in with_native:
                         with_native.add(stack * _NUMBERS + number)
                         native = self._native()
+                        new_line()
                 if copies:
-                    copied[ident] = id(frame), frame.f_lasti, stack, around, place, identity, recorder.steps_begun
-                    note((number, identity, begin, end, size, around, stack, copy, native, False))
+                    copied[ident] = id(frame), frame.f_lasti, stack, around, identity, recorder.steps_begun
+                    note(row(number, identity, begin, end, size, around, stack, copy, native, False))
                     return
-                if number not in allocates:
-                    waits_at[place] = waits_at.get(place, 0) + 1
                 explicit = copy < 0 and is_explicit(frame)
-                note((number, identity, begin, end, 0, around, stack, copy, native, explicit))
+                note(row(number, identity, begin, end, 0, around, stack, copy, native, explicit))
             except KeyboardInterrupt:
-                # An exception cannot leave a C callback: hand it to the main thread again.
-                _thread.interrupt_main()
-                self._keep(number, identity, begin, end)
+                interrupt_later(load())
+                self.keep(number, identity, begin, end)
             except BaseException as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
-                self._keep(number, identity, begin, end)
+                self.keep(number, identity, begin, end)
 
         return on_call
 
@@ -204,10 +198,10 @@ class RuntimeCalls:
         self.native_stacks[place] = self.native_stack()
         return place
 
-    def _keep(self, number: int, identity: int, begin: int, end: int) -> None:
+    def keep(self, number: int, identity: int, begin: int, end: int) -> None:
         """Note the call without a line, so that it is not lost."""
-        around = (None, self.recorder.thread(), False, None, None)
-        self._fresh.append((number, identity, begin, end, 0, around, -1, -1, -1, False))
+        around = self._number_of((None, self.recorder.thread(), False, None, None))
+        self._rows.frombytes(_ROW.pack(number, identity, begin, end, 0, around, -1, -1, -1, False))
 
 
 def place_of(frame: FrameType) -> int:
@@ -215,4 +209,9 @@ def place_of(frame: FrameType) -> int:
 
     Stacks that are recorded hold the code, so that no other one has the number.
     """
-    return id(frame.f_code) << 24 | frame.f_lasti
+    return place_at(frame.f_code, frame.f_lasti)
+
+
+def place_at(code: CodeType, lasti: int) -> int:
+    """Return the number of an instruction of `code`."""
+    return id(code) << 24 | lasti

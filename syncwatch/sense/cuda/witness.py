@@ -13,8 +13,11 @@ from syncwatch.sense.cuda.warn_mode import DEFAULT, hold, programs_mode, release
 
 NAME = "debug_mode"
 """What the mode is called in the coverage."""
-ENOUGH = 1000
-"""After so many warnings the mode goes off: each costs a read 3 us on an H200, and the next say what these did."""
+ENOUGH = 16
+"""After so many warnings without a new line that waits the mode goes off until there is one.
+
+Each costs a read 3 to 15 us on an H200, and the next of one line say what the last did.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +31,8 @@ class Witness:
     """How many waits at each instruction of Python torch warned of, by `place_of`."""
     _begun: bool = False
     _count: int = 0
+    _since_new: int = 0
+    """Warnings since a new line waited."""
     _set: bool = False
     _warnings: SyncWarnings | None = None
 
@@ -57,9 +62,17 @@ class Witness:
             place = place_of(frame)
             self.warned_at[place] = self.warned_at.get(place, 0) + 1
             self._count += 1
-            if self._count == ENOUGH:
+            self._since_new += 1
+            if self._since_new >= ENOUGH:
                 release(self)
         return self._set and takes_warnings(self)
+
+    def new_line(self) -> None:
+        """Listen again: a line waits that did not wait before."""
+        if self._warnings is not None and self._set:
+            if self._since_new >= ENOUGH:
+                hold(self)
+            self._since_new = 0
 
     def warned(self) -> int | None:
         """Return how many waits torch warned of; None where it was never asked."""

@@ -106,11 +106,12 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
         warmup: whether the step is left out of the figures.
     """
 
-    __slots__ = ("_block", "_counted", "_range", "_started", "_warmup")
+    __slots__ = ("_begun", "_block", "_counted", "_range", "_started", "_warmup")
 
     def __init__(self, *, warmup: bool = False) -> None:
         self._warmup = warmup
         self._started: list[tuple[Recorder, int, int]] = []
+        self._begun: list[int] = []
         self._range: annotate | None = None
         self._block: scope.ScopeBlock[Numbers] | None = None
         self._counted: tuple[active.StepCounter, int] | None = None
@@ -126,14 +127,17 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
         number = self._started[-1][1] if self._started else None
         self._range = annotate(STEP_RANGE if number is None else f"{STEP_RANGE} {number}")
         self._range.__enter__()
+        # Last: from here on the time is the program's.
+        self._begun = [recorder.now_ns() for recorder, *_ in self._started]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        ended = [recorder.now_ns() for recorder, *_ in self._started]
         if self._range is not None:
             self._range.__exit__(kind, error, trace)
-        for recorder, index, start in self._started:
-            recorder.end_step(index, start, warmup=self._warmup)
+        for (recorder, index, asked), begun, end in zip(self._started, self._begun, ended, strict=True):
+            recorder.end_step(index, (begun, end), warmup=self._warmup, before_ns=begun - asked)
         if self._block is not None:
             scope.STEPS.leave(self._block)
         self._tell()

@@ -111,6 +111,8 @@ class ScopeStack(Generic[_T]):
 
     def __init__(self, name: str) -> None:
         self._blocks: ContextVar[tuple[ScopeBlock[_T], ...]] = ContextVar(name, default=())
+        self.entered = self._blocks.get
+        """Returns every block, also those that do not hold; innermost last."""
 
     def enter(self, value: _T) -> ScopeBlock[_T]:
         """Let `value` hold from now on, and return by what to leave it."""
@@ -220,6 +222,9 @@ class OpenRange:
 _RANGES: ContextVar[tuple[OpenRange, ...]] = ContextVar("syncwatch_ranges", default=())
 """Every range around the running code, outermost first."""
 
+
+entered_ranges = _RANGES.get
+"""Returns them, also those that do not hold."""
 
 _handled: dict[object, OpenRange] = {}
 """The ranges that are open and may be ended from another thread, by their keys."""

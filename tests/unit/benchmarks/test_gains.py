@@ -11,21 +11,22 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import gains, readme_costs
-from benchmarks.gain_programs import machine, traces
+from benchmarks.gain_programs import machine, scenarios, traces
 from benchmarks.gain_programs.machine import CudaMachine, VirtualMachine
 from benchmarks.gain_programs.measure import Truth, built, session_of, truth_of
 from benchmarks.gain_programs.registry import Program, Step, every_program, marked_by
 from benchmarks.gain_programs.scenarios import SCENARIOS
 from benchmarks.gain_programs.table import Row, Said, markdown, removed_sites, said_of, summary_of
 from benchmarks.readme_results import Results
+from syncwatch.bench.scenario import Plan
 from syncwatch.model.events import SyncKind
 from syncwatch.model.report import RecordingSummary, Site
-from syncwatch.model.session import DeviceKind, RecordedBy
+from syncwatch.model.session import DeviceKind, Line, RecordedBy, Replay, Session
 from syncwatch.pipeline import report_of
 from syncwatch.sense.base import WatchedDevice
 from syncwatch.sense.choose_device import DeviceChoice, open_device
 from syncwatch.sense.scopes.ranges import annotate, step
-from tests.helpers.fakes import gdn_session
+from tests.helpers.fakes import US, gdn_session
 
 PROGRAMS = every_program()
 SAID = Said(100.0, None, 700.0, 1, 1000.0, 1000.0, "")
@@ -258,6 +259,46 @@ def test_a_program_that_raises_is_told_of_and_the_others_run(tmp_path: Path, mon
     assert ended.exit_code == 1
     assert found.failed == {"read-even": "ValueError: no such thing"}
     assert [each.name for each in found.rows] == ["read-gpu-bound"]
+
+
+def test_a_scenario_is_held_against_precomputed_with_the_ceiling_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    # GIVEN a run whose naive steps take 250 and 350 us, replayed 180, precomputed 200
+    lines = (Line("app/model.py", 7),)
+    known = gdn_session()
+    naive = replace(known.recordings[0], rounds_ns=((250 * US, 350 * US),), replays=(Replay(lines, ((180 * US,),)),))
+    precomputed = replace(known.recordings[1], rounds_ns=((200 * US, 200 * US),))
+    plans: list[Plan] = []
+
+    class Run:
+        def __init__(self, _scenario: object, _options: object, _device: object, plan: Plan, _show: object) -> None:
+            plans.append(plan)
+
+        def run(self) -> None: ...
+
+        def session(self) -> Session:
+            return replace(known, recordings=(naive, precomputed))
+
+    monkeypatch.setattr(scenarios, "ScenarioRun", Run)
+
+    # WHEN
+    opened = open_device(DeviceChoice.VIRTUAL)
+    found, _ = scenarios.run_scenario(opened, "gdn-prefill", 3, steps=5)
+    opened.close()
+
+    # THEN the mean step counts, since the gain is a mean too
+    assert (found.true_us, found.what_if_us) == (100.0, 120.0)
+    assert found.family == "scenario"
+    assert (plans[0].steps, plans[0].rounds, plans[0].variants) == (5, 3, ("naive", "precomputed"))
+    assert plans[0].lines_of is not None and plans[0].lines_of(naive)
+
+
+def test_the_allocators_calls_are_no_part_of_what_a_scenario_is_said_to_gain() -> None:
+    found = report_of(gdn_session()).variants[0]
+    sites = (replace(found.sites[0], gain_us=30.0), replace(found.sites[0], kind=SyncKind.ALLOCATION, gain_us=12.0))
+
+    said = scenarios._said(replace(found, sites=sites, per_step=replace(found.per_step, gain_us=40.0)))
+
+    assert (said.gain_us, said.sites) == (28.0, 1)
 
 
 def test_traces_are_refused_on_the_virtual_device(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from syncwatch.sense.cuda.runtime_calls import NotedCall, RuntimeCalls, place_of
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.scopes.ranges import annotate, step
+from tests.helpers.cuda_watch import watching
 from tests.helpers.fake_cupti import BLOCKING_READ, EVENT, MALLOC, READ, STREAM, UPLOAD, FakeCupti, program
 
 
@@ -134,7 +135,7 @@ def test_the_waits_of_an_instruction_are_counted_and_its_copies_not(calls: Runti
     for _ in range(3):
         cupti.play(program((READ, 1), (STREAM, 2), (EVENT, 3), (BLOCKING_READ, 4)))
 
-    ((_, count),) = calls.waits_at.items()
+    ((_, count),) = calls.waits_at().items()
     assert count == 6
 
 
@@ -143,7 +144,7 @@ def test_what_the_allocator_does_is_no_wait_of_its_instruction(calls: RuntimeCal
     cupti.play(program((MALLOC, 1)))
 
     assert [each.call.kind for each in noted(calls)] == [SyncKind.ALLOCATION]
-    assert calls.waits_at == {}
+    assert calls.waits_at() == {}
 
 
 def test_the_native_stack_is_taken_once_for_each_call_of_a_line(calls: RuntimeCalls, cupti: FakeCupti) -> None:
@@ -179,74 +180,76 @@ def test_a_call_that_was_not_asked_for_is_a_wait_too() -> None:
     assert (call.api, call.kind) == ("a driver call", SyncKind.STREAM)
 
 
-def test_many_calls_are_packed_and_come_back_as_they_were(
-    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime_calls, "_MANY", 10)
+def test_many_calls_come_back_as_they_were(calls: RuntimeCalls, cupti: FakeCupti) -> None:
     expected = []
     for number in range(12):
         with step():
             cupti.play(program((READ, 10 * number, 8), (STREAM, 10 * number + 1)))
         expected += [(READ, 10 * number, 8, number, -1), (STREAM, 10 * number + 1, 0, number, 10 * number)]
-    fresh = len(calls._fresh)
     found = noted(calls)
 
     assert [(each.number, each.id, each.bytes, each.around[0], each.copy) for each in found] == expected
-    assert 0 < fresh < len(found)
     assert len({each.stack for each in found}) == 1
     assert {type(each.explicit) for each in found} == {bool}
 
 
-def test_what_is_noted_later_is_not_among_the_calls_so_far(
-    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime_calls, "_MANY", 3)
+def test_what_is_noted_later_is_not_among_the_calls_so_far(calls: RuntimeCalls, cupti: FakeCupti) -> None:
     cupti.play(program(*((STREAM, each) for each in range(1, 8))))
     before = calls.noted()
-    cupti.play(program(*((STREAM, each) for each in range(8, 20))))
+    with step():
+        cupti.play(program(*((STREAM, each) for each in range(8, 20))))
 
     assert [each.id for each in before] == list(range(1, 8))
     assert [each.id for each in before[-3:]] == [5, 6, 7]
-    assert len(calls.noted()) == 19
+    assert [each.around[0] for each in calls.noted()] == [None] * 7 + [0] * 12
     with pytest.raises(IndexError):
         before[7]
 
 
-@pytest.mark.parametrize("number", [READ, STREAM])
-def test_calls_of_every_kind_are_packed(
-    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    monkeypatch.setattr(runtime_calls, "_MANY", 10)
-    cupti.play_elsewhere(program(*((number, each) for each in range(1, 31))))
-    for each in range(31, 61):
-        cupti.play(program((number, each)))
-
-    assert len(calls._fresh) <= 11
-    assert [each.id for each in noted(calls)] == list(range(1, 61))
-
-
-def test_a_call_that_comes_while_calls_are_packed_is_noted_and_does_not_wait(
-    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
+def test_a_call_that_comes_while_another_is_noted_does_not_wait_and_keeps_its_own_surroundings(
+    cupti: FakeCupti,
 ) -> None:
     """As where Python collects garbage meanwhile, and what frees memory of the GPU is a driver call."""
-    monkeypatch.setattr(runtime_calls, "_MANY", 3)
 
     class Collecting(dict[runtime_calls.Surroundings, int]):
-        """Lets a call come where the first surroundings are kept."""
+        """Lets a call of another step come where the first surroundings get their number."""
 
         def setdefault(self, key: runtime_calls.Surroundings, default: int) -> int:
             if not self:
-                super().setdefault(key, default)
-                cupti.play(program((STREAM, 100)))
+                super().setdefault((-1, -1, False, None, None), -1)
+                with step():
+                    cupti.play(program((STREAM, 100)))
             return super().setdefault(key, default)
 
-    calls._around = Collecting()
-    thread = threading.Thread(target=lambda: [cupti.play(program((STREAM, each))) for each in range(1, 8)], daemon=True)
+    recorder = Recorder(now_ns=cupti.now)
+    calls = RuntimeCalls(recorder, lambda: (), _around=Collecting())
+    subscription = Cupti(calls.handler(), records=False)
+    active.push(recorder)
+    thread = threading.Thread(target=lambda: [cupti.play(program((STREAM, each))) for each in (1, 2)], daemon=True)
     thread.start()
     thread.join(60)
+    active.pop(recorder)
+    subscription.close()
 
     assert not thread.is_alive()
-    assert sorted(each.id for each in noted(calls)) == [*range(1, 8), 100]
+    assert [(each.id, each.around[0]) for each in calls.noted()] == [(100, 0), (1, None), (2, None)]
+
+
+def test_threads_that_enter_steps_at_once_each_have_their_own(calls: RuntimeCalls, cupti: FakeCupti) -> None:
+    def steps() -> None:
+        for _ in range(50):
+            with step():
+                cupti.play(program((STREAM, 1), (STREAM, 2)))
+
+    threads = [threading.Thread(target=steps) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    found = noted(calls)
+    assert sorted(each.around[0] or 0 for each in found) == sorted([*range(200)] * 2)
+    assert len({each.around for each in found}) == 200
 
 
 def test_after_the_end_nothing_is_noted(calls: RuntimeCalls, cupti: FakeCupti) -> None:
@@ -278,14 +281,33 @@ def test_what_fails_while_a_call_is_looked_at_leaves_it_without_a_line(
 def test_ctrl_c_in_a_call_is_handed_on_and_the_call_kept(
     calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handed: list[bool] = []
-    monkeypatch.setattr(_thread, "interrupt_main", lambda: handed.append(True))
     failing(monkeypatch, KeyboardInterrupt())
-    cupti.play(program((STREAM, 5)))
+    with pytest.raises(KeyboardInterrupt):
+        cupti.play(program((STREAM, 5)))
 
-    assert handed == [True]
     assert [each.id for each in noted(calls)] == [5]
     assert calls.failures == []
+
+
+def test_ctrl_c_just_before_a_call_is_looked_at_interrupts_the_program_and_loses_no_call(cupti: FakeCupti) -> None:
+    # Python looks for signals as a function begins: before any `try` of the handler.
+    many = 20_000
+    with watching(times=False) as run:
+
+        def interrupt() -> None:
+            while not len(run.calls.noted()):
+                pass
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        other = threading.Thread(target=interrupt)
+        other.start()
+        with pytest.raises(KeyboardInterrupt):
+            cupti.play(program(*((STREAM, number) for number in range(1, many + 1))))
+            other.join()
+        other.join()
+
+    assert len(run.calls.noted()) == many
+    assert sys.unraisablehook.__module__ != "syncwatch.sense.cuda.interrupts"
 
 
 def test_a_place_tells_instructions_apart_and_is_the_same_for_every_call() -> None:

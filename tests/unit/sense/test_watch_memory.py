@@ -6,13 +6,12 @@ import tracemalloc
 
 import pytest
 
-from syncwatch.sense.cuda import runtime_calls
 from syncwatch.sense.scopes.ranges import step
 from tests.helpers.cuda_watch import watching
 from tests.helpers.fake_cupti import READ, STREAM, FakeCupti, fake_debug_mode, program
 
-LIMIT_BYTES = 600
-"""A read takes up to 520; with a Python object for each call and each record it took 1,170."""
+LIMIT_BYTES = 700
+"""A read takes about 530; with a Python object for each call and each record it took 1,170."""
 
 
 def highest(cupti: FakeCupti, reads: int) -> int:
@@ -35,7 +34,6 @@ def highest(cupti: FakeCupti, reads: int) -> int:
 
 def test_a_read_takes_little_memory(cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_debug_mode(monkeypatch)
-    monkeypatch.setattr(runtime_calls, "_MANY", 100)
     few, many = highest(cupti, 1_000), highest(cupti, 5_000)
 
     assert (many - few) / 4_000 <= LIMIT_BYTES

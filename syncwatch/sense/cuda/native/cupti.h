@@ -39,6 +39,7 @@ struct Functions {
   Status (*flush_period)(uint32_t milliseconds);
   Status (*dropped)(void* context, uint32_t stream, size_t* count);
   Status (*timestamp)(uint64_t* ns);
+  void (*interrupt)();  // Python's own
 };
 
 template <typename T>

@@ -47,6 +47,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "shared": (None, (_SIZE, _POINTER)),
     "name": (_SIZE, (_SIZE, _TEXT, _SIZE)),
     "forget": (None, ()),
+    "interrupt": (None, (_POINTER,)),
     "native_stack": (_SIZE, (_POINTER, _INT)),
     "symbol": (_SIZE, (_POINTER, _TEXT, _SIZE)),
 }

@@ -252,6 +252,11 @@ Role roles[kNumbers];
 std::atomic<uint32_t> watch{0};
 thread_local uint32_t captured_in = 0;
 
+// The call that Python is being told of on this thread: its callback id, its correlation id, its begin and end.
+thread_local int64_t telling[4];
+// Whether the user interrupted the program while Python was told of a call.
+std::atomic<bool> interrupted{false};
+
 int64_t thread_id() {
   thread_local const int64_t known = static_cast<int64_t>(syscall(SYS_gettid));
   return known;
@@ -298,7 +303,10 @@ void on_call(void*, int, uint32_t number, const void* data) {
     const void* parameters = at<const void*>(data, kParameters);
     if (parameters != nullptr) bytes = at<int64_t>(parameters, kByteCount);
   }
+  const int64_t now_told[] = {number, id, begin, end};
+  std::copy(std::begin(now_told), std::end(now_told), telling);
   told(number, id, begin, end, bytes);
+  if (interrupted.load() && interrupted.exchange(false) && api.interrupt != nullptr) api.interrupt();
   Records* into = records.load();
   if (into != nullptr) into->note_look(id, now_ns() - end);
 }
@@ -384,12 +392,20 @@ Rows* rows_of(int which) {
 
 extern "C" {
 
+// Lets the main thread be interrupted once it runs Python's code again, as by Ctrl-C: what a callback raises is lost.
+// Writes the call that Python was told of.
+void syncwatch_interrupt(int64_t* call) {
+  std::copy(std::begin(telling), std::end(telling), call);
+  interrupted.store(true);
+}
+
 // Loads CUPTI; returns 0, 1 where it cannot be loaded, 2 where it lacks a function.
 int syncwatch_open(const char* path) {
   static bool complete = false;
   if (complete) return 0;
   library = dlopen(path, RTLD_NOW);
   if (library == nullptr) return 1;
+  api.interrupt = reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "PyErr_SetInterrupt"));
   complete = find(api.subscribe, "cuptiSubscribe") && find(api.unsubscribe, "cuptiUnsubscribe") &&
              find(api.enable_callback, "cuptiEnableCallback") &&
              find(api.register_callbacks, "cuptiActivityRegisterCallbacks") &&
