@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, replace
+from functools import partial
 from statistics import median
 
 from syncwatch.analyse.gains import gains_of
 from syncwatch.analyse.per_step import account_of, per_step, worst_step
+from syncwatch.analyse.picture import steps_without
 from syncwatch.analyse.price import price
 from syncwatch.analyse.sites import only_in_warmup, sites
 from syncwatch.analyse.step_times import compare_steps, price_overhead, step_time, what_if
@@ -27,13 +29,14 @@ def analyse_variants(session: Session, analysed: Sequence[AnalysedRecording]) ->
     comparison = None
     if len(analysed) > 1:
         comparison = compare_steps(session.recordings[0], session.recordings[-1], session.outputs_equal)
-    return Analysis(session, tuple(analysed), _report(session, analysed, comparison))
+    report = _report(session, analysed, comparison)
+    return Analysis(session, tuple(analysed), report, partial(steps_without, analysed))
 
 
 def analyse_processes(session: Session, analysed: Sequence[AnalysedRecording]) -> Analysis:
     """Return the analysis of a trace from those of its processes, in order; none is held against another."""
     noted = _note_shared_gpus(analysed)
-    return Analysis(session, tuple(noted), _report(session, noted, None))
+    return Analysis(session, tuple(noted), _report(session, noted, None), partial(steps_without, noted))
 
 
 def _report(session: Session, analysed: Sequence[AnalysedRecording], comparison: StepTimeComparison | None) -> Report:

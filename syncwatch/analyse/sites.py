@@ -190,6 +190,12 @@ def _key(finding: Finding, sync: SyncEvent) -> SiteKey:
     return finding.code, finding.file, finding.line, finding.function, api, finding.range, sync.allowed
 
 
+def key_of_site(site: Site) -> SiteKey:
+    """Return what the waits of `site` were put together by."""
+    api = site.api if site.file == NO_LINE else None
+    return site.code, site.file, site.line, site.function, api, site.range, site.allowed
+
+
 def _api(sync: SyncEvent) -> str:
     return sync.api or sync.kind.api()
 

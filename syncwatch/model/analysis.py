@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
-from syncwatch.model.events import SyncEvent
+from syncwatch.model.events import Direction, SyncEvent
 from syncwatch.model.report import RecordingSummary, Report
 from syncwatch.model.session import Recording, Session
 
@@ -91,6 +91,47 @@ class AnalysedRecording:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnCall:
+    """A call of the host as it would be."""
+
+    thread: int
+    name: str
+    start_ns: int
+    end_ns: int
+    waits: bool
+    """Whether it is a wait that is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnWork:
+    """A kernel or a copy as it would be."""
+
+    device: int
+    stream: int | None
+    name: str
+    direction: Direction | None
+    """Of a copy; None for a kernel."""
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepsWithout:
+    """The first measured steps as they would be without the waits of one line; times on the recording's clock."""
+
+    site: int
+    """The line, by its place in `RecordingSummary.sites`."""
+    steps: tuple[Span, ...]
+    """When the host began and ended each."""
+    end_ns: int
+    """When the GPU had done its work too."""
+    recorded_end_ns: int
+    """The same with all waits, as it was recorded."""
+    calls: tuple[DrawnCall, ...]
+    works: tuple[DrawnWork, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """A session with its recordings analysed, and the report of them."""
 
@@ -98,6 +139,8 @@ class Analysis:
     recordings: tuple[AnalysedRecording, ...]
     """In the order of `session.recordings`."""
     report: Report
+    without: Callable[[], tuple[tuple[StepsWithout, ...], ...]] = field(default=tuple, compare=False)
+    """Gives, for each recording, the steps that are drawn without a line; replayed when somebody draws them."""
 
     def unwatched(self, sentences: Iterable[str]) -> Analysis:
         """Return the same with more that ran as part of the target and was not watched; no wait changes by it."""

@@ -382,3 +382,27 @@ def test_fifty_thousand_events_draw_within_two_seconds_and_stay_fluent(opened: O
 
     assert max(drawn, painted_at) < DRAWN_WITHIN_MS
     assert max(frames) < FLUENT_MS
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_switch_draws_the_steps_without_a_line_under_the_steps_as_they_were(opened: Open, width: int) -> None:
+    shown = opened(gdn_session(), width=width)
+    height = "document.querySelector('#timeline canvas').clientHeight"
+    before = shown.page.evaluate(height)
+    first, second = (shown.page.locator("#sites .switch").nth(number) for number in range(2))
+
+    first.click()
+    assert first.get_attribute("aria-pressed") == "true"
+    assert shown.page.evaluate(height) > before + 100
+    assert "Below naive: 3 steps without gdn_prefill.py:120: 10.5 ms instead of 12.0 ms" in shown.detail
+    assert shown.domain[0] < 0 and shown.domain[1] > 12_000_000
+    assert shown.hover(1_800_000, "gemm")
+
+    second.click()
+    assert (first.get_attribute("aria-pressed"), second.get_attribute("aria-pressed")) == ("false", "true")
+    assert "3 steps without index.py:41" in shown.detail
+    second.click()
+    assert second.get_attribute("aria-pressed") == "false"
+    assert shown.page.evaluate(height) == before and "naive as it was." in shown.detail
+    assert shown.page.evaluate("document.documentElement.scrollWidth") == width
+    assert not shown.said and not shown.asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from syncwatch.analyse.replay.graph import NO_SITE, Graph
 
@@ -27,8 +27,21 @@ class Replayed:
         return self.complete_ns[-1]
 
 
+@dataclass(slots=True)
+class Times:
+    """When each call returned and each work was done, by place; filled by a replay that is asked for it."""
+
+    returned: list[int] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
+
+
 def replay(
-    graph: Graph, without: Collection[int] = (), *, watched: bool = False, own_permille: int = _WHOLE
+    graph: Graph,
+    without: Collection[int] = (),
+    *,
+    watched: bool = False,
+    own_permille: int = _WHOLE,
+    times: Times | None = None,
 ) -> Replayed:
     """Return what the steps of `graph` take without the waits of some sites.
 
@@ -41,6 +54,7 @@ def replay(
         without: the sites whose waits are gone.
         watched: whether the time that watching took is in it, as in the recording.
         own_permille: by how much the host's own time is scaled, in thousandths.
+        times: takes the times of all calls and work, for who draws them.
     """
     gone = frozenset(without)
     now = [graph.begin_ns] * graph.threads
@@ -97,4 +111,6 @@ def replay(
                 waited[site] = waited.get(site, 0) + ready - end
                 end = ready
         now[thread] = returned[place] = end
+    if times is not None:
+        times.returned, times.done = returned, done
     return Replayed(tuple(complete), waited)

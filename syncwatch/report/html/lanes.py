@@ -9,6 +9,7 @@ from enum import Enum
 from itertools import chain
 from typing import NamedTuple
 
+from syncwatch.model.analysis import StepsWithout
 from syncwatch.model.events import PACING_RANGE, STEP_RANGE, Direction
 from syncwatch.model.session import Recording
 
@@ -27,6 +28,8 @@ class BlockStyle(str, Enum):
     CALL = "call"
     RANGE = "range"
     MERGED = "merged"
+    WAIT = "sync"
+    """Of steps that were replayed; recorded waits are drawn from more than a block."""
 
 
 class LaneKind(str, Enum):
@@ -69,6 +72,23 @@ class Lane:
 def lanes_of(recording: Recording) -> tuple[Lane, ...]:
     """Return the lanes of `recording`: for each thread its ranges and its calls, then the streams of each GPU."""
     return (*_host_lanes(recording), *_stream_lanes(recording))
+
+
+def lanes_without(steps: StepsWithout, recording: Recording) -> tuple[Lane, ...]:
+    """Return the lanes of steps as they would be, in the order of those of `recording`."""
+    hosts: dict[int, list[LaneBlock]] = defaultdict(list)
+    for call in steps.calls:
+        look = BlockStyle.WAIT if call.waits else BlockStyle.CALL
+        hosts[call.thread].append(LaneBlock(call.start_ns, call.end_ns, call.name, look))
+    streams: dict[tuple[int, int | None], list[LaneBlock]] = defaultdict(list)
+    for work in steps.works:
+        look = BlockStyle.KERNEL if work.direction is None else BlockStyle(work.direction)
+        streams[work.device, work.stream].append(LaneBlock(work.start_ns, work.end_ns, work.name, look))
+    named = {thread: f"host · {recording.threads[thread]}" for thread in sorted(hosts)}
+    return (
+        *(Lane(LaneKind.HOST, name, thread, sorted(hosts[thread])) for thread, name in named.items()),
+        *_in_order(streams),
+    )
 
 
 def _host_lanes(recording: Recording) -> Iterable[Lane]:
@@ -126,6 +146,10 @@ def _stream_lanes(recording: Recording) -> list[Lane]:
                 copy.start_ns, copy.end_ns, f"{_way(copy.direction)}, {copy.bytes:,} B", BlockStyle(copy.direction)
             )
             found[copy.device, copy.stream].append(block)
+    return _in_order(found)
+
+
+def _in_order(found: dict[tuple[int, int | None], list[LaneBlock]]) -> list[Lane]:
     gpus = {gpu for gpu, _ in found}
     return [
         Lane(LaneKind.STREAM, f"{_gpu(gpu, gpus)} · {_named(stream)}", gpu, sorted(found[gpu, stream]))

@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from syncwatch.model.analysis import AnalysedWait, Finding
+from syncwatch.model.analysis import AnalysedWait, Finding, StepsWithout
 from syncwatch.model.events import SyncKind
 from syncwatch.model.session import Recording
 from syncwatch.report import text
-from syncwatch.report.html.lanes import BlockStyle, Lane, LaneBlock
+from syncwatch.report.html.lanes import BlockStyle, Lane, LaneBlock, lanes_without
 from syncwatch.report.html.thinning import DrawnRecording
 from syncwatch.report.site import caret_span
 
@@ -67,8 +67,10 @@ class Packer:
             "strings": self._strings.table(),
         }
 
-    def recording(self, recording: Recording, drawn: DrawnRecording) -> dict[str, Any]:
-        """Return what is drawn of `recording`."""
+    def recording(
+        self, recording: Recording, drawn: DrawnRecording, without: Sequence[tuple[str, StepsWithout]] = ()
+    ) -> dict[str, Any]:
+        """Return what is drawn of `recording`; `without` has its first steps without a line, and the line's name."""
         origin = origin_of(recording, drawn)
         return {
             "name": printable(recording.variant),
@@ -77,6 +79,16 @@ class Packer:
             "steps": [[s.index, int(s.warmup), s.start_ns - origin, s.end_ns - origin] for s in recording.steps],
             "lanes": [self._lane(lane, origin) for lane in drawn.lanes],
             "waits": [self._wait(wait, recording, origin) for wait in drawn.waits],
+            "without": [self._without(place, steps, recording, origin) for place, steps in without],
+        }
+
+    def _without(self, place: str, steps: StepsWithout, recording: Recording, origin: int) -> dict[str, Any]:
+        return {
+            "place": place,
+            "steps": [[start - origin, end - origin] for start, end in steps.steps],
+            "end": steps.end_ns - origin,
+            "recorded_end": steps.recorded_end_ns - origin,
+            "lanes": [self._lane(lane, origin) for lane in lanes_without(steps, recording)],
         }
 
     def _lane(self, lane: Lane, origin: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from syncwatch.model.analysis import StepsWithout
 from syncwatch.model.report import NO_LINE, UNKNOWN, RecordingSummary, Report, WhatIf
 from syncwatch.model.session import DeviceKind, RecordedBy, Session
 from syncwatch.model.verdict import Verdict
@@ -26,11 +27,15 @@ MAX_ROWS = 500
 
 
 def page_of(
-    report: Report, verdict: Verdict | None, session: Session | None, drawn: Sequence[DrawnRecording]
+    report: Report,
+    verdict: Verdict | None,
+    session: Session | None,
+    drawn: Sequence[DrawnRecording],
+    without: Sequence[Sequence[StepsWithout]] = (),
 ) -> dict[str, Any]:
     """Return what the template shows."""
     modelled = report.device is DeviceKind.VIRTUAL
-    sites, warmup = site_rows(report, session, drawn)
+    sites, warmup = site_rows(report, session, drawn, without)
     waits = list(wait_rows(session, drawn))
     return {
         "target": printable(report.target),

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from syncwatch.model.analysis import Analysis
+from syncwatch.model.analysis import AnalysedRecording, Analysis, StepsWithout
 from syncwatch.model.report import Report
 from syncwatch.model.verdict import Verdict
 from syncwatch.report.html.lanes import lanes_of
 from syncwatch.report.html.packing import Packer, printable, to_json
 from syncwatch.report.html.page import page_of
+from syncwatch.report.html.rows import short_place
 from syncwatch.report.html.thinning import DrawnRecording, thin_out
 
 _HERE = Path(__file__).parent
@@ -87,6 +88,7 @@ class HtmlReporter:
         """
         self._verdict = verdict
         self._analysis = analysis
+        self._without = () if analysis is None else analysis.without()
         self._max_events = max_events
 
     def render(self, report: Report) -> str:
@@ -94,7 +96,7 @@ class HtmlReporter:
         drawn = self._drawn()
         session = None if self._analysis is None else self._analysis.session
         return _template().render(
-            page=page_of(report, self._verdict, session, drawn),
+            page=page_of(report, self._verdict, session, drawn, self._without[: len(drawn)]),
             data=to_json(self._packed(drawn)) if drawn else None,
             style=style(),
             script=page_script(),
@@ -117,8 +119,16 @@ class HtmlReporter:
     def _packed(self, drawn: Sequence[DrawnRecording]) -> dict[str, Any]:
         packer = Packer()
         recordings = self._analysis.recordings if self._analysis is not None else ()
-        packed = [packer.recording(each.recording, seen) for each, seen in zip(recordings, drawn, strict=False)]
+        packed = [
+            packer.recording(each.recording, seen, self._named(index, each))
+            for index, (each, seen) in enumerate(zip(recordings, drawn, strict=False))
+        ]
         return packer.page(packed)
+
+    def _named(self, index: int, known: AnalysedRecording) -> list[tuple[str, StepsWithout]]:
+        """Return the steps that are drawn without a line of a recording, with what the line is called there."""
+        found = self._without[index] if index < len(self._without) else ()
+        return [(short_place(known.summary.sites[each.site]), each) for each in found]
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from syncwatch.model.analysis import AnalysedWait, Finding
+from syncwatch.model.analysis import AnalysedWait, Finding, StepsWithout
 from syncwatch.model.report import NO_LINE, RecordingSummary, Report, Site
 from syncwatch.model.session import Recording, Session
 from syncwatch.report import text
@@ -43,6 +43,8 @@ class SiteRow:
     """Whether it was asked for or is allowed."""
     wait: str | None
     """Which drawn wait shows it, as `variant:position`; None where none is drawn."""
+    without: str | None = None
+    """Which drawing shows the steps without it, as `variant:position`; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,29 @@ class WaitRow:
 
 
 def site_rows(
-    report: Report, session: Session | None, drawn: Sequence[DrawnRecording]
+    report: Report,
+    session: Session | None,
+    drawn: Sequence[DrawnRecording],
+    without: Sequence[Sequence[StepsWithout]] = (),
 ) -> tuple[list[SiteRow], list[SiteRow]]:
-    """Return the lines of the measured steps, and those that wait in warm-up alone."""
+    """Return the lines of the measured steps, and those that wait in warm-up alone.
+
+    Args:
+        report: with the lines.
+        session: where they were recorded; None where that was not kept.
+        drawn: what is drawn of each recording.
+        without: of each recording, the steps that are drawn without a line.
+    """
     measured: list[SiteRow] = []
     warmup: list[SiteRow] = []
     for index, variant in enumerate(report.variants):
         first, any_step = _first_waits(session, drawn, index)
         step = step_of(variant, report)
-        measured += [_site_row(variant, site, first.get(_key_of_site(site)), step) for site in variant.sites]
+        named = {each.site: f"{index}:{at}" for at, each in enumerate(without[index] if index < len(without) else ())}
+        measured += [
+            replace(_site_row(variant, site, first.get(_key_of_site(site)), step), without=named.get(place))
+            for place, site in enumerate(variant.sites)
+        ]
         warmup += [_site_row(variant, site, any_step.get(_key_of_site(site))) for site in variant.warmup_sites]
     return _hinted_once(measured), _hinted_once(warmup)
 
@@ -147,6 +163,13 @@ def _key_of_site(site: Site) -> _Key:
 def _key(known: Site | Finding, allowed: str | None, api: str) -> _Key:
     lineless = (api, known.range) if known.file == NO_LINE else ()
     return known.code, known.file, known.line, known.function, allowed, *lineless
+
+
+def short_place(site: Site) -> str:
+    """Return where `site` is for a title: the file without its folders, and the line."""
+    if site.file == NO_LINE:
+        return printable(site.waiter)
+    return f"{printable(site.file.rsplit('/', 1)[-1])}:{site.line}"
 
 
 def _site_row(variant: RecordingSummary, site: Site, wait: str | None, step: StepLength | None = None) -> SiteRow:

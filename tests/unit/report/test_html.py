@@ -357,3 +357,21 @@ def test_a_ceiling_says_what_it_is_held_against() -> None:
     assert "against 2.00 ms as it is" in words
     assert "app/train.py:7 1.00 ms 2.000x" in words
     assert "app/loop.py:3 not measured It read another value" in words
+
+
+def test_a_line_has_a_switch_for_the_steps_without_it_and_the_data_of_them() -> None:
+    page = page_of(gdn_session())
+    naive, precomputed = page.data["variants"]
+    assert [each["place"] for each in naive["without"]] == [
+        "gdn_prefill.py:120",
+        "index.py:41",
+        "engine.py:204",
+        "bench.py:12",
+    ]
+    assert precomputed["without"] == []
+    for each in naive["without"]:
+        assert [lane["kind"] for lane in each["lanes"]] == ["host", "stream", "stream"]
+        assert each["steps"][0][0] == 0 and each["end"] <= each["recorded_end"] == 12_000_000
+    html = rendered(Format.HTML, report_of(gdn_session()), analysis=analysed(gdn_session()))
+    assert [f'data-without="0:{number}"' in html for number in range(5)] == [True, True, True, True, False]
+    assert "data-without=" not in HtmlReporter().render(report_of(gdn_session())).partition("<script>")[0]

@@ -1,10 +1,13 @@
 // Answers: what is there to draw? Unpacks the columns that the page carries; times are nanoseconds.
 
-const LOOKS = ["kernel", "h2d", "d2h", "d2d", "memset", "call", "range", "merged"];
+const LOOKS = ["kernel", "h2d", "d2h", "d2d", "memset", "call", "range", "merged", "sync"];
 
 function unpacked(packed) {
   for (const variant of packed.variants) {
     variant.rows = variant.lanes.flatMap(rowsOf);
+    // What the switch of a line draws below the steps; one at a time.
+    variant.without.forEach((each) => { each.rows = each.lanes.flatMap(rowsOf); });
+    variant.shown = null;
     variant.waits.forEach((wait) => { wait.end = wait.start + wait.length; });
   }
   return packed;

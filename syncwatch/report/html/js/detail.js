@@ -43,6 +43,21 @@ function waitParts(variant, wait, mark) {
   return parts;
 }
 
+// What is drawn by the switch of a line, with how long the same steps would take.
+function withoutWords(variant) {
+  const { shown } = variant;
+  const begin = shown.steps[0][0];
+  const steps = shown.steps.length > 1 ? `${shown.steps.length} steps` : "the step";
+  const times = `${micros(shown.end - begin)} instead of ${micros(shown.recorded_end - begin)}`;
+  return `${steps} without ${shown.place}: ${times}${variant.modelled ? " (modelled)" : ""}`;
+}
+
+function showWithout(panel, variant) {
+  const watched = variant.modelled ? "" : "; what watching took is in both";
+  const said = variant.shown ? `Below ${variant.name}: ${withoutWords(variant)}${watched}.` : `${variant.name} as it was.`;
+  panel.replaceChildren(element("p", {}, said));
+}
+
 function placeOf(finding, wait) {
   if (finding.file === NO_LINE) {
     const range = finding.range === null ? "" : ` in range "${finding.range}"`;

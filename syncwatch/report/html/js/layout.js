@@ -21,7 +21,7 @@ function layoutOf(variants, wanted) {
     y += TITLE;
     const steps = y;
     y += variant.steps.length ? STEPS : 0;
-    const rows = variant.rows.map((row) => {
+    const place = (row) => {
       const labelled = row.depth === 0;
       if (narrow && labelled) y += LABEL;
       const height = HEIGHTS[row.lane.kind];
@@ -29,9 +29,13 @@ function layoutOf(variants, wanted) {
       const at = { row, y: y + 2 + flags, height: height - 4 - flags, labelled };
       y += height;
       return at;
-    });
+    };
+    const own = variant.rows.map(place);
+    const without = variant.shown ? y : null;
+    if (variant.shown) y += TITLE + STEPS;
+    const rows = variant.shown ? [...own, ...variant.shown.rows.map(place)] : own;
     y += 10;
-    return { variant, top, steps, rows, bottom: y, hosts: hostsOf(rows), gpus: gpusOf(rows) };
+    return { variant, top, steps, rows, without, bottom: y, hosts: hostsOf(own), gpus: gpusOf(own) };
   });
   return { placed, gutter, narrow, width, height: y + 4 };
 }

@@ -63,6 +63,7 @@ class Painter {
     this.bubbles(placed);
     for (const at of placed.rows) this.row(at);
     this.waits(placed);
+    if (placed.without !== null) this.without(placed);
     if (selected && this.layout.placed.indexOf(placed) === selected.variant) this.selection(placed, selected);
   }
 
@@ -78,6 +79,22 @@ class Painter {
       pen.fillRect(left, placed.steps + 2, Math.max(1, right - left - 1), STEPS - 4);
       this.caption(warmup ? `warm-up ${index}` : `step ${index}`, left, right, placed.steps + STEPS / 2, colours.ink);
     }
+  }
+
+  // The steps as they would be, under the steps as they are; a line shows where they would end.
+  without(placed) {
+    const { context: pen, colours } = this;
+    const { shown } = placed.variant;
+    const top = placed.without + TITLE;
+    shown.steps.forEach(([start, end], index) => {
+      if (end < this.from || start > this.to) return;
+      const [left, right] = [this.x(start), this.x(end)];
+      pen.fillStyle = colours.grid;
+      pen.fillRect(left, top + 2, Math.max(1, right - left - 1), STEPS - 4);
+      this.caption(`without it, step ${index + 1}`, left, right, top + STEPS / 2, colours.ink);
+    });
+    pen.fillStyle = colours.focus;
+    pen.fillRect(Math.round(this.x(shown.end)), top, 2, placed.bottom - top - 10);
   }
 
   // A bubble goes through every stream of its GPU, below what ran on them.
@@ -117,7 +134,6 @@ class Painter {
     const { row, y, height } = at;
     const edge = this.layout.width;
     const named = row.lane.kind !== "host";
-    const thin = row.lane.kind === "host" ? 8 : 0;
     let drawn = -1;
     for (let i = firstVisible(row, this.from); i < row.start.length && row.start[i] <= this.to; i++) {
       const right = Math.min(this.x(row.end[i]), edge);
@@ -125,6 +141,7 @@ class Painter {
       const left = Math.max(this.x(row.start[i]), this.layout.gutter - 2);
       const wide = right - left;
       const look = LOOKS[row.lane.look[row.index[i]]];
+      const thin = named || look === "sync" ? 0 : 8;
       pen.fillStyle = colours[look];
       pen.fillRect(left, y + thin, wide > 3 ? wide - 1 : Math.max(1, wide), height - 2 * thin);
       drawn = left + Math.max(1, wide);
@@ -224,6 +241,9 @@ class Painter {
       pen.fillStyle = colours.ink;
       const mark = placed.variant.modelled ? " (modelled)" : "";
       pen.fillText(cropped(placed.variant.name + mark, layout.width - 16, BOLD_WIDTH), 4, placed.top + TITLE / 2 + 2);
+      if (placed.without !== null) {
+        pen.fillText(cropped(withoutWords(placed.variant), layout.width - 16, BOLD_WIDTH), 4, placed.without + TITLE / 2 + 2);
+      }
       pen.font = FONT;
       pen.fillStyle = colours.muted;
       for (const at of placed.rows) {

@@ -36,6 +36,9 @@ class Timeline {
     for (const button of document.querySelectorAll("[data-act]")) {
       button.addEventListener("click", () => this.act(button.dataset.act));
     }
+    for (const button of document.querySelectorAll("[data-without]")) {
+      button.addEventListener("click", () => this.toggle(button));
+    }
     for (const button of document.querySelectorAll("[data-wait]")) {
       button.addEventListener("click", () => this.goTo(...button.dataset.wait.split(":").map(Number)));
     }
@@ -176,6 +179,21 @@ class Timeline {
     this.select(found);
     document.getElementById("timeline-section").scrollIntoView({ block: "start" });
     this.host.focus({ preventScroll: true });
+  }
+
+  // Draws the first steps without a line under the steps, or takes them off again.
+  toggle(button) {
+    const [index, number] = button.dataset.without.split(":").map(Number);
+    const variant = DATA.variants[index];
+    const wanted = variant.without[number];
+    variant.shown = variant.shown === wanted ? null : wanted;
+    for (const each of document.querySelectorAll(`[data-without^="${index}:"]`)) {
+      each.setAttribute("aria-pressed", String(each === button && variant.shown !== null));
+    }
+    this.selected = null;
+    this.resize(variant.shown ? padded([wanted.steps[0][0], Math.max(wanted.recorded_end, wanted.end)], 0.03) : this.domain());
+    showWithout(this.panel, variant);
+    document.getElementById("timeline-section").scrollIntoView({ block: "start" });
   }
 
   // Pans to a wait that is out of view; `near` also zooms until it and its bubble are well seen.
