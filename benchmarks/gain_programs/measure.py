@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,14 +62,18 @@ class Built:
             self.loop(WARMUP, remove=remove)
         return min(_MOST, max(_FEWEST, round(_LOOP_US / self.loop(_ESTIMATED, remove=False))))
 
-    def truth(self, rounds: int, count: int) -> Truth:
-        """Time both ways in turn, every second round in reverse; once where the clock is modelled and does not vary."""
+    def times(self, rounds: range, count: int) -> list[tuple[float, float]]:
+        """Time both ways in turn, every second round in reverse, and return the times of each round, with first.
+
+        Once where the clock is modelled and does not vary.
+        """
         modelled = isinstance(self.machine, VirtualMachine)
-        times: dict[bool, list[float]] = {False: [], True: []}
-        for number in range(1 if modelled else rounds):
-            for remove in (False, True) if number % 2 == 0 else (True, False):
-                times[remove].append(self.loop(count, remove=remove))
-        return truth_of(times[False], times[True])
+        found = []
+        for number in rounds[:1] if modelled else rounds:
+            order = (False, True) if number % 2 == 0 else (True, False)
+            times = {remove: self.loop(count, remove=remove) for remove in order}
+            found.append((times[False], times[True]))
+        return found
 
     def recorded(self, device: WatchedDevice, count: int) -> Session:
         """Record `count` steps with their waits; the queue is not drained between them."""
@@ -108,11 +112,15 @@ def built(program: Program, device: DeviceKind) -> Iterator[Built]:
             end()
 
 
-def truth_of(with_us: list[float], without_us: list[float]) -> Truth:
-    """Return the gain that both times of each round tell: medians, and an interval from resampled rounds."""
-    columns = np.array([with_us, without_us])
-    drawn = np.random.default_rng(1).integers(0, columns.shape[1], (_RESAMPLES, columns.shape[1]))
-    slow, fast = np.median(columns[:, drawn], axis=2)
-    low, high = np.percentile(slow - fast, (2.5, 97.5))
-    before, after = np.median(columns, axis=1)
-    return Truth(float(before), float(after), float(before - after), (float(low), float(high)))
+def truth_of(rounds: Sequence[tuple[float, float]]) -> Truth:
+    """Return the gain that the rounds tell: the median of what each gained, since a host slows down for seconds.
+
+    Args:
+        rounds: microseconds a step with the waits and without, of each round.
+    """
+    columns = np.array(rounds)
+    gained = columns[:, 0] - columns[:, 1]
+    drawn = np.random.default_rng(1).integers(0, len(gained), (_RESAMPLES, len(gained)))
+    low, high = np.percentile(np.median(gained[drawn], axis=1), (2.5, 97.5))
+    before, after = np.median(columns, axis=0)
+    return Truth(float(before), float(after), float(np.median(gained)), (float(low), float(high)))

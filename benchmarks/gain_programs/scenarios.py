@@ -60,7 +60,7 @@ def run_scenario(device: WatchedDevice, name: str, rounds: int, steps: int | Non
     session = run.session()
     naive, precomputed = session.recordings
     with_us, without_us = _means(naive.rounds_ns), _means(precomputed.rounds_ns)
-    truth, said = truth_of(with_us, without_us), _said(report_of(session).variants[0])
+    truth, said = truth_of(list(zip(with_us, without_us, strict=False))), _said(report_of(session).variants[0])
     what_if_us = _what_if(naive, with_us)
     return Row.of(name, FAMILY, "syncwatch", truth, said, plan.steps, what_if_us=what_if_us), session
 

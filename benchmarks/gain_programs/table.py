@@ -112,6 +112,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         """How far what is said is from the truth; 0 where nothing is said."""
         return 0.0 if self.said_us is None else self.said_us - self.true_us
 
+    @property
+    def possible(self) -> bool:
+        """Whether what is said is as near to some gain that the interval of the truth holds."""
+        low, high = self.true_interval_us
+        return self.said_us is not None and low - self.tolerance_us <= self.said_us <= high + self.tolerance_us
+
     def _is_within(self) -> bool:
         return self.said_us is not None and abs(self.off_us) <= self.tolerance_us
 
@@ -119,7 +125,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether a gain over 5 % of the step is said where there is none."""
         low, high = self.true_interval_us
         none = low <= 0 <= high or self.true_us < _OF_STEP * self.with_us
-        return none and self.said_us is not None and self.said_us > _INVENTED_OF_STEP * self.with_us
+        return none and self.said_us is not None and self.said_us > max(high, _INVENTED_OF_STEP * self.with_us)
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -127,6 +133,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     judged: int
     within: int
+    possible: int
+    """Lines that are within the limit of some gain in the interval of the truth."""
     unsaid: int
     """Judged lines of which nothing is said; they are not within."""
     invented: list[str]
@@ -145,7 +153,12 @@ class Summary(msgspec.Struct, frozen=True):
         worst = f"; worst {self.worst}, {self.worst_off_us:+.0f} us" if self.worst else ""
         invented = f"; a gain where there is none: {', '.join(self.invented)}" if self.invented else ""
         unsaid = f"; {self.unsaid} of which nothing is said" if self.unsaid else ""
-        uncertain = f"; {self.uncertain} whose truth is less certain than the limit" if self.uncertain else ""
+        uncertain = (
+            f"; {self.uncertain} whose truth is less certain than the limit: held against its interval, "
+            f"{self.possible} are within"
+            if self.uncertain
+            else ""
+        )
         return f"{share}{worst}{invented}{unsaid}{uncertain}"
 
 
@@ -157,6 +170,7 @@ def summary_of(rows: Iterable[Row]) -> Summary:
     return Summary(
         judged=len(judged),
         within=sum(row.within is True for row in judged),
+        possible=sum(row.possible for row in judged),
         unsaid=len(judged) - len(said),
         invented=[f"{row.name} ({row.source})" for row in judged if row.invented],
         uncertain=sum(row.uncertain for row in judged),

@@ -145,7 +145,8 @@ class PerStep:
     host_build_us: float | None
     """Host time in the ranges named `build metadata`, in the pass without CUPTI; None where there are none."""
     gain_us: float | None = None
-    """Microseconds by which a step would be shorter without any implicit wait; None where it is not known."""
+    """Microseconds by which a step would be shorter without any implicit wait or call of the allocator; None where
+    it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

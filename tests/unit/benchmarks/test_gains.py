@@ -102,12 +102,12 @@ def test_the_machine_of_a_gpu_calibrates_its_work(monkeypatch: pytest.MonkeyPatc
     assert gpu.numbers(1 << 20) == 1 << 20
 
 
-def test_the_truth_is_the_difference_of_the_medians_with_an_interval_over_rounds() -> None:
-    truth = truth_of([110.0, 112.0, 190.0], [100.0, 101.0, 99.0])
+def test_the_truth_is_the_median_of_what_each_round_gained_with_an_interval_over_rounds() -> None:
+    truth = truth_of([(110.0, 100.0), (112.0, 101.0), (190.0, 99.0)])
 
-    assert (truth.with_us, truth.without_us, truth.gain_us) == (112.0, 100.0, 12.0)
-    assert truth.interval_us[0] <= 12.0 <= truth.interval_us[1]
-    assert truth_of([5.0], [3.0]).interval_us == (2.0, 2.0)
+    assert (truth.with_us, truth.without_us, truth.gain_us) == (112.0, 100.0, 11.0)
+    assert truth.interval_us[0] <= 11.0 <= truth.interval_us[1]
+    assert truth_of([(5.0, 3.0)]).interval_us == (2.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,8 @@ def test_a_gain_is_within_by_the_widest_of_three_limits(
 def test_a_gain_is_invented_where_there_is_none_and_over_5_percent_of_the_step_is_said() -> None:
     assert row(true=0.5, said=51.0).invented
     assert row(true=9.0, said=51.0).invented
-    assert row(true=30.0, said=51.0, ci=31).invented
+    assert row(true=30.0, said=70.0, ci=31).invented
+    assert not row(true=30.0, said=51.0, ci=31).invented
     assert not row(true=30.0, said=51.0).invented
     assert not row(true=0.5, said=49.0).invented
     assert not row(true=0.5, said=None).invented
