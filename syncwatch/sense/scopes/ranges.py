@@ -117,9 +117,13 @@ class step:  # noqa: N801  # used as `with syncwatch.step():`
         self._counted: tuple[active.StepCounter, int] | None = None
 
     def __enter__(self) -> None:
+        asked = [recorder.now_ns() for recorder in active.recorders()]
         # First: a window may begin with this step, and then it is recorded.
         self._counted = _counted()
-        self._started = [(recorder, recorder.begin_step(), recorder.now_ns()) for recorder in active.recorders()]
+        recorders = active.recorders()
+        # A recorder that begins with this step was not asked before.
+        asked = asked if len(asked) == len(recorders) else [recorder.now_ns() for recorder in recorders]
+        self._started = [(each, each.begin_step(), moment) for each, moment in zip(recorders, asked, strict=True)]
         self._block = scope.STEPS.enter(tuple((recorder, index) for recorder, index, _ in self._started))
         for recorder, index, _ in self._started:
             recorder.open_steps.append(OpenStep(index, self._block, warmup=self._warmup))
