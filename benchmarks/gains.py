@@ -4,6 +4,7 @@
     python benchmarks/gains.py run OUT.json --only decode --save recordings --traces --nsys nsys
     python benchmarks/gains.py run OUT.json --device virtual
     python benchmarks/gains.py show OUT.json
+    python benchmarks/gains.py again OUT.json recordings NEW.json
 
 Each program is timed unwatched, with its wait and without, in rounds that alternate; then it is recorded once with the
 wait, and what the report says of the gain is held against what removing it gained. Said has to be within 10 % of the
@@ -74,6 +75,7 @@ class Table:
     output: Path
     gpu: str | None
     modelled: bool
+    torch: str = field(default_factory=lambda: str(torch.__version__))
     rows: list[Row] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -98,7 +100,7 @@ class Table:
         today = date.today().isoformat()
         summary = summary_of(self.rows)
         write_json(
-            Results(self.gpu, today, str(torch.__version__), self.modelled, self.rows, summary, self.failed),
+            Results(self.gpu, today, self.torch, self.modelled, self.rows, summary, self.failed),
             self.output,
         )
 
@@ -122,7 +124,10 @@ def run(
     with closing(open_device(device)) as opened:
         if opened.kind is DeviceKind.VIRTUAL and (with_traces or nsys):
             raise typer.BadParameter("torch.profiler and nsys see no virtual device")
-        table = Table(output, opened.environment().gpu, opened.kind is DeviceKind.VIRTUAL)
+        virtual = opened.kind is DeviceKind.VIRTUAL
+        # Before CUDA is initialised the environment has no name.
+        gpu = opened.environment().gpu if virtual else torch.cuda.get_device_name()
+        table = Table(output, gpu, virtual)
         for program in _chosen(only):
             with table.noting(program.name):
                 timed[program.name] = _measured(program, opened, table, rounds, steps, save)
@@ -145,6 +150,25 @@ def show(results: Path) -> None:
     """Print and judge a table that was written before."""
     found = msgspec.json.decode(results.read_bytes(), type=Results)
     _end(found.rows, found.failed)
+
+
+@app.command()
+def again(results: Path, recordings: Path, output: Path) -> None:
+    """Replay recordings that `run --save` kept, hold them against the truth as it was measured, and write a table."""
+    before = msgspec.json.decode(results.read_bytes(), type=Results)
+    table = Table(output, before.gpu, before.modelled, before.torch)
+    programs = every_program()
+    for row in before.rows:
+        name = row.name if row.source == "syncwatch" else f"{row.name}.{row.source}"
+        path = recordings / f"{name}.json"
+        if row.name not in programs or not path.is_file():
+            continue
+        truth = Truth(row.with_us, row.without_us, row.true_us, row.true_interval_us)
+        session = Session.load(path)
+        table.gpu = table.gpu or session.environment.gpu
+        said = said_of(_busiest(session), programs[row.name])
+        table.add(Row.of(row.name, row.family, row.source, truth, said, row.steps, unjudged=row.unjudged))
+    _end(table.rows, table.failed)
 
 
 @app.command()

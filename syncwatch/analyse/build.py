@@ -21,6 +21,10 @@ from syncwatch.model.events import STEP_RANGE, SyncKind, collector_off
 from syncwatch.model.report import NO_LINE, RecordingSummary, Report, StepTimeComparison, recorder_of
 from syncwatch.model.session import Coverage, Joins, RecordedBy, Recording, Session
 
+_AS_RECORDED = (
+    "Gains are those of the program as {recorder} slowed it down; of a run that syncwatch records, it takes off what "
+    "watching costs."
+)
 _OWN_WORK = "GPU figures count the work of one process; what another did on the same GPU is no work here."
 
 
@@ -137,6 +141,8 @@ def _summary(
     figures = replace(per_step(waits, recording, window, account), gain_us=gains.together_us)
     measured = sites(waits, recording, window, figures.gpu_span_us, gains.by_site)
     notes = [*recording.notes, *not_recorded(recording)]
+    if gains.by_site and recorder_of(recording.coverage) is not RecordedBy.SYNCWATCH:
+        notes.append(_AS_RECORDED.format(recorder=recorder_of(recording.coverage).value))
     if recording.used_gpu is False:
         notes.append("Nothing ran on the GPU. Look whether the target reaches its work there, on a CUDA device.")
     if account is not None and account.gpus > 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from syncwatch.analyse.replay.graph import NO_SITE, Graph, HostCall, Work
 from syncwatch.analyse.replay.items import Item, Started, Stream, is_staged, is_upload, serves
+from syncwatch.analyse.replay.run import QUEUE_LENGTH
 from syncwatch.analyse.replay.threads import handovers
 from syncwatch.analyse.replay.typical import Typical, typical_of
 from syncwatch.model.events import SyncKind
@@ -74,8 +75,8 @@ class Builder:
         wake, length = 0, max(0, item.end - begin)
         if item.sync is not None:
             waits_for, wake, length = self._wait(item, begin, places)
-        elif item.works:
-            length = self.typical.unblocked(length, len(self._of_stream[self.works[places[0]].stream]))
+        elif item.works and item.works[0].copy is None and self._is_held_by_queue(places[0], item):
+            length = min(length, self.typical.launch)
         # A copy that is needed anyway costs what one costs that nobody waits for.
         asked = wait if wait is not None else item
         needed = [each for each in item.works if each.copy is not None and is_upload(each.copy)]
@@ -96,6 +97,11 @@ class Builder:
             )
         )
         self._last[item.thread] = Item(item.thread, begin, max(free, begin, item.end), item.watching)
+
+    def _is_held_by_queue(self, place: int, launch: Item) -> bool:
+        """Return whether so much work was queued before that the launch had to wait for room."""
+        before = self._of_stream[self.works[place].stream]
+        return len(before) > DEEP and self._begun[before[-DEEP]] > launch.start
 
     def _order(self, item: Item) -> None:
         """Take in that a stream recorded an event, or waits for one."""
@@ -230,6 +236,8 @@ class Builder:
         return tuple(complete)
 
 
+DEEP = QUEUE_LENGTH - 24
+"""Launches queued before one may be held because the queue is full."""
 _LOOK_BACK = 4096
 """Work of a stream that may still be queued when the host asks for it."""
 

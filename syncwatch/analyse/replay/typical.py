@@ -12,8 +12,6 @@ from syncwatch.model.events import SyncKind
 
 LATENCY_NS, GAP_NS, WAKE_NS, COPY_CALL_NS = 5_000, 1_000, 5_000, 5_000
 """For a recording that shows none of them; measured on an H200 (driver 580, torch 2.11)."""
-_DEEP = 1000
-"""Launches queued before one may be held because the queue is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,6 @@ class Typical:
     def latency(self, work: Started) -> int:
         """Return how long after the begin of its call a work of this kind begins on an idle stream."""
         return self.kernel_latency if work.copy is None else self.copy_latency
-
-    def unblocked(self, length: int, queued: int) -> int:
-        """Return what a launch takes by itself: of one that a full queue held, what others take."""
-        return self.launch if queued >= _DEEP and length > 20 * self.launch else length
 
 
 def typical_of(items: Sequence[Item]) -> Typical:

@@ -13,19 +13,13 @@ from syncwatch.errors import NotMeasuredError
 from syncwatch.sense.cuda.cupti import Cupti
 
 _GROUPS, _FIRST, _ROUNDS, _LAUNCHES = 32, 8, 5, 4
-_SEEN_IN_PROGRAMS = 2.4
-"""What a launch takes longer in a program, over what it takes longer here, where nothing else is in the caches.
-
-Fitted on an H200: in three runs of 82 programs (benchmarks/gains.py) the step without the waits came out best with
-1.6 to 2.0 us a launch, where 0.6 to 0.8 us were measured here.
-"""
-_LONGEST_NS = 4_000
-"""More is noise of the host."""
+_LONGEST_NS = 2_000
+"""More is noise of the host: 0.6 to 1.6 us were measured on an H200, by how fast its host was."""
 
 
 @cache
 def launch_cost_ns() -> int:
-    """Return by how many ns watching makes a launch of a program longer; 0 where it could not be measured, or is less than noise.
+    """Return by how many ns watching makes a launch longer; 0 where that could not be measured.
 
     Four different operators on a few numbers are launched with and without a subscription that records, in turn: one
     kernel again and again would stay in the host's caches, where watching costs half as much. The first of each round
@@ -49,7 +43,7 @@ def launch_cost_ns() -> int:
             finally:
                 cupti.close()
                 cupti.forget()
-    return min(max(0, round(_SEEN_IN_PROGRAMS * median(added))), _LONGEST_NS)
+    return min(max(0, round(median(added))), _LONGEST_NS)
 
 
 def _launches(numbers: torch.Tensor) -> int:
