@@ -3,8 +3,7 @@
     python benchmarks/overhead.py OUT.json
 
 Ways to watch are interleaved in rounds. torch.profiler comes last, beside plain rounds of its own: once it has run, it
-keeps CUPTI for the rest of the process. Of the reads of a watch torch's sync debug mode bears witness to the first
-1,000. What was measured is written as soon as it is there.
+keeps CUPTI for the rest of the process. What was measured is written as soon as it is there.
 """
 
 from __future__ import annotations
