@@ -99,7 +99,7 @@ def unlisten(listener: Listener, *, keep: bool = False) -> None:
 def _wrap(name: str) -> None:
     original = getattr(torch.Tensor, name)
 
-    def wrapper(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(tensor: torch.Tensor, /, *args: Any, **kwargs: Any) -> Any:
         result = original(tensor, *args, **kwargs)
         if _listeners and (args or kwargs) and _held(name, tensor, result, args, kwargs):
             frame: FrameType | None = sys._getframe(1)

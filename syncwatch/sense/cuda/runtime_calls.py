@@ -15,7 +15,7 @@ from typing import NamedTuple, overload
 
 from syncwatch.model.events import SyncKind
 from syncwatch.sense.cuda.driver_calls import DRIVER_CALLS, DriverCall
-from syncwatch.sense.cuda.interrupts import interrupt_later
+from syncwatch.sense.cuda.interrupts import is_of_a_signal, raise_later
 from syncwatch.sense.cuda.native.library import OnCall, load
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.stacks import is_explicit, nearest_frame
@@ -184,11 +184,11 @@ class RuntimeCalls:
                     return
                 explicit = copy < 0 and is_explicit(frame)
                 note(row(number, identity, begin, end, 0, around, stack, copy, native, explicit))
-            except KeyboardInterrupt:
-                interrupt_later(load())
-                self.keep(number, identity, begin, end)
             except BaseException as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
+                if is_of_a_signal(error):
+                    raise_later(load(), error)
+                else:
+                    self.failures.append(f"{type(error).__name__}: {error}")
                 self.keep(number, identity, begin, end)
 
         return on_call

@@ -176,7 +176,12 @@ def test_a_damaged_baseline_is_refused_or_knows_no_more_than_it_says(
         assert ended.code == 2
         assert_sentence(ended.refusal)
     else:
-        knows = [(each.target, each.variant, each.key) for each in read_baseline(path)]
+        # A number that lost a digit knows fewer calls.
+        knows = [
+            (each.target, each.variant, each.key)
+            for each in read_baseline(path)
+            if each.sites >= ENTRY.sites and each.calls_per_step >= ENTRY.calls_per_step
+        ]
         assert ended.code == (0 if (ENTRY.target, ENTRY.variant, ENTRY.key) in knows else 1)
 
 

@@ -11,10 +11,12 @@ import pytest
 from syncwatch.errors import NotMeasuredError
 from syncwatch.model.session import Recording
 from syncwatch.sense import active
-from syncwatch.sense.cuda import gpu, runtime_calls, warn_mode
+from syncwatch.sense.cuda import gpu
 from syncwatch.sense.cuda.gpu import CudaDevice
-from syncwatch.sense.cuda.hooks import BLIND_TO
+from syncwatch.sense.cuda.hooks import BLIND_TO, Hooks
 from syncwatch.sense.cuda.sync_warnings import MESSAGE
+from syncwatch.sense.recorder import Recorder
+from tests.helpers.cuda_watch import failing_look
 from tests.helpers.fake_cupti import STREAM, FakeCupti, fake_debug_mode, program
 
 
@@ -82,12 +84,9 @@ def test_lines_alone_take_no_cupti(device: CudaDevice, cupti: FakeCupti, modes: 
 def test_a_call_that_could_not_be_looked_at_is_said(
     device: CudaDevice, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: object) -> None:
-        raise AttributeError("no such attribute")
-
     before = device.unwatched()
     with device.watch("one") as sensed:
-        monkeypatch.setattr(runtime_calls, "nearest_frame", fails)
+        failing_look(monkeypatch, AttributeError("no such attribute"))
         cupti.play(program((STREAM, 1), (STREAM, 2)))
 
     assert before == ()
@@ -155,13 +154,15 @@ def test_who_stays_until_the_process_ends_hears_of_waits_after_the_watch(
 def test_nothing_is_taken_off_while_python_ends(
     device: CudaDevice, modes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watching = device.lines("one")
-    watching.__enter__()
-    with monkeypatch.context() as ending:
-        ending.setattr(sys, "is_finalizing", lambda: True)
-        watching.__exit__(None, None, None)
-    kept = list(modes)
-    while warn_mode._holders:
-        warn_mode._holders[0].stop()  # type: ignore[attr-defined]
-
-    assert (kept[-1], modes[-1]) == (1, 0)
+    # In a child: what stays on would be on in the tests that follow.
+    pid = os.fork()
+    if pid == 0:
+        with warnings.catch_warnings():
+            hooks = Hooks(Recorder(now_ns=lambda: 0))
+            listening = hooks.on()
+            listening.__enter__()
+            during = list(modes)
+            monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+            listening.__exit__(None, None, None)
+            os._exit(0 if (during[-1], modes) == (1, during) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any, cast
 
 import pytest
@@ -19,7 +18,7 @@ from syncwatch.sense.cuda.runtime_calls import NotedCall, RuntimeCalls, place_of
 from syncwatch.sense.recorder import Recorder
 from syncwatch.sense.scopes import scope
 from syncwatch.sense.scopes.ranges import annotate, step
-from tests.helpers.cuda_watch import watching
+from tests.helpers.cuda_watch import failing_look, watching
 from tests.helpers.fake_cupti import BLOCKING_READ, EVENT, MALLOC, READ, STREAM, UPLOAD, FakeCupti, program
 
 
@@ -260,17 +259,10 @@ def test_after_the_end_nothing_is_noted(calls: RuntimeCalls, cupti: FakeCupti) -
     assert (before, calls.has_ended, noted(calls)) == (False, True, [])
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def fails(_frame: FrameType | None) -> FrameType | None:
-        raise error
-
-    monkeypatch.setattr(runtime_calls, "nearest_frame", fails)
-
-
 def test_what_fails_while_a_call_is_looked_at_leaves_it_without_a_line(
     calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing(monkeypatch, AttributeError("no such attribute"))
+    failing_look(monkeypatch, AttributeError("no such attribute"))
     cupti.play(program((STREAM, 5)))
 
     (wait,) = noted(calls)
@@ -281,7 +273,7 @@ def test_what_fails_while_a_call_is_looked_at_leaves_it_without_a_line(
 def test_ctrl_c_in_a_call_is_handed_on_and_the_call_kept(
     calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing(monkeypatch, KeyboardInterrupt())
+    failing_look(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         cupti.play(program((STREAM, 5)))
 
@@ -289,24 +281,47 @@ def test_ctrl_c_in_a_call_is_handed_on_and_the_call_kept(
     assert calls.failures == []
 
 
-def test_ctrl_c_just_before_a_call_is_looked_at_interrupts_the_program_and_loses_no_call(cupti: FakeCupti) -> None:
-    # Python looks for signals as a function begins: before any `try` of the handler.
-    many = 20_000
-    with watching(times=False) as run:
+class OutOfTimeError(Exception):
+    """What a program's own handler may raise, as one of SIGALRM does."""
 
-        def interrupt() -> None:
-            while not len(run.calls.noted()):
-                pass
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
 
-        other = threading.Thread(target=interrupt)
-        other.start()
-        with pytest.raises(KeyboardInterrupt):
-            cupti.play(program(*((STREAM, number) for number in range(1, many + 1))))
+
+def out_of_time(_number: int, _frame: object) -> None:
+    raise OutOfTimeError(7)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_what_a_signal_raises_just_before_a_call_is_looked_at_reaches_the_program_and_no_call_is_lost(
+    cupti: FakeCupti, number: signal.Signals
+) -> None:
+    # Python runs handlers of signals as a function begins: before any `try` of ours.
+    many, before = 20_000, signal.getsignal(number)
+    expected: type[BaseException] = KeyboardInterrupt
+    if number is not signal.SIGINT:
+        signal.signal(number, out_of_time)
+        expected = OutOfTimeError
+    try:
+        with watching(times=False) as run:
+
+            def send() -> None:
+                while not len(run.calls.noted()):
+                    pass
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+            other = threading.Thread(target=send)
+            other.start()
+            with pytest.raises(expected) as raised:
+                cupti.play(program(*((STREAM, each) for each in range(1, many + 1))))
+                other.join()
             other.join()
-        other.join()
+    finally:
+        signal.signal(number, before)
 
+    assert raised.value.args == ((7,) if expected is OutOfTimeError else ())
     assert len(run.calls.noted()) == many
+    assert run.calls.failures == []
     assert sys.unraisablehook.__module__ != "syncwatch.sense.cuda.interrupts"
 
 

@@ -39,7 +39,10 @@ struct Functions {
   Status (*flush_period)(uint32_t milliseconds);
   Status (*dropped)(void* context, uint32_t stream, size_t* count);
   Status (*timestamp)(uint64_t* ns);
-  void (*interrupt)();  // Python's own
+  // Python's own, which the process has anyway
+  int (*take_python)();
+  void (*leave_python)(int state);
+  int (*raise_in)(unsigned long thread, void* exception);
 };
 
 template <typename T>

@@ -47,7 +47,7 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "shared": (None, (_SIZE, _POINTER)),
     "name": (_SIZE, (_SIZE, _TEXT, _SIZE)),
     "forget": (None, ()),
-    "interrupt": (None, (_POINTER,)),
+    "raise_later": (None, (_POINTER, ctypes.c_uint64, _POINTER)),
     "native_stack": (_SIZE, (_POINTER, _INT)),
     "symbol": (_SIZE, (_POINTER, _TEXT, _SIZE)),
 }

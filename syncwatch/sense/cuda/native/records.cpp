@@ -254,8 +254,18 @@ thread_local uint32_t captured_in = 0;
 
 // The call that Python is being told of on this thread: its callback id, its correlation id, its begin and end.
 thread_local int64_t telling[4];
-// Whether the user interrupted the program while Python was told of a call.
-std::atomic<bool> interrupted{false};
+// What a signal's handler raised while Python was told of a call, and the thread that shall raise it.
+std::atomic<bool> raise_later{false};
+unsigned long raised_in = 0;
+void* raised = nullptr;
+
+// Lets a thread raise an exception once it runs Python's code again.
+void raise_now() {
+  if (!raise_later.exchange(false) || api.take_python == nullptr || api.raise_in == nullptr) return;
+  const int state = api.take_python();
+  api.raise_in(raised_in, raised);
+  api.leave_python(state);
+}
 
 int64_t thread_id() {
   thread_local const int64_t known = static_cast<int64_t>(syscall(SYS_gettid));
@@ -306,7 +316,7 @@ void on_call(void*, int, uint32_t number, const void* data) {
   const int64_t now_told[] = {number, id, begin, end};
   std::copy(std::begin(now_told), std::end(now_told), telling);
   told(number, id, begin, end, bytes);
-  if (interrupted.load() && interrupted.exchange(false) && api.interrupt != nullptr) api.interrupt();
+  if (raise_later.load()) raise_now();
   Records* into = records.load();
   if (into != nullptr) into->note_look(id, now_ns() - end);
 }
@@ -392,11 +402,13 @@ Rows* rows_of(int which) {
 
 extern "C" {
 
-// Lets the main thread be interrupted once it runs Python's code again, as by Ctrl-C: what a callback raises is lost.
-// Writes the call that Python was told of.
-void syncwatch_interrupt(int64_t* call) {
+// Lets a thread raise an exception once the callback has returned: what that raises itself is lost. Writes the call that
+// Python was told of.
+void syncwatch_raise_later(int64_t* call, uint64_t thread, void* exception) {
   std::copy(std::begin(telling), std::end(telling), call);
-  interrupted.store(true);
+  raised_in = static_cast<unsigned long>(thread);
+  raised = exception;
+  raise_later.store(true);
 }
 
 // Loads CUPTI; returns 0, 1 where it cannot be loaded, 2 where it lacks a function.
@@ -405,7 +417,9 @@ int syncwatch_open(const char* path) {
   if (complete) return 0;
   library = dlopen(path, RTLD_NOW);
   if (library == nullptr) return 1;
-  api.interrupt = reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "PyErr_SetInterrupt"));
+  api.take_python = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "PyGILState_Ensure"));
+  api.leave_python = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "PyGILState_Release"));
+  api.raise_in = reinterpret_cast<int (*)(unsigned long, void*)>(dlsym(RTLD_DEFAULT, "PyThreadState_SetAsyncExc"));
   complete = find(api.subscribe, "cuptiSubscribe") && find(api.unsubscribe, "cuptiUnsubscribe") &&
              find(api.enable_callback, "cuptiEnableCallback") &&
              find(api.register_callbacks, "cuptiActivityRegisterCallbacks") &&
