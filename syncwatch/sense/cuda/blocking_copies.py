@@ -123,7 +123,9 @@ def _unwrap(name: str, wrapper: Any, before: Any) -> None:
 
 def _held(name: str, tensor: torch.Tensor, result: Any, args: Any, kwargs: Any) -> bool:
     """Return whether this copy between host and GPU was asked not to hold the host, and held it."""
-    source, target = (args[0] if args else kwargs.get("src"), tensor) if name == "copy_" else (tensor, result)
+    source, target = (
+        (args[0] if args else kwargs.get("other", kwargs.get("src")), tensor) if name == "copy_" else (tensor, result)
+    )
     if not isinstance(source, torch.Tensor) or source.is_cuda == target.is_cuda:
         return False
     if not _non_blocking(name, args, kwargs):

@@ -27,7 +27,7 @@ def test_arguments_of_every_name_reach_torch() -> None:
     others = torch.zeros(2, dtype=torch.float64)
 
     assert numbers.to(tensor=others).dtype == torch.float64
-    assert numbers.copy_(src=torch.full((3,), 7.0)).tolist() == [7.0, 7.0, 7.0]
+    assert numbers.copy_(other=torch.full((3,), 7.0)).tolist() == [7.0, 7.0, 7.0]
 
 
 def test_methods_come_back_as_they_were() -> None:
