@@ -188,11 +188,21 @@ def _faults(recording: Recording) -> Iterator[str]:
     counts = (recording.coverage.seen, recording.coverage.attributed)
     if not all(count is None or 0 <= count < _FARTHEST for count in counts):
         yield "its coverage has no count that can be"
+    if not all(0 <= each < _FARTHEST for each in _watching(recording)):
+        yield "watching took a time that cannot be"
     if not _distinct(step.index for step in recording.steps):
         yield "two steps have one number"
 
 
+def _watching(recording: Recording) -> Iterator[int]:
+    yield recording.launch_watch_ns
+    yield from (each.watch_ns for each in recording.syncs)
+    yield from (each.call.watch_ns for each in recording.copies or () if each.call is not None)
+    yield from (time for each in recording.steps for time in (each.before_ns, each.after_ns))
+
+
 def _threads(recording: Recording) -> Iterator[int]:
+    yield from (each.thread for each in recording.event_calls or ())
     copies, kernels = recording.copies or (), recording.kernels or ()
     yield from (event.thread for events in (recording.syncs, copies, recording.ranges) for event in events)
     yield from (work.call.thread for works in (copies, kernels) for work in works if work.call is not None)

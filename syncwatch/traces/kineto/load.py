@@ -90,6 +90,7 @@ class _Thread(msgspec.Struct):
 
 class _Work(msgspec.Struct):
     correlation: int | None = None
+    watch_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -168,7 +169,8 @@ class _Read:
         return msgspec.convert({"index": about.get("step"), "start_ns": start, "end_ns": end} | about, Step)
 
     def _call(self, row: Row) -> None:
-        number = msgspec.json.decode(row.args, type=_Work).correlation
+        about = msgspec.json.decode(row.args, type=_Work)
+        number = about.correlation
         if number is not None:
             start, end = self._span(row)
             self.calls[number] = {
@@ -176,6 +178,7 @@ class _Read:
                 "name": row.name,
                 "start_ns": start,
                 "end_ns": end,
+                "watch_ns": about.watch_ns,
             }
 
     def _span(self, row: Row) -> tuple[int, int]:

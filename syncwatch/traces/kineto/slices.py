@@ -121,7 +121,8 @@ class Slices:
     def _slices(self) -> Iterator[Row]:
         self._order_tracks()
         for step in self.recording.steps:
-            about = {"step": step.index, "warmup": step.warmup}
+            marking = _known(before_ns=step.before_ns or None, after_ns=step.after_ns or None)
+            about = {"step": step.index, "warmup": step.warmup} | marking
             name = f"step {step.index} (warm-up)" if step.warmup else f"step {step.index}"
             yield self._slice(notation.STEP, name, self.tracks.steps(), step.start_ns, step.end_ns, about)
         for each in self.recording.ranges:
@@ -164,7 +165,7 @@ class Slices:
         """Yield the row of a call that has none yet: a CUDA graph asks for many kernels in one."""
         if call is not None and call not in self._correlations:
             number = self._correlations[call] = next(self.numbers)
-            about = {"correlation": number}
+            about = {"correlation": number} | _known(watch_ns=call.watch_ns or None)
             tid = self.tracks.host(call.thread)
             yield self._slice(_category(call.name), call.name, tid, call.start_ns, call.end_ns, about)
 
@@ -222,6 +223,8 @@ class Slices:
             allowed=sync.allowed,
             pacing=sync.pacing,
             seen_by=sync.seen_by,
+            event=sync.event,
+            watch_ns=sync.watch_ns or None,
         )
         yield self._slice(notation.SYNC, name, self.tracks.syncs(sync.thread), sync.start_ns, sync.end_ns, about)
         if sync.kind is not SyncKind.COPY:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from syncwatch.errors import SessionError
 from syncwatch.model.codec import encode, write_json
-from syncwatch.model.events import Step
+from syncwatch.model.events import EventCall, Step
 from syncwatch.model.session import SESSION_SCHEMA, Session, decode_session
 from tests.helpers.fakes import gdn_session
 
@@ -44,6 +44,9 @@ def test_a_saved_session_loads_as_it_was(tmp_path: Path) -> None:
         ({"steps": (Step(0, False, 5, 4),)}, "ends before it begins"),
         ({"steps": (Step(0, False, 0, 1), Step(0, False, 1, 2))}, "two steps have one number"),
         ({"rounds_ns": ((-1,),)}, "no time that can be"),
+        ({"launch_watch_ns": -1}, "watching took a time that cannot be"),
+        ({"steps": (Step(0, False, 0, 1, -7),)}, "watching took a time that cannot be"),
+        ({"event_calls": (EventCall(1, 7, False, 99, 0),)}, "points at a thread that is not there"),
     ],
 )
 def test_a_session_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:

@@ -20,8 +20,9 @@ from syncwatch.traces.kineto.dump import dump
 from syncwatch.traces.kineto.load import load
 from syncwatch.traces.layout import SyncLabel
 from tests.helpers.any_session import LONGEST_HOLD_NS, sessions
-from tests.helpers.fakes import gdn_session
+from tests.helpers.fakes import gdn_session, session
 from tests.helpers.hostile import NAMES
+from tests.helpers.simulated import EventSync, Launch, Op, Read, Record, StreamWait, run
 
 TIMES = st.integers(0, 2**62 - LONGEST_HOLD_NS) | st.integers(0, 5_000)
 SPANS = st.tuples(TIMES, TIMES).map(lambda pair: (min(pair), max(pair)))
@@ -93,3 +94,16 @@ def test_a_damaged_export_is_refused_with_a_sentence(tmp_path: Path, before: str
     path.write_text(text.replace(before, after))
     with pytest.raises(SessionError, match=r"(damaged|is no trace).*\."):
         load(path)
+
+
+def test_what_a_replay_needs_comes_back(tmp_path: Path) -> None:
+    program: list[list[Op]] = [
+        [Launch(300_000), Record(7), StreamWait(7, 20), Launch(50_000, 20), Read(3), EventSync(7, 1)]
+    ] * 3
+    known, _ = run(program, watching=5_000)
+    marked = tuple(replace(each, before_ns=7, after_ns=9) for each in known.steps)
+    kept = session(replace(known, launch_watch_ns=700, steps=marked))
+    dump(kept, labels_of(analysed(kept)), tmp_path / "run.json")
+
+    assert kept.recordings[0].event_calls
+    assert load(tmp_path / "run.json") == kept
