@@ -8,7 +8,7 @@ from dataclasses import astuple, replace
 from functools import partial
 from statistics import median
 
-from syncwatch.analyse.gains import gains_of
+from syncwatch.analyse.gains import Gains, gains_of
 from syncwatch.analyse.per_step import account_of, per_step, worst_step
 from syncwatch.analyse.picture import steps_without
 from syncwatch.analyse.price import price
@@ -141,6 +141,7 @@ def _summary(
     figures = replace(per_step(waits, recording, window, account), gain_us=gains.together_us)
     measured = sites(waits, recording, window, figures.gpu_span_us, gains.by_site)
     notes = [*recording.notes, *not_recorded(recording)]
+    notes += notes_of_gains(gains, recording, window.steps)
     if gains.by_site and recorder_of(recording.coverage) is not RecordedBy.SYNCWATCH:
         notes.append(_AS_RECORDED.format(recorder=recorder_of(recording.coverage).value))
     if recording.used_gpu is False:
@@ -175,6 +176,23 @@ def _range_names(recording: Recording) -> tuple[str, ...]:
     step, names = f"{STEP_RANGE} ", dict.fromkeys(each.name for each in recording.ranges)
     first = next((name for name in names if name.startswith(step)), None)
     return tuple(name for name in names if name == first or not name.startswith(step))
+
+
+def notes_of_gains(gains: Gains, recording: Recording, steps: int) -> Iterator[str]:
+    """Yield what a reader should know of how the gains came about."""
+    if gains.check.unknown is not None or not (gains.by_site or gains.together_us is None):
+        return
+    if gains.check.steps < steps:
+        yield (
+            f"Gains are those of the first {gains.check.steps} of {steps} steps, since the recording is long; of a "
+            "line that does not wait in them the gain is not known."
+        )
+    streams = {(gpu, stream) for gpu, stream, *_ in work_of(recording.kernels or ())}
+    if recording.event_calls is None and len(streams) > 1:
+        yield (
+            "Work ran in several streams, and what one of them waited for was not recorded: for gains it is told from "
+            "the times."
+        )
 
 
 def not_recorded(recording: Recording) -> Iterator[str]:

@@ -140,10 +140,14 @@ class _Replays:
         implicit = self.numbers.implicit
         together = self._changed(self._without(implicit)) if implicit else np.zeros(count)
         check = ReplayCheck(count, recorded_us, replayed_us, None, self._interval(together))
-        alone = {site: self._without((site,)) for site in range(len(self.numbers.lines))}
+        # Of a long recording some steps are replayed: of a line that does not wait in them nothing is known.
+        seen = {call.site for call in graph.calls}
+        alone = {site: self._without((site,)) for site in range(len(self.numbers.lines)) if site in seen}
         shared = self._shared({site: self._us(each) for site, each in alone.items()})
-        by_site = {key: self._figures(site, alone[site], shared) for key, site in self.numbers.places.items()}
-        return Gains(check, by_site, float(together.mean()))
+        by_site = {
+            key: self._figures(site, alone[site], shared) for key, site in self.numbers.places.items() if site in seen
+        }
+        return Gains(check, by_site, float(together.mean()) if implicit <= seen else None)
 
     def _without(self, sites: Collection[int]) -> Replayed:
         return replay(self.graph, sites, own_permille=self.scale)
@@ -179,14 +183,15 @@ class _Replays:
         return max(_LITTLE_US, self.base.total_ns / self.graph.steps / _US * _LITTLE_PERMILLE / 1000)
 
     def _shared(self, alone: Mapping[int, float]) -> Mapping[int, SharedGain]:
-        """Return, of implicit sites that gain little each for itself, what they gain together."""
-        little, implicit = self._little_us(), self.numbers.implicit
-        small = [site for site, us in alone.items() if us < little and site in implicit]
-        if len(implicit) < 2 or not small:
+        """Return, of implicit sites that gain more together than each for itself, what they gain together."""
+        little, implicit = self._little_us(), self.numbers.implicit.intersection(alone)
+        if len(implicit) < 2:
             return {}
         everything = self._us(self._without(implicit))
-        needed = [site for site in small if everything - self._us(self._without(implicit - {site})) >= little]
-        if not needed:
+        missed = {site: everything - self._us(self._without(implicit - {site})) for site in implicit}
+        needed = sorted(site for site in implicit if missed[site] >= max(0.0, alone[site]) + little)
+        small = sorted(site for site in implicit if alone[site] < little)
+        if not needed and small:
             # Each of them is enough to keep the others' time: none is needed alone, all of them are.
             needed = small if everything - self._us(self._without(implicit.difference(small))) >= little else []
         if len(needed) < 2:

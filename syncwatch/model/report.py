@@ -37,7 +37,7 @@ class RuleHelp:
 
 @dataclass(frozen=True, slots=True)
 class SharedGain:
-    """What a step would gain without some lines that gain little each for itself."""
+    """What a step would gain without some lines that gain more together than each for itself."""
 
     others: int
     """How many lines beside this one."""
@@ -101,7 +101,7 @@ class Site:
     gain_ci_us: tuple[float, float] | None = None
     """Bootstrap 95 % interval of `gain_us` over the steps; None for a single step and on the virtual clock."""
     gain_shared: SharedGain | None = None
-    """Where it gains little alone and more with others; else None."""
+    """Where it gains more with others than each of them alone; else None."""
     moves_to: Line | None = None
     """The line whose waits would then hold the host longer; None where there is none."""
     moves_us: float | None = None

@@ -78,10 +78,9 @@ def gain_parts(site: Site, step: StepLength) -> list[str]:
         parts.append(f"95 % interval {text.span(*site.gain_ci_us)}")
     shared = site.gain_shared
     if shared is not None:
-        others = f"the {text.number(shared.others)} others" if shared.others > 1 else "the other one"
-        gain = "gain" if shared.others > 1 else "gains"
+        others = f"the {text.number(shared.others)} others" if shared.others > 1 else "the other line"
         parts.append(
-            f"with {others} that {gain} little alone: {text.micros(shared.gain_us)} a step{step.share(shared.gain_us)}"
+            f"with {others} of which this is said: {text.micros(shared.gain_us)} a step{step.share(shared.gain_us)}"
         )
     if site.moves_to is not None and site.moves_us is not None:
         parts.append(f"then {_waiting(site.moves_to, site)} {text.micros(site.moves_us)} longer")

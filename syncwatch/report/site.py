@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
@@ -61,17 +62,24 @@ def hanging(first: Text, body: Text, console: Console, *, deeper: int = 0) -> It
         yield (first if number == 0 else Text(" " * (indent + deeper))) + line
 
 
+_TIME = re.compile(r"\d (ns|us|µs|ms|s)\b")
+
+
 def filled(first: Text, parts: Sequence[str], console: Console, *, modelled: bool) -> Iterator[Text]:
-    """Yield `parts` behind `first`, as many to a line as fit, so that no figure is torn from its name."""
-    indent = cell_len(first.plain)
+    """Yield `parts` behind `first`, as many to a line as fit, so that no figure is torn from its name.
+
+    Of `modelled` ones each line with a time has its mark.
+    """
+    indent, mark = cell_len(first.plain), " (modelled)" if modelled else ""
     lines = [Text(parts[0])]
     for part in parts[1:]:
-        if indent + cell_len(f"{lines[-1].plain} · {part}") <= console.width:
+        if indent + cell_len(f"{lines[-1].plain} · {part}{mark}") <= console.width:
             lines[-1].append(f" · {part}")
         else:
             lines.append(Text(part))
-    if modelled:
-        lines[-1].append(" (modelled)", "dim")
+    for line in lines:
+        if _TIME.search(line.plain):
+            line.append(mark, "dim")
     for number, line in enumerate(lines):
         yield from hanging(first if number == 0 else Text(" " * indent), line, console)
 

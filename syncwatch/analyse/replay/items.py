@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from syncwatch.model.compact import launched
-from syncwatch.model.events import CopyEvent, Direction, EventCall, HostMemory, Step, SyncEvent, SyncKind
+from syncwatch.model.events import STEP_RANGE, CopyEvent, Direction, EventCall, HostMemory, Step, SyncEvent, SyncKind
 from syncwatch.model.session import Recording
 
 Stream = tuple[int, "int | None"]
@@ -70,8 +70,9 @@ def items_of(recording: Recording, sites: Sequence[int], steps: Sequence[Step], 
         if begin_ns <= each.start_ns <= until
     )
     found = _holding_copies_are_waits(sorted(found, key=lambda each: each.rank))
-    thread = _thread_of_steps(found)
+    busiest, marked = _busiest_thread(found), _threads_of_steps(recording)
     for number, step in enumerate(steps):
+        thread = marked.get(step.index, busiest)
         found.append(Item(thread, step.start_ns, step.start_ns, mark=2 * number, before=step.before_ns))
         found.append(Item(thread, step.end_ns, step.end_ns, step.after_ns, mark=2 * number + 1))
     return sorted(found, key=lambda each: each.rank)
@@ -126,8 +127,15 @@ def _holding_copies_are_waits(items: list[Item]) -> list[Item]:
     return [item for place, item in enumerate(items) if place not in gone]
 
 
-def _thread_of_steps(items: Sequence[Item]) -> int:
-    """Return the thread that most calls are of: steps are marked without one."""
+def _threads_of_steps(recording: Recording) -> dict[int, int]:
+    """Return the thread that marked each step, by the number of the step: its range has it."""
+    begin = f"{STEP_RANGE} "
+    named = ((each.name.removeprefix(begin), each.thread) for each in recording.ranges if each.name.startswith(begin))
+    return {int(number): thread for number, thread in named if number.isdecimal()}
+
+
+def _busiest_thread(items: Sequence[Item]) -> int:
+    """Return the thread that most calls are of, for steps without a range."""
     counts = Counter(each.thread for each in items)
     return counts.most_common(1)[0][0] if counts else 0
 

@@ -64,6 +64,8 @@ def replay(
     returned = [0] * len(graph.calls)
     waited: dict[int, int] = {}
     complete: list[int] = []
+    queued_works: list[tuple[int, int]] = []
+    """When each work was asked for and is done, of those that no step has counted yet."""
     first = latest = 0
     works, launch_watch = graph.works, 0 if watched else graph.launch_watch
     for place, (thread, own, watching, length, started, waits_for, wake, site, unheld, follows, mark) in enumerate(
@@ -81,7 +83,9 @@ def replay(
             if mark == 0:
                 first = latest = begin
             elif mark & 1:
-                latest = max(latest, begin, *free)
+                # Of another thread the replay may be further than this step is.
+                latest = max(latest, begin, *(end for called, end in queued_works if called <= begin))
+                queued_works = [each for each in queued_works if each[0] > begin]
                 complete.append(latest - first)
             continue
         removed = site != NO_SITE and site in gone
@@ -105,6 +109,7 @@ def replay(
                 end = depth[-QUEUE_LENGTH]
             depth.append(ready)
             done[number] = free[stream] = max(free[stream], ready + (fast if removed else long))
+            queued_works.append((begin, free[stream]))
         if waits_for and not removed:
             ready = max([done[number] for number in waits_for]) + wake
             if ready > end:

@@ -31,33 +31,46 @@ def handovers(items: Sequence[Item]) -> list[tuple[int, int] | None]:
             of_thread[item.thread].append(place)
     if len(of_thread) < 2:
         return found
-    usual = {thread: _usual(items, places) for thread, places in of_thread.items()}
-    begins = {thread: [items[place].start for place in places] for thread, places in of_thread.items()}
-    for thread, places in of_thread.items():
-        for before, place in zip([None, *places], places, strict=False):
-            since = items[before].end if before is not None else items[0].start
-            now = items[place].start
-            if now - since < max(_LONG_NS, _TIMES * usual[thread]):
+    threads = [_Thread([(items[place].start, items[place].end) for place in places]) for places in of_thread.values()]
+    for mine, (thread, places) in zip(threads, of_thread.items(), strict=True):
+        for number, place in enumerate(places):
+            since = mine.spans[number - 1][1] if number else items[0].start
+            if not mine.is_long(items[place].start - since):
                 continue
-            best: tuple[int, int] | None = None
-            for other, starts in begins.items():
-                if other == thread:
-                    continue
-                last = bisect_left(starts, now) - 1
-                if last < 0:
-                    continue
-                ended = items[of_thread[other][last]].end
-                if (
-                    since < starts[last]
-                    and since < ended <= now
-                    and now - ended < _SOON_NS
-                    and (best is None or now - ended < best[1])
-                ):
-                    best = of_thread[other][last], now - ended
-            found[place] = best
+            turns = [
+                (items[place].start - theirs.spans[last][1], theirs_at[last])
+                for theirs, (other, theirs_at) in zip(threads, of_thread.items(), strict=True)
+                if other != thread and (last := theirs.turn_within(since, items[place].start)) is not None
+            ]
+            if turns:
+                ago, call = min(turns)
+                found[place] = call, ago
     return found
 
 
-def _usual(items: Sequence[Item], places: Sequence[int]) -> int:
-    gaps = [items[place].start - items[before].end for before, place in pairwise(places)]
-    return median_low(gaps) if gaps else 0
+class _Thread:
+    """The calls of one thread, as begins and ends in ns."""
+
+    def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
+        self.spans = spans
+        gaps = [after[0] - before[1] for before, after in pairwise(spans)]
+        self._usual = median_low(gaps) if gaps else 0
+
+    def is_long(self, gap: int) -> bool:
+        """Return whether it mostly calls again sooner."""
+        return gap >= max(_LONG_NS, _TIMES * self._usual)
+
+    def turn_within(self, since: int, until: int) -> int | None:
+        """Return the last call of a turn that lies between two moments, before and after which it paused for long.
+
+        None where there is no such turn: it called all the time, or a part of the turn lies outside.
+        """
+        first, behind = bisect_left(self.spans, (since,)), bisect_left(self.spans, (until,))
+        last = behind - 1
+        if last < first or self.spans[last][1] > until or until - self.spans[last][1] >= _SOON_NS:
+            return None
+        if first > 0 and not self.is_long(self.spans[first][0] - self.spans[first - 1][1]):
+            return None
+        if behind < len(self.spans) and not self.is_long(self.spans[behind][0] - self.spans[last][1]):
+            return None
+        return last

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncwatch.analyse import gains
+from syncwatch.model.events import STEP_RANGE, Call, KernelEvent, RangeEvent
 from syncwatch.model.report import RecordingSummary
 from syncwatch.pipeline import analysed_recording
 from tests.helpers.simulated import EventSync, Launch, Op, Read, Record, StreamWait, Sync, Work, run
@@ -155,3 +159,44 @@ def test_more_host_time_never_makes_a_gain_larger_than_the_wait(behind: int, ker
 
     assert site.gain_us is not None and site.host_blocked_us is not None
     assert site.gain_us <= site.host_blocked_us + 2
+
+
+def test_of_a_long_recording_a_line_that_waits_later_has_no_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gains, "MOST_CALLS", 30)
+    early: list[Op] = [Work(50 * US), Launch(90 * US), Read(1)]
+    program = [early] * STEPS + [[Launch(400 * US), Read(2), Work(300 * US)]] * STEPS
+
+    summary = said(program)
+
+    known = {site.line: site.gain_us is not None for site in summary.sites}
+    assert known == {2: True, 3: False}
+    assert summary.per_step.gain_us is None
+    assert summary.replay is not None and summary.replay.steps < 2 * STEPS
+    assert any(f"the first {summary.replay.steps} of {2 * STEPS} steps" in note for note in summary.notes)
+
+
+def test_lines_that_gain_more_together_say_so_however_much_each_gains_alone() -> None:
+    program: list[list[Op]] = [[Launch(400 * US), Read(1), Read(2), Work(300 * US)]] * STEPS
+
+    shared = [site.gain_shared for site in said(program).sites]
+
+    together = true_gain(program, 1, 2)
+    assert [each and each.others for each in shared] == [1, 1]
+    assert all(each is not None and each.gain_us == pytest.approx(together, rel=0.02) for each in shared)
+
+
+def test_the_thread_that_marks_a_step_ends_it_and_not_the_busiest() -> None:
+    # GIVEN a thread that launches all the time on a stream of its own, beside one that marks steps and reads
+    program: list[list[Op]] = [[Launch(300 * US), Read(1), Work(100 * US), Launch(20 * US)]] * STEPS
+    known, _ = run(program)
+    end = known.steps[-1].end_ns
+    others = tuple(
+        KernelEvent(None, 30, "load", at + 6 * US, at + 8 * US, Call(1, "cudaLaunchKernel", at, at + 2 * US))
+        for at in range(0, end, 5 * US)
+    )
+    marked = tuple(RangeEvent(0, f"{STEP_RANGE} {step.index}", step.start_ns, step.end_ns) for step in known.steps)
+    kernels = tuple(sorted((*(known.kernels or ()), *others), key=lambda each: each.start_ns))
+    busy = replace(known, kernels=kernels, ranges=marked, threads=("main", "loader"))
+
+    # THEN the gain is that of the steps
+    assert gain_of(analysed_recording(busy).summary, 1) == pytest.approx(true_gain(program, 1), rel=0.03, abs=8)

@@ -86,7 +86,7 @@ def test_a_step_may_become_longer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("others", "words"), [(3, "the 3 others that gain little alone"), (1, "the other one that gains little alone")]
+    ("others", "words"), [(3, "the 3 others of which this is said"), (1, "the other line of which this is said")]
 )
 def test_what_gains_with_others_is_said_and_no_reason_why_it_gains_nothing_alone(others: int, words: str) -> None:
     found = said(0.0, gpu_idle_us=900.0, gain_shared=SharedGain(others, 210.0))
