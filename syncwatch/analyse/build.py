@@ -141,7 +141,7 @@ def _summary(
     figures = replace(per_step(waits, recording, window, account), gain_us=gains.together_us)
     measured = sites(waits, recording, window, figures.gpu_span_us, gains.by_site)
     notes = [*recording.notes, *not_recorded(recording)]
-    notes += notes_of_gains(gains, recording, window.steps)
+    notes += notes_of_gains(gains, recording, window.steps, timeline)
     if gains.by_site and recorder_of(recording.coverage) is not RecordedBy.SYNCWATCH:
         notes.append(_AS_RECORDED.format(recorder=recorder_of(recording.coverage).value))
     if recording.used_gpu is False:
@@ -178,7 +178,7 @@ def _range_names(recording: Recording) -> tuple[str, ...]:
     return tuple(name for name in names if name == first or not name.startswith(step))
 
 
-def notes_of_gains(gains: Gains, recording: Recording, steps: int) -> Iterator[str]:
+def notes_of_gains(gains: Gains, recording: Recording, steps: int, timeline: Timeline) -> Iterator[str]:
     """Yield what a reader should know of how the gains came about."""
     if gains.check.unknown is not None or not (gains.by_site or gains.together_us is None):
         return
@@ -187,8 +187,7 @@ def notes_of_gains(gains: Gains, recording: Recording, steps: int) -> Iterator[s
             f"Gains are those of the first {gains.check.steps} of {steps} steps, since the recording is long; of a "
             "line that does not wait in them the gain is not known."
         )
-    streams = {(gpu, stream) for gpu, stream, *_ in work_of(recording.kernels or ())}
-    if recording.event_calls is None and len(streams) > 1:
+    if recording.event_calls is None and len(timeline.streams) > 1:
         yield (
             "Work ran in several streams, and what one of them waited for was not recorded: for gains it is told from "
             "the times."

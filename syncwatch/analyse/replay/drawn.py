@@ -34,18 +34,11 @@ def drawn(graph: Graph, without: Collection[int] = ()) -> Drawn:
     """
     times = Times()
     complete = replay(graph, without, watched=True, times=times).complete_ns
-    now = [graph.begin_ns] * graph.threads
     gone = frozenset(without)
     calls: list[Placed] = []
     works: list[Placed] = []
     first = graph.begin_ns
-    for place, call in enumerate(graph.calls):
-        free = now[call.thread]
-        if call.follows is None:
-            begin = free + call.own + call.watching
-        else:
-            begin = max(free, times.returned[call.follows[0]]) + call.follows[1]
-        now[call.thread] = end = times.returned[place]
+    for place, (call, begin, end) in enumerate(zip(graph.calls, times.begun, times.returned, strict=True)):
         removed = call.site != NO_SITE and call.site in gone
         if call.mark == 0:
             first = begin

@@ -29,8 +29,9 @@ class Replayed:
 
 @dataclass(slots=True)
 class Times:
-    """When each call returned and each work was done, by place; filled by a replay that is asked for it."""
+    """When each call began and returned and each work was done, by place; filled by a replay that is asked for it."""
 
+    begun: list[int] = field(default_factory=list)
     returned: list[int] = field(default_factory=list)
     done: list[int] = field(default_factory=list)
 
@@ -61,7 +62,7 @@ def replay(
     free = [-(1 << 62)] * graph.streams
     queued: list[list[int]] = [[] for _ in range(graph.streams)]
     done = [0] * len(graph.works)
-    returned = [0] * len(graph.calls)
+    begun, returned = [0] * len(graph.calls), [0] * len(graph.calls)
     waited: dict[int, int] = {}
     complete: list[int] = []
     queued_works: list[tuple[int, int]] = []
@@ -78,6 +79,7 @@ def replay(
         begin = (now[thread] if follows is None else max(now[thread], returned[follows[0]])) + (
             own if follows is None else follows[1]
         )
+        begun[place] = begin
         if mark >= 0:
             now[thread] = returned[place] = begin
             if mark == 0:
@@ -117,5 +119,5 @@ def replay(
                 end = ready
         now[thread] = returned[place] = end
     if times is not None:
-        times.returned, times.done = returned, done
+        times.begun, times.returned, times.done = begun, returned, done
     return Replayed(tuple(complete), waited)

@@ -57,7 +57,10 @@ def typical_of(items: Sequence[Item]) -> Typical:
                 seen["wait"].append(length)
         elif item.works and item.sync is None:
             copy = item.works[0].copy
-            seen["launch" if copy is None else "copy call" if copy.blocking is False else "held"].append(length)
+            if copy is None:
+                seen["launch"].append(length)
+            elif copy.blocking is False:
+                seen["copy call"].append(length)
     return Typical(
         kernel_latency=_lower_quarter(seen["kernel"]),
         copy_latency=_lower_quarter(seen["copy"]),

@@ -203,7 +203,7 @@ class Cupti:
         self._on_call = CALL(on_call)
         self._open()
         self._check(self._library.syncwatch_subscribe(self._on_call))
-        self._lost = Interrupts(self._library, on_lost)
+        self._lost = Interrupts(self._library, on_call, on_lost)
         self._lost.start()
         try:
             self._record()

@@ -23,6 +23,9 @@ _kept: list[type[BaseException]] = []
 
 def is_of_a_signal(error: BaseException) -> bool:
     """Return whether a signal's handler raised `error`, and not what looks up the line of a call."""
+    if threading.get_ident() != threading.main_thread().ident:
+        # Handlers run in the main thread alone.
+        return False
     if isinstance(error, KeyboardInterrupt):
         return True
     traceback: TracebackType | None = error.__traceback__
@@ -64,10 +67,13 @@ def _without_arguments(error: BaseException) -> type[BaseException]:
 class Interrupts:
     """Stands behind a callback: Python runs handlers of signals as a function begins, before any `try` of it.
 
-    What they raise there goes to `sys.unraisablehook`.
+    What they raise there goes to `sys.unraisablehook`. So does what the program's own callbacks raise, which is left as
+    it is.
     """
 
     library: ctypes.CDLL
+    on_call: Callable[..., object]
+    """The function that CUPTI calls."""
     on_lost: OnLost | None
     _before: Callable[[Any], object] | None = None
     _hook: Callable[[Any], object] | None = None
@@ -77,8 +83,7 @@ class Interrupts:
         self._before = before = sys.unraisablehook
 
         def hook(unraisable: Any) -> None:
-            # Python 3.13 names the function in the message alone.
-            if unraisable.exc_value is None or "ctypes callback" not in (unraisable.err_msg or ""):
+            if unraisable.exc_value is None or not self._is_ours(unraisable):
                 before(unraisable)
                 return
             call = raise_later(self.library, unraisable.exc_value)
@@ -86,6 +91,10 @@ class Interrupts:
                 self.on_lost(*call)
 
         self._hook = sys.unraisablehook = hook
+
+    def _is_ours(self, unraisable: Any) -> bool:
+        """Return whether our callback raised it; Python 3.13 names the function in the message alone."""
+        return unraisable.object is self.on_call or repr(self.on_call) in (unraisable.err_msg or "")
 
     def stop(self) -> None:
         """Take the hook off, unless somebody has put another one over it."""

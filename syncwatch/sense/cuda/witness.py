@@ -69,10 +69,11 @@ class Witness:
 
     def new_line(self) -> None:
         """Listen again: a line waits that did not wait before."""
-        if self._warnings is not None and self._set:
-            if self._since_new >= ENOUGH:
-                hold(self)
-            self._since_new = 0
+        if self._warnings is None or not self._set or programs_mode() != DEFAULT:
+            return
+        if self._since_new >= ENOUGH:
+            hold(self)
+        self._since_new = 0
 
     def warned(self) -> int | None:
         """Return how many waits torch warned of; None where it was never asked."""

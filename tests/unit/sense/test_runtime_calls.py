@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import sys
 import threading
@@ -323,6 +324,38 @@ def test_what_a_signal_raises_just_before_a_call_is_looked_at_reaches_the_progra
     assert len(run.calls.noted()) == many
     assert run.calls.failures == []
     assert sys.unraisablehook.__module__ != "syncwatch.sense.cuda.interrupts"
+
+
+def test_what_a_callback_of_the_programs_own_raises_is_left_as_it_is(
+    cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda each: heard.append(each.exc_value))
+
+    def fails() -> None:
+        raise ValueError("theirs")
+
+    with watching(times=False) as run:
+        ctypes.CFUNCTYPE(None)(fails)()
+        cupti.play(program((STREAM, 1)))
+
+    assert [str(each) for each in heard] == ["theirs"]
+    assert len(run.calls.noted()) == 1
+
+
+def test_a_look_that_fails_on_another_thread_is_said_and_raised_nowhere(
+    calls: RuntimeCalls, cupti: FakeCupti, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise ValueError("in code that is not the sensor's")
+
+    monkeypatch.setattr(runtime_calls, "nearest_frame", fails)
+    thread = threading.Thread(target=cupti.play, args=(program((STREAM, 5)),))
+    thread.start()
+    thread.join()
+
+    assert calls.failures == ["ValueError: in code that is not the sensor's"]
+    assert [each.id for each in noted(calls)] == [5]
 
 
 def test_a_place_tells_instructions_apart_and_is_the_same_for_every_call() -> None:

@@ -122,3 +122,23 @@ def test_it_leaves_the_filters_as_they_were(monkeypatch: pytest.MonkeyPatch) -> 
     found.stop()
 
     assert warnings.filters is before and list(warnings.filters) == content
+
+
+def test_a_new_line_brings_the_mode_back_but_not_over_one_that_the_program_has_set(
+    filters: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = fake_debug_mode(monkeypatch)
+    found = Witness()
+    found.start()
+    for _ in range(witness.ENOUGH):
+        warn()
+    off = modes[-1]
+    found.new_line()
+    on = modes[-1]
+    for _ in range(witness.ENOUGH):
+        warn()
+    modes.append(2)
+    found.new_line()
+    found.stop()
+
+    assert (off, on, modes[-1]) == (0, 1, 2)
